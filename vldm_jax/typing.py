@@ -1,7 +1,7 @@
 """The type vocabulary: array annotations of jaxtyping with the axis letters of the house.
 
-Axes: b batch, t frames, h w space, c channels, n tokens, d width, heads, s sampler steps. A video is
-`b t h w c` everywhere. `Array` is jax's array (concrete or traced); NumPy arrays are `np.ndarray`.
+Axes: b batch, t frames, h w space, c channels, n tokens, d width, heads, s sampler steps. A video
+is `b t h w c` everywhere. `Array` is jax's array (concrete or traced); NumPy's are `np.ndarray`.
 """
 
 from typing import Any, TypeAlias

@@ -1,8 +1,8 @@
 """What a denoising network is told beside the noisy latents and the time.
 
 One structure for all networks, so that a new kind of conditioning is a new field and no signature
-changes. `None` means absent; a *dropped* condition (classifier-free guidance) is a value of its own:
-the empty prompt's tokens for text, NaN for a label.
+changes. `None` means absent; a *dropped* condition (classifier-free guidance) is a value of its
+own: the empty prompt's tokens for text, NaN for a label.
 """
 
 import jax
@@ -40,4 +40,6 @@ def stack(first: Conditioning, second: Conditioning) -> Conditioning:
     Raises:
         ValueError: if one has a field that the other lacks.
     """
+    if jax.tree.structure(first) != jax.tree.structure(second):
+        raise ValueError(f"the two conditionings hold different fields: {first} and {second}")
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=0), first, second)

@@ -1,7 +1,7 @@
 """The one exception for what a user can put right.
 
-Anything else that escapes is a defect of the library and keeps its traceback; the command line turns
-an `InputError` into one line on standard error and exit code 2.
+Anything else that escapes is a defect of the library and keeps its traceback; the command line
+turns an `InputError` into one line on standard error and exit code 2.
 """
 
 

