@@ -1,0 +1,1 @@
+"""Linen layers, channels last: no diffusion, no mesh, no model names."""

@@ -1,0 +1,68 @@
+"""Convolution over space, channels last, with kernels in H W I O order.
+
+A 1x1 convolution is computed as a matrix product: the same parameters, the fastest path on every
+backend. Larger kernels go to XLA's convolution, which on CPU, too, is the fastest form for the
+forward pass and both gradients together (im2col takes 1.2 to 4 times as long, nine shifted products
+1.0 to 2 times, at latents of 16x32 to 4x8 with 32 to 128 channels).
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+
+from vldm_jax.typing import Array, DTypeLike, Float
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+
+
+def zeros_init() -> Callable:
+    """Return the initialiser of layers that must leave their input alone at step 0."""
+    return nn.initializers.zeros_init()
+
+
+class Conv(nn.Module):
+    """Convolve an image; parameters `kernel` (kh, kw, in, out) and `bias` (out), always float32.
+
+    Attributes:
+        features: output channels.
+        kernel_size: height and width of the kernel.
+        stride: step in both directions.
+        padding: pixels of zeros ((top, bottom), (left, right)); None keeps the size at stride 1.
+        use_bias: whether a bias is added.
+        kernel_init: initialiser of the kernel.
+        dtype: compute type.
+    """
+
+    features: int
+    kernel_size: tuple[int, int] = (3, 3)
+    stride: int = 1
+    padding: Padding | None = None
+    use_bias: bool = True
+    kernel_init: Callable = nn.initializers.lecun_normal()
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c2"]:
+        """Return the convolved image in `dtype`."""
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        y = self._apply(x.astype(self.dtype), kernel.astype(self.dtype))
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+            y = y + bias.astype(self.dtype)[None, None, None, :]
+        return y
+
+    def _apply(self, x, kernel):
+        pointwise = self.kernel_size == (1, 1) and self.stride == 1 and self.padding is None
+        if pointwise:
+            return jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
+        same = tuple(((k - 1) // 2, k // 2) for k in self.kernel_size)
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            window_strides=(self.stride, self.stride),
+            padding=same if self.padding is None else self.padding,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
