@@ -1,0 +1,1 @@
+"""Floor 3: figures about generated video. Never imports training."""
