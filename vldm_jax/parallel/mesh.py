@@ -1,0 +1,84 @@
+"""The device mesh, and how a batch and a tree are laid on it.
+
+The axis "data" splits the batch; parameters are replicated unless `parallel.rules` says otherwise.
+Every process feeds its own share of the global batch.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.typing import PyTree
+
+DATA = "data"
+
+
+def make_mesh(
+    axes: Mapping[str, int] | None = None, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+    """Return a mesh with named axes.
+
+    Args:
+        axes: {axis name: size}; one size may be -1 (what is left). Default: all on "data".
+        devices: devices to use, default all of all processes.
+
+    Raises:
+        InputError: if the sizes do not multiply to the number of devices.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    axes = {DATA: -1} if axes is None else dict(axes)
+    known = int(np.prod([size for size in axes.values() if size != -1]))
+    wildcards = [name for name, size in axes.items() if size == -1]
+    if len(wildcards) == 1 and len(devices) % known == 0:
+        axes[wildcards[0]] = len(devices) // known
+    if wildcards[1:] or int(np.prod(list(axes.values()))) != len(devices):
+        raise InputError(
+            f"parallel.mesh={axes!r} does not fit {len(devices)} devices: "
+            "the sizes must multiply to that number (one may be -1)"
+        )
+    if DATA not in axes:
+        raise InputError(f"parallel.mesh={axes!r} lacks the axis {DATA!r} that splits the batch")
+    grid = np.asarray(devices).reshape(tuple(axes.values()))
+    return Mesh(grid, tuple(axes))
+
+
+def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
+    """Return the tree with every array whole on every device of the mesh."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def shard_batch(
+    batch: Mapping[str, Any], mesh: Mesh, keys: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Return the batch as global arrays, split over "data" on their first axis.
+
+    Args:
+        batch: NumPy arrays of this process, leading with its share of b.
+        mesh: where they go.
+        keys: which entries to send; default all.
+
+    Raises:
+        InputError: if a key is missing, or b does not divide over the devices.
+    """
+    keys = tuple(batch) if keys is None else tuple(keys)
+    sharding = NamedSharding(mesh, PartitionSpec(DATA))
+    share = max(mesh.shape[DATA] // jax.process_count(), 1)
+    arrays = {}
+    for key in keys:
+        if key not in batch:
+            raise InputError(
+                f"the training objective needs {key!r}, but the loader gives {sorted(batch)}: "
+                "choose data that has it or switch the condition off"
+            )
+        array = np.asarray(batch[key])
+        if array.shape[0] % share:
+            raise InputError(
+                f"a batch of {array.shape[0]} per process does not divide over {share} devices: "
+                "change train.batch_size"
+            )
+        arrays[key] = jax.make_array_from_process_local_data(sharding, array)
+    return arrays

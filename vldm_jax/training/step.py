@@ -1,0 +1,110 @@
+"""One update, as a pure function of (state, frozen parameters, batch, root key).
+
+    g = d/dtrainable  loss(merge(trainable, frozen), batch, key(step))                        (1)
+    params <- params + optimiser(g),    ema <- average of params                              (2)
+
+The derivative (1) is taken with respect to the trainable tree alone: for a frozen layer the
+compiled program holds no weight gradient, only what must pass through it to reach a trained one.
+With `accumulate = a` the batch is cut into `a` microbatches that run one after the other
+(`lax.scan`) and whose gradients are averaged: the big batch's gradient with the memory of a small
+one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from vldm_jax.core import paths
+from vldm_jax.core.rng import stream
+from vldm_jax.training import ema as averages
+from vldm_jax.training.objectives.base import Objective
+from vldm_jax.training.state import TrainState
+from vldm_jax.typing import Key, PyTree
+
+Batch = dict[str, Any]
+Step = Callable[[TrainState, PyTree, Batch, Key], tuple[TrainState, dict[str, Any]]]
+
+
+def make_step(
+    objective: Objective,
+    tx: optax.GradientTransformation,
+    *,
+    learning_rate: Callable,
+    ema_decay: float | None = None,
+    ema_warmup: bool = True,
+    accumulate: int = 1,
+) -> Step:
+    """Return the step function; `compile_step` compiles it.
+
+    Args:
+        objective: what to minimise.
+        tx: optimiser of the trainable tree.
+        learning_rate: the optimiser's schedule, for the metric `lr`.
+        ema_decay: decay of the moving average; None if the state has none.
+        ema_warmup: whether the decay starts small, see `training.ema`.
+        accumulate: number of microbatches; must divide the batch.
+    """
+
+    def step(
+        state: TrainState, frozen: PyTree, batch: Batch, root_key: Key
+    ) -> tuple[TrainState, dict[str, Any]]:
+        def loss(trainable: PyTree, part: Batch, key: Key) -> tuple[Any, dict[str, Any]]:
+            value, metrics = objective.loss(paths.merge(trainable, frozen), part, key, state.step)
+            return value, {"loss": value, **metrics}
+
+        key = stream(root_key, "objective", state.step)
+        grads, metrics = _gradient(loss, state.params, batch, key, accumulate)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = None
+        if ema_decay is not None:
+            decay = averages.decay_at(ema_decay, state.step, warmup=ema_warmup)
+            ema = averages.update(state.ema, params, decay)
+        metrics |= {
+            "grad_norm": optax.tree.norm(grads),
+            "update_norm": optax.tree.norm(updates),
+            "lr": jnp.asarray(learning_rate(state.step), jnp.float32),
+        }
+        return TrainState(state.step + 1, params, opt_state, ema), metrics
+
+    return step
+
+
+def compile_step(step: Step, state: TrainState) -> Step:
+    """Return the step compiled for where `state` lies; the state's buffers are given away.
+
+    The new state keeps the old one's shardings, so the second call finds what the first compiled.
+    """
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+
+
+def _gradient(
+    loss: Callable, params: PyTree, batch: Batch, key: Key, accumulate: int
+) -> tuple[PyTree, dict[str, Any]]:
+    gradient = jax.grad(loss, has_aux=True)
+    if accumulate == 1:
+        return gradient(params, batch, key)
+
+    def add(total: PyTree, part: tuple[Batch, Key]) -> tuple[PyTree, dict[str, Any]]:
+        grads, metrics = gradient(params, *part)
+        return jax.tree.map(jnp.add, total, grads), metrics
+
+    parts = jax.tree.map(lambda array: _microbatches(array, accumulate), batch)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    total, metrics = jax.lax.scan(add, zeros, (parts, jax.random.split(key, accumulate)))
+    return (
+        jax.tree.map(lambda leaf: leaf / accumulate, total),
+        jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), metrics),
+    )
+
+
+def _microbatches(array: jax.Array, accumulate: int) -> jax.Array:
+    size = array.shape[0]
+    if size % accumulate:
+        raise ValueError(f"the batch of {size} is not divisible by optim.accumulate={accumulate}")
+    # Strided, not contiguous: every device's share of the batch has its share of each microbatch.
+    return array.reshape(size // accumulate, accumulate, *array.shape[1:]).swapaxes(0, 1)
