@@ -1,0 +1,182 @@
+"""Frames of one video file at given timestamps, decoded by PyAV.
+
+A file is read twice at most. `scan` decodes it once from end to end, which is the only way to know
+that it can be decoded, and keeps each frame's timestamp and a thumbnail (for cut detection).
+`read_frames` then fetches frames by timestamp: it seeks to the key frame before the first one and
+decodes from there. Timestamps, never frame numbers times 1/fps, so a variable frame rate is exact.
+
+A file that cannot be used raises `VideoError`, whose `reason` is one of a few words that a report
+can count. Audio is ignored. This file resizes nothing but thumbnails.
+"""
+
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from jaxtyping import Float, Int, UInt8
+
+from vldm_jax.core.errors import InputError
+
+Path_ = str | os.PathLike[str]
+THUMBNAIL = (16, 28)
+
+
+class VideoError(InputError):
+    """One video file cannot be used.
+
+    Attributes:
+        reason: the kind of fault, for counting: "not a video", "truncated", "corrupt", ...
+    """
+
+    def __init__(self, path: Path_, reason: str, detail: str):
+        super().__init__(f"{path}: {reason} ({detail}): re-encode the file or remove it")
+        self.reason = reason
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Video:
+    """What a whole decode found in one file.
+
+    Attributes:
+        path: the file.
+        pts: presentation timestamps in units of `time_base`, strictly increasing.
+        time_base: seconds a tick.
+        height: rows of a frame as shown, after rotation.
+        width: columns of a frame as shown, after rotation.
+    """
+
+    path: Path
+    pts: Int[np.ndarray, " n"]
+    time_base: Fraction
+    height: int
+    width: int
+
+    @property
+    def times(self) -> Float[np.ndarray, " n"]:
+        """Seconds from the first frame."""
+        return (self.pts - self.pts[0]) * float(self.time_base)
+
+    @property
+    def fps(self) -> float:
+        """Mean frames per second; 0 for a single frame."""
+        return (len(self.pts) - 1) / self.times[-1] if len(self.pts) > 1 else 0.0
+
+
+def scan(path: Path_, *, threads: int = 1) -> tuple[Video, UInt8[np.ndarray, "n h w 3"]]:
+    """Decode a whole file once; return what it holds and a thumbnail of every frame.
+
+    Raises:
+        VideoError: if any part of it cannot be decoded, or its timestamps cannot be used.
+    """
+    pts: list[int | None] = []
+    thumbnails = []
+    small = VideoReformatter()  # one for the file: it keeps its tables, a frame's own does not
+    try:
+        with av.open(str(path)) as container:
+            stream = _video_stream(path, container, threads)
+            packets = 0
+            shape = None
+            for packet in container.demux(stream):
+                packets += packet.size > 0
+                if packet.is_corrupt:
+                    raise VideoError(path, "truncated", f"cut off after {packets} packets")
+                for frame in packet.decode():
+                    if frame.is_corrupt:
+                        raise VideoError(path, "corrupt", f"frame {len(pts)} is damaged")
+                    pts.append(frame.pts)
+                    thumbnails.append(_thumbnail(small, frame))
+                    shape = shape or _shown_shape(frame)
+            expected, time_base = stream.frames, stream.time_base
+    except av.FFmpegError as error:
+        reason = "not a video" if not pts else "corrupt"
+        raise VideoError(path, reason, error.strerror or str(error)) from error
+    if packets < expected:
+        raise VideoError(path, "truncated", f"{packets} of {expected} frames are in the file")
+    if shape is None or time_base is None:
+        raise VideoError(path, "no frames", "nothing could be decoded")
+    if None in pts or np.any(np.diff(np.array(pts, np.int64)) <= 0):
+        raise VideoError(path, "no timestamps", "frames have no increasing times")
+    video = Video(
+        path=Path(path), pts=np.array(pts, np.int64), time_base=time_base,
+        height=shape[0], width=shape[1],
+    )  # fmt: skip
+    return video, np.stack(thumbnails)
+
+
+def read_frames(
+    path: Path_, pts: Int[np.ndarray, " n"], *, threads: int = 1
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Yield the frames with these timestamps, in order, as upright RGB.
+
+    Args:
+        path: the file.
+        pts: increasing timestamps as `scan` found them; repeats give the same frame again.
+        threads: threads of the decoder.
+
+    Raises:
+        VideoError: if the file has changed since its scan and lacks one of them.
+    """
+    wanted = [int(value) for value in pts]
+    position = 0
+    try:
+        with av.open(str(path)) as container:
+            stream = _video_stream(path, container, threads)
+            rgb = VideoReformatter()
+            for frame in _frames_from(container, stream, wanted[0]):
+                if frame.pts != wanted[position]:
+                    continue
+                image = _upright(rgb, frame)
+                while position < len(wanted) and wanted[position] == frame.pts:
+                    yield image
+                    position += 1
+                if position == len(wanted):
+                    return
+    except av.FFmpegError as error:
+        raise VideoError(path, "corrupt", error.strerror or str(error)) from error
+    raise VideoError(path, "changed", f"no frame at tick {wanted[position]} any more")
+
+
+def _frames_from(
+    container: av.container.InputContainer, stream: av.VideoStream, first: int
+) -> Iterator[av.VideoFrame]:
+    """Frames from the key frame before `first`; all of them where the file has no usable index."""
+    container.seek(first, stream=stream, backward=True)
+    frames = container.decode(stream)
+    frame = next(frames, None)
+    if frame is None or frame.pts is None or frame.pts > first or frame.is_corrupt:
+        container.seek(0, stream=stream, backward=True)
+        return container.decode(stream)
+    return itertools.chain([frame], frames)
+
+
+def _video_stream(
+    path: Path_, container: av.container.InputContainer, threads: int
+) -> av.VideoStream:
+    if not container.streams.video:
+        raise VideoError(path, "not a video", "it has no video stream")
+    stream = container.streams.video[0]
+    stream.thread_count = threads
+    stream.thread_type = "AUTO" if threads > 1 else "SLICE"
+    return stream
+
+
+def _thumbnail(reformatter: VideoReformatter, frame: av.VideoFrame) -> np.ndarray:
+    height, width = THUMBNAIL
+    small = reformatter.reformat(frame, width, height, format="rgb24", interpolation="AREA")
+    return small.to_ndarray()
+
+
+def _upright(reformatter: VideoReformatter, frame: av.VideoFrame) -> np.ndarray:
+    image = reformatter.reformat(frame, format="rgb24").to_ndarray()
+    return np.ascontiguousarray(np.rot90(image, frame.rotation // 90)) if frame.rotation else image
+
+
+def _shown_shape(frame: av.VideoFrame) -> tuple[int, int]:
+    shape = (frame.height, frame.width)
+    return shape[::-1] if frame.rotation % 180 else shape

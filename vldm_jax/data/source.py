@@ -1,0 +1,306 @@
+"""Clip windows of a folder as a random-access source, decoded on demand or from a cache.
+
+`folder_source` is the one call from a folder to something that `pipeline.make_loader` takes. With
+`num_frames=1` its examples are images. Decoding a random window costs a seek and the frames from
+the key frame on, at every visit; a cache costs one decode of each frame that a window uses, once:
+
+    cache=None       decode at each visit, for sets that fit nowhere (or build records, `records`)
+    cache="memory"   resized frames in one array in memory; a copy goes to every worker process
+    cache=folder     the same array in a file there, shared by processes and by later runs
+
+The file's name is a hash of all that its content depends on, so a stale one is never used.
+"""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from tqdm import tqdm
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import atomic_path
+from vldm_jax.data.folder import Entry, Folder, read_folder
+from vldm_jax.data.read import read_frames
+from vldm_jax.data.transforms import resize_crop
+from vldm_jax.data.windows import SLOWEST, clip_windows, held_out
+
+Path_ = str | os.PathLike[str]
+Example = dict[str, Any]
+CHUNK = 256  # frames decoded by one job when a cache is filled
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FrameFile:
+    """An array of frames in a .npy file; travels to worker processes as its name."""
+
+    path: Path
+
+    @cached_property
+    def array(self) -> UInt8[np.ndarray, "n h w 3"]:
+        """The frames, mapped into memory and read-only."""
+        return np.load(self.path, mmap_mode="r")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FrameArray:
+    """An array of frames in memory."""
+
+    array: UInt8[np.ndarray, "n h w 3"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ClipSource:
+    """Windows of videos as examples; see the package's docstring for what an example is.
+
+    Attributes:
+        entries: the videos.
+        label_names: what the labels mean.
+        video: for each window the number of its entry.
+        frames: for each window its frame indices in that video.
+        height: rows of an example.
+        width: columns of an example.
+        fps: frames per second of an example.
+        cache: where the frames are, if they are decoded already: then row `rows[window, frame]`.
+        rows: see `cache`.
+        report: lines on what is kept and what is skipped, by reason.
+        reasons: reason -> number of videos that give no window.
+    """
+
+    entries: tuple[Entry, ...]
+    label_names: tuple[str, ...]
+    video: Int[np.ndarray, " n"]
+    frames: Int[np.ndarray, "n t"]
+    height: int
+    width: int
+    fps: float
+    report: str
+    reasons: Mapping[str, int]
+    cache: FrameFile | FrameArray | None = None
+    rows: Int[np.ndarray, "n t"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+    def __getitem__(self, key: SupportsIndex) -> Example:
+        index = int(key)
+        entry = self.entries[self.video[index]]
+        if self.cache is None or self.rows is None:
+            clip = decode_clip(entry, self.frames[index], self.height, self.width)
+        else:
+            clip = self.cache.array[self.rows[index]]
+        content = {"image": clip[0]} if len(clip) == 1 else {"video": clip}
+        return content | {
+            "labels": entry.labels,
+            "fps": np.float32(self.fps),
+            "key": np.int32(index),
+        }
+
+    def describe(self, key: int) -> str:
+        """Return where an example comes from and its labels, for a person."""
+        entry = self.entries[self.video[key]]
+        start = entry.video.times[self.frames[key, 0]]
+        return f"{entry.name} at {start:.2f} s{describe_labels(self.label_names, entry.labels)}"
+
+
+def describe_labels(names: tuple[str, ...], labels: Any) -> str:
+    """Return "  night 1  cars 3"; "?" for unknown."""
+    values = ("?" if np.isnan(value) else f"{value:g}" for value in labels)
+    return "".join(f"  {name} {value}" for name, value in zip(names, values, strict=True))
+
+
+def decode_clip(
+    entry: Entry, frames: Int[np.ndarray, " t"], height: int, width: int
+) -> UInt8[np.ndarray, "t {height} {width} 3"]:
+    """Return the frames with these indices, resized and cropped to (height, width)."""
+    images = read_frames(entry.video.path, entry.video.pts[frames])
+    return np.stack([resize_crop(image, height, width) for image in images])
+
+
+def folder_source(
+    path: Path_,
+    *,
+    height: int,
+    width: int,
+    fps: float,
+    num_frames: int,
+    stride: float = 1.0,
+    cache: Path_ | None = None,
+    index: Path_ | None = None,
+    cuts: bool = True,
+    enlarge: bool = False,
+    test_fraction: float = 0.0,
+    split: str = "train",
+    threads: int | None = None,
+) -> ClipSource:
+    """Return all clip windows of a folder of videos as a source.
+
+    Args:
+        path: folder (searched recursively) or one file; `labels.json` in it gives labels.
+        height: rows of an example; frames are cut to the aspect and resized.
+        width: columns of an example.
+        fps: frames per second of an example, at most the videos' own.
+        num_frames: frames of an example; 1 gives images.
+        stride: distance between windows in frames at `fps`; a fraction starts windows between them.
+        cache: None, "memory" or a folder, see above.
+        index: JSON file that remembers the scan of the folder.
+        cuts: whether to look for cuts and keep windows inside shots.
+        enlarge: take videos smaller than (height, width) too.
+        test_fraction: share of the shots, by a hash of their names, that `split="test"` gets.
+        split: "train" or "test".
+        threads: files decoded at a time while scanning and filling the cache.
+
+    Raises:
+        InputError: if nothing is usable, or an argument is out of range.
+    """
+    for name, value in dict(
+        height=height, width=width, fps=fps, num_frames=num_frames, stride=stride
+    ).items():
+        if not value > 0:
+            raise InputError(f"{path}: {name} must be positive, got {value}")
+    if split not in ("train", "test") or not 0 <= test_fraction <= 1:
+        raise InputError(
+            f'{path}: split must be "train" or "test" and test_fraction in [0, 1], '
+            f"got {split!r} and {test_fraction}"
+        )
+    folder = read_folder(path, index=index, cuts=cuts, threads=threads)
+    windows: list[tuple[int, np.ndarray]] = []
+    reasons = Counter(folder.reasons)
+    smallest = (0, 0) if enlarge else (height, width)
+    for number, entry in enumerate(folder.entries):
+        shots = [
+            shot
+            for shot_number, shot in enumerate(entry.shots)
+            if held_out(entry.name, shot_number, test_fraction) == (split == "test")
+        ]
+        found = clip_windows(
+            entry.video.times, np.array(shots, np.int64).reshape(-1, 2),
+            fps=fps, num_frames=num_frames, stride=stride,
+        )  # fmt: skip
+        if reason := _fault(entry, found, smallest, fps, num_frames, len(shots)):
+            reasons[reason] += 1
+        else:
+            windows.append((number, found))
+    if not windows:
+        raise InputError(
+            f"{path}: no window of {num_frames} frames at {fps:g} fps and {height}x{width} in "
+            f"{sum(reasons.values())} videos ({_counts(reasons)}): ask for fewer frames, a lower "
+            "fps or a smaller size, or add videos"
+        )
+    source = ClipSource(
+        entries=folder.entries,
+        label_names=folder.label_names,
+        video=np.concatenate([np.full(len(found), number, np.int32) for number, found in windows]),
+        frames=np.concatenate([found for _, found in windows]),
+        height=height,
+        width=width,
+        fps=float(fps),
+        report=_report(
+            folder, windows, reasons, f"{num_frames} frames at {fps:g} fps, {height}x{width}"
+        ),
+        reasons=reasons,
+    )
+    return source if cache is None else with_cache(source, cache, threads=threads)
+
+
+def with_cache(source: ClipSource, cache: Path_, *, threads: int | None = None) -> ClipSource:
+    """Return the same source with every frame that it uses decoded now; see `cache` above."""
+    stride = 1 + max(int(source.frames.max()), 0)
+    flat = source.video[:, None].astype(np.int64) * stride + source.frames
+    used, rows = np.unique(flat, return_inverse=True)
+    shape = (len(used), source.height, source.width, 3)
+    jobs = [
+        (source.entries[number], start, used[start:end] % stride)
+        for number in np.unique(source.video)
+        for start, end in _chunks(*np.searchsorted(used, [number * stride, (number + 1) * stride]))
+    ]
+    rows = rows.reshape(source.frames.shape)
+    if cache == "memory":
+        array = np.empty(shape, np.uint8)
+        _fill(array, jobs, threads)
+        stored: FrameFile | FrameArray = FrameArray(array=array)
+    else:
+        file = Path(cache) / f"frames-{_fingerprint(source, used)}.npy"
+        if not file.is_file():
+            with atomic_path(file) as temporary:
+                mapped = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+                _fill(mapped, jobs, threads)
+                mapped.flush()
+        stored = FrameFile(path=file)
+    return ClipSource(**{**vars(source), "cache": stored, "rows": rows})
+
+
+def _fill(
+    array: np.ndarray, jobs: list[tuple[Entry, int, np.ndarray]], threads: int | None
+) -> None:
+    def run(job: tuple[Entry, int, np.ndarray]) -> None:
+        entry, start, frames = job
+        images = read_frames(entry.video.path, entry.video.pts[frames])
+        for row, image in enumerate(images, start):
+            array[row] = resize_crop(image, *array.shape[1:3])
+
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        for _ in tqdm(
+            pool.map(run, jobs), total=len(jobs), desc="decoding", leave=False, disable=None
+        ):
+            pass
+
+
+def _fingerprint(source: ClipSource, used: np.ndarray) -> str:
+    files = [
+        (entry.name, status.st_size, status.st_mtime_ns)
+        for entry in source.entries
+        for status in [entry.video.path.stat()]
+    ]
+    text = json.dumps([1, files, source.height, source.width])
+    return hashlib.sha256(text.encode() + used.astype("<i8").tobytes()).hexdigest()[:16]
+
+
+def _chunks(start: int, end: int) -> list[tuple[int, int]]:
+    return [(at, min(at + CHUNK, end)) for at in range(start, end, CHUNK)]
+
+
+def _fault(
+    entry: Entry,
+    windows: np.ndarray,
+    smallest: tuple[int, int],
+    fps: float,
+    num_frames: int,
+    shots: int,
+) -> str | None:
+    height, width = entry.video.height, entry.video.width
+    if height < smallest[0] or width < smallest[1]:
+        return f"smaller than {smallest[0]}x{smallest[1]}"
+    if len(windows):
+        return None
+    if not shots:
+        return "all in the other split"
+    if num_frames > 1 and 0 < entry.video.fps < SLOWEST * fps:
+        return f"slower than {fps:g} fps"
+    return f"too short for {num_frames} frames at {fps:g} fps"
+
+
+def _report(
+    folder: Folder, windows: list[tuple[int, np.ndarray]], reasons: Mapping[str, int], what: str
+) -> str:
+    lines = [folder.report()]
+    count = sum(len(found) for _, found in windows)
+    lines += [f"  {count} windows of {what} in {len(windows)} videos"]
+    more = {reason: n - folder.reasons.get(reason, 0) for reason, n in reasons.items()}
+    lines += [f"  skipped {n}: {reason}" for reason, n in sorted(more.items()) if n]
+    return "\n".join(lines)
+
+
+def _counts(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
