@@ -6,6 +6,8 @@
 videos: callers fold their axes into `b n d`.
 """
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -60,22 +62,38 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b n d"], context: Float[Array, "b m d2"] | None = None
+        self,
+        x: Float[Array, "b n d"],
+        context: Float[Array, "b m d2"] | None = None,
+        relative_keys: Float[Array, "n m d"] | None = None,
+        mask: Bool[Array, "n m"] | None = None,
     ) -> Float[Array, "b n d"]:
         """Return the attended tokens, width of x.
+
+        Args:
+            x: queries.
+            context: where keys and values come from; None for x.
+            relative_keys: added to key j as seen from query i.
+            mask: False forbids a pair.
 
         Raises:
             InputError: if `heads` does not divide the width of x.
         """
         width = x.shape[-1]
-        head_width(width, self.heads, f"attention '{'/'.join(self.path)}'")
+        e = head_width(width, self.heads, f"attention '{'/'.join(self.path)}'")
         source = x if context is None else context
 
         def project(name, tokens):
             dense = nn.Dense(width, use_bias=self.qkv_bias, dtype=self.dtype, name=name)
             return rearrange(dense(tokens), "b n (heads e) -> b n heads e", heads=self.heads)
 
-        out = attend(project("to_q", x), project("to_k", source), project("to_v", source))
+        q, k, v = project("to_q", x), project("to_k", source), project("to_v", source)
+        bias = None
+        if relative_keys is not None:
+            keys = rearrange(relative_keys, "n m (heads e) -> n m heads e", heads=self.heads)
+            logits = jnp.einsum("bnhe,nmhe->bhnm", q, keys, preferred_element_type=jnp.float32)
+            bias = logits / math.sqrt(e)
+        out = attend(q, k, v, bias, mask)
         out = rearrange(out, "b n heads e -> b n (heads e)")
         return nn.Dense(width, kernel_init=self.out_init, dtype=self.dtype, name="to_out_0")(out)
 

@@ -1,0 +1,219 @@
+"""The Stable Diffusion U-Net; its fields express the published sizes and small ones (`unet_sizes`).
+
+    conv_in, down stages, middle stage, up stages with skips, norm, SiLU, conv_out
+
+What the network is told beside z comes in a `Conditioning`: text (context), scalar labels as
+context tokens, a class such as the upscaler's noise level, and images concatenated to z.
+`UNetSkeleton` holds the fields and the forward pass; the video U-Net shares it. Parameter names are
+diffusers', list indices joined by `_`.
+
+Source: arXiv:2112.10752 and the public Stable Diffusion 1.x, 2.x and x4-upscaler configurations.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from einops import repeat
+
+from vldm_jax.core.conditioning import Conditioning
+from vldm_jax.core.errors import InputError
+from vldm_jax.models.unet_blocks import DownStage, MidStage, Signals, StageSpec, UpStage
+from vldm_jax.nn.conv import Conv, zeros_init
+from vldm_jax.nn.embeddings import EmbeddingMLP, sinusoid
+from vldm_jax.nn.labels import LabelTokens
+from vldm_jax.nn.norm import GroupNorm
+from vldm_jax.typing import Array, DTypeLike, Float, Shaped
+
+
+class UNetSkeleton(nn.Module):
+    """Fields and forward pass shared by `UNet` and `VideoUNet`; not used by itself.
+
+    Attributes:
+        channels: of each level, finest first; each level but the last halves height and width.
+        attention: whether each level has transformers.
+        layers_per_level: residual blocks going down; one more going up.
+        out_channels: of the prediction.
+        heads: attention heads at every level; give this (SD 1.x) or `head_dim`.
+        head_dim: channels of one head at every level (SD 2.x).
+        context_dim: of the tokens of cross-attention (text and labels); None for no such layers.
+        only_cross_attention: levels whose first attention goes to the context, too; () for none.
+        linear_projection: dense projections around transformers (SD 2.x), else 1x1 convolutions.
+        norm_groups: of every GroupNorm; must divide all channels.
+        num_classes: entries of the class embedding; None for no class.
+        label_tokens: kind of each scalar label (`nn.labels`); () for no labels.
+        dropout: rate in residual blocks.
+        remat: recompute each layer in the backward pass instead of storing it.
+        dtype: compute type; parameters, norms, softmax, embeddings and the output are float32.
+    """
+
+    channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    attention: tuple[bool, ...] = (True, True, True, False)
+    layers_per_level: int = 2
+    out_channels: int = 4
+    heads: int | None = None
+    head_dim: int | None = None
+    context_dim: int | None = None
+    only_cross_attention: tuple[bool, ...] = ()
+    linear_projection: bool = True
+    norm_groups: int = 32
+    num_classes: int | None = None
+    label_tokens: tuple[str, ...] = ()
+    dropout: float = 0.0
+    remat: bool = False
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def denoise(
+        self,
+        z: Float[Array, "bt h w c"],
+        time: Shaped[Array, " b"],
+        cond: Conditioning,
+        *,
+        frames: int,
+        temporal: Any,
+        train: bool,
+    ) -> Float[Array, "bt h w c2"]:
+        """Return the prediction for images; `time` and `cond` have one entry per `frames` images.
+
+        Raises:
+            InputError: if `cond` or the fields don't fit the network.
+        """
+        self._check(cond)
+        emb = self._embed_time(time, cond.class_labels, frames)
+        context, context_temporal = self._contexts(cond)
+        signals = Signals(emb, context, context_temporal, cond.image_only, frames, train)
+        last = len(self.channels) - 1
+        x = Conv(self.channels[0], dtype=self.dtype, name="conv_in")(z)
+        skips = (x,)
+        for i in range(last + 1):
+            spec = self._stage(i, self.layers_per_level, temporal)
+            x, new = DownStage(spec, i < last, name=f"down_blocks_{i}")(x, signals)
+            skips = (*skips, *new)
+        x = MidStage(self._middle(temporal), name="mid_block")(x, signals)
+        for i in range(last + 1):
+            spec = self._stage(last - i, self.layers_per_level + 1, temporal)
+            x, skips = UpStage(spec, i < last, name=f"up_blocks_{i}")(x, skips, signals)
+        x = nn.silu(GroupNorm(self.norm_groups, dtype=self.dtype, name="conv_norm_out")(x))
+        x = Conv(self.out_channels, kernel_init=zeros_init(), dtype=self.dtype, name="conv_out")(x)
+        return x.astype(jnp.float32)
+
+    def _embed_time(self, time, class_labels, frames):
+        """Embed time and class; one row per image, because spatial layers see images."""
+        width = 4 * self.channels[0]
+        waves = sinusoid(repeat(time, "b -> (b t)", t=frames), self.channels[0])
+        emb = EmbeddingMLP(width, width, name="time_embedding")(waves)
+        if self.num_classes is not None:
+            table = nn.Embed(self.num_classes, width, name="class_embedding")
+            emb = emb + table(repeat(class_labels, "b -> (b t)", t=frames))
+        return emb
+
+    def _contexts(self, cond):
+        """Append the label tokens to both contexts."""
+        spatial = cond.context
+        temporal = spatial if cond.context_temporal is None else cond.context_temporal
+        if self.label_tokens:
+            make = LabelTokens(self.label_tokens, self.context_dim, name="label_tokens")
+            tokens = make(cond.labels)
+            spatial, temporal = (
+                tokens if c is None else jnp.concatenate([c, tokens.astype(c.dtype)], axis=1)
+                for c in (spatial, temporal)
+            )
+        return spatial, temporal
+
+    def _stage(self, level, num_layers, temporal):
+        only = self.only_cross_attention
+        return StageSpec(
+            features=self.channels[level],
+            num_layers=num_layers,
+            heads=self._heads(self.channels[level]) if self.attention[level] else None,
+            cross_attention=self.context_dim is not None,
+            only_cross_attention=bool(only) and only[level],
+            linear_projection=self.linear_projection,
+            groups=self.norm_groups,
+            dropout=self.dropout,
+            temporal=temporal,
+            remat=self.remat,
+            dtype=self.dtype,
+        )
+
+    def _middle(self, temporal):
+        spec = self._stage(len(self.channels) - 1, 1, temporal)
+        heads = self._heads(self.channels[-1]) if any(self.attention) else None
+        return dataclasses.replace(spec, heads=heads, only_cross_attention=False)
+
+    def _heads(self, width):
+        if (self.heads is None) == (self.head_dim is None):
+            raise InputError(
+                f"U-Net: heads={self.heads} and head_dim={self.head_dim}; give exactly one of them"
+            )
+        if self.heads is not None:
+            return self.heads
+        if width % self.head_dim:
+            raise InputError(
+                f"U-Net: head_dim {self.head_dim} does not divide the width {width}; choose one "
+                "that divides every channel count with attention"
+            )
+        return width // self.head_dim
+
+    def _check(self, cond):
+        levels = {len(self.channels), len(self.attention), len(self.only_cross_attention)} - {0}
+        if len(levels) != 1:
+            raise InputError(
+                f"U-Net: channels {self.channels}, attention {self.attention} and "
+                f"only_cross_attention {self.only_cross_attention} must have one entry per level"
+            )
+        has_context = cond.context is not None or bool(self.label_tokens)
+        pairs = (
+            ("context", has_context, "context_dim", self.context_dim is not None),
+            ("labels", cond.labels is not None, "label_tokens", bool(self.label_tokens)),
+            (
+                "class_labels",
+                cond.class_labels is not None,
+                "num_classes",
+                self.num_classes is not None,
+            ),
+        )
+        for given_name, given, field, wanted in pairs:
+            if given and not wanted:
+                raise InputError(
+                    f"U-Net: conditioning has {given_name}, but the network has no {field}; set it "
+                    f"or leave {given_name} out"
+                )
+            if wanted and not given:
+                raise InputError(
+                    f"U-Net: the network has {field}, but the conditioning has no {given_name}"
+                )
+        if cond.context is not None and cond.context.shape[-1] != self.context_dim:
+            raise InputError(
+                f"U-Net: context tokens have width {cond.context.shape[-1]}, "
+                f"but context_dim is {self.context_dim}; use the text encoder of this network"
+            )
+
+
+class UNet(UNetSkeleton):
+    """Denoising network for images; fields as in `UNetSkeleton`."""
+
+    def __call__(
+        self,
+        z: Float[Array, "b h w c"],
+        time: Shaped[Array, " b"],
+        cond: Conditioning,
+        *,
+        train: bool,
+    ) -> Float[Array, "b h w c2"]:
+        """Return the prediction for noisy latents, float32.
+
+        Args:
+            z: scaled noisy latents.
+            time: discrete diffusion steps in [0, 1000), fractions allowed.
+            cond: conditioning; which fields must be given follows from the network's fields.
+            train: whether dropout is on.
+
+        Raises:
+            InputError: if `cond` or the fields don't fit the network.
+        """
+        if cond.concat is not None:
+            z = jnp.concatenate([z, cond.concat.astype(z.dtype)], axis=-1)
+        return self.denoise(z, time, cond, frames=1, temporal=None, train=train)

@@ -1,0 +1,35 @@
+"""Sizes of the published U-Nets, as fields of `UNet` and `VideoUNet`.
+
+UNet(**SD21)        VideoUNet(**SD21, temporal=TemporalSpec())
+"""
+
+# Stable Diffusion 1.1 to 1.5: v1-inference.yaml of CompVis/stable-diffusion; 859,520,964
+# parameters.
+SD14 = {
+    "channels": (320, 640, 1280, 1280),
+    "attention": (True, True, True, False),
+    "heads": 8,
+    "context_dim": 768,
+    "linear_projection": False,
+}
+
+# Stable Diffusion 2.0 and 2.1: v2-inference(-v).yaml of Stability-AI/stablediffusion; 865,910,724.
+SD21 = {
+    "channels": (320, 640, 1280, 1280),
+    "attention": (True, True, True, False),
+    "head_dim": 64,
+    "context_dim": 1024,
+    "linear_projection": True,
+}
+
+# The x4 upscaler: x4-upscaling.yaml of Stability-AI/stablediffusion; 473.40M. Seven input channels:
+# four latents and, through `Conditioning.concat`, the noised low-resolution image.
+X4_UPSCALER = {
+    "channels": (256, 512, 512, 1024),
+    "attention": (False, True, True, True),
+    "heads": 8,
+    "context_dim": 1024,
+    "only_cross_attention": (True, True, True, False),
+    "linear_projection": True,
+    "num_classes": 1000,
+}

@@ -1,0 +1,62 @@
+"""Scalar labels as context tokens, so that they enter a network where text does.
+
+A label that is dropped (classifier-free guidance) or unknown is NaN and has a learned token of its
+own. Two kinds:
+
+    "binary"  0 or 1: a table of three tokens, the last one null
+    "count"   clipped to [0, 64], sinusoid, MLP; a learned null token
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.nn.embeddings import EmbeddingMLP, sinusoid
+from vldm_jax.typing import Array, Float
+
+MAX_COUNT = 64
+KINDS = ("binary", "count")
+
+
+class LabelTokens(nn.Module):
+    """Turn k labels into k tokens.
+
+    Attributes:
+        kinds: "binary" or "count", one per label.
+        width: of a token.
+    """
+
+    kinds: tuple[str, ...]
+    width: int
+
+    @nn.compact
+    def __call__(self, labels: Float[Array, "b k"]) -> Float[Array, "b k d"]:
+        """Return one token per label; NaN gives the label's null token.
+
+        Raises:
+            InputError: if a kind is unknown or the number of labels is not that of the kinds.
+        """
+        if labels.shape[1] != len(self.kinds):
+            raise InputError(
+                f"labels: expected {len(self.kinds)} per sample ({', '.join(self.kinds)}), "
+                f"got {labels.shape[1]}; give one column per entry of label_tokens"
+            )
+        makers = {"binary": self._binary, "count": self._count}
+        tokens = []
+        for i, kind in enumerate(self.kinds):
+            if kind not in makers:
+                raise InputError(f"label_tokens[{i}]: unknown kind '{kind}'; use one of {KINDS}")
+            tokens.append(makers[kind](labels[:, i], f"{kind}_{i}"))
+        return jnp.stack(tokens, axis=1)
+
+    def _binary(self, label, name):
+        index = jnp.where(jnp.isnan(label), 2, jnp.clip(jnp.round(label), 0, 1)).astype(jnp.int32)
+        init = nn.initializers.normal(1.0)
+        return nn.Embed(3, self.width, embedding_init=init, name=name)(index)
+
+    def _count(self, label, name):
+        null = self.param(f"{name}_null", nn.initializers.normal(1.0), (self.width,))
+        unknown = jnp.isnan(label)
+        count = jnp.clip(jnp.where(unknown, 0.0, label), 0, MAX_COUNT)
+        token = EmbeddingMLP(self.width, self.width, name=name)(sinusoid(count, self.width))
+        return jnp.where(unknown[:, None], null[None, :], token)
