@@ -1,0 +1,198 @@
+"""Weights files: safetensors that say what they are.
+
+    arrays    flat names "down_blocks_0/resnets_0/conv1/kernel", as in the Linen tree
+    metadata  key "vldm": JSON {"kind": "unet", "config": {module fields}, "steps": ..., ...}
+
+`kind` and `config` are enough to build the module that the arrays belong to. A file of temporal
+layers also carries the backbone's name and SHA-256, since they mean nothing without it. Nothing is
+ever unpickled.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_dtypes
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from vldm_jax.core import paths
+from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import atomic_path, sha256
+from vldm_jax.typing import PyTree
+
+METADATA_KEY = "vldm"
+DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
+
+
+def save_weights(
+    path: str | os.PathLike[str],
+    params: PyTree,
+    meta: Mapping[str, Any],
+    *,
+    dtype: str | None = None,
+) -> None:
+    """Write a parameter tree and its description, whole or not at all.
+
+    Args:
+        path: file to write, usually *.safetensors.
+        params: nested dict of arrays.
+        meta: JSON values with at least "kind" and "config".
+        dtype: "float32", "bfloat16" or "float16" to cast floating arrays to; None keeps theirs.
+
+    Raises:
+        InputError: if the dtype is unknown or does not hold a value.
+        ValueError: if `meta` lacks "kind" or "config".
+    """
+    if missing := {"kind", "config"} - set(meta):
+        raise ValueError(f"the description of {path} lacks {sorted(missing)}")
+    flat = paths.flatten(jax.device_get(params))
+    arrays = {name: _cast(path, name, array, dtype) for name, array in flat.items()}
+    with atomic_path(path) as temporary:
+        save_file(arrays, temporary, metadata={METADATA_KEY: json.dumps(dict(meta))})
+
+
+def load_weights(
+    path: str | os.PathLike[str], *, dtype: str | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return (nested dict of NumPy arrays, description) of a weights file.
+
+    Args:
+        path: a file from `save_weights`.
+        dtype: what to cast floating arrays to; None keeps the file's.
+
+    Raises:
+        InputError: if the file is missing, truncated, contradicts itself or is not one of ours.
+    """
+    meta = read_meta(path)
+    with safe_open(path, framework="numpy") as file:
+        flat = {name: _cast(path, name, file.get_tensor(name), dtype) for name in file.keys()}
+    return paths.unflatten(flat), meta
+
+
+def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the description of a weights file, without reading its arrays.
+
+    Raises:
+        InputError: as `load_weights`.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"there is no weights file {path}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata()
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path} is no whole safetensors file ({error}): fetch or write it again"
+        ) from error
+    if not metadata or METADATA_KEY not in metadata:
+        raise InputError(
+            f"{path} is a safetensors file without a {METADATA_KEY!r} description: "
+            "convert foreign weights first (vldm convert import)"
+        )
+    try:
+        meta = json.loads(metadata[METADATA_KEY])
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"the {METADATA_KEY!r} description in {path} is not JSON: {error}"
+        ) from error
+    if not isinstance(meta, dict) or not {"kind", "config"} <= set(meta):
+        raise InputError(f"the description in {path} lacks its 'kind' or 'config'")
+    return meta
+
+
+def check_fits(path: str | os.PathLike[str], params: PyTree, expected: PyTree) -> None:
+    """Raise unless `params` has exactly the paths and shapes of `expected`.
+
+    Args:
+        path: where the parameters came from, for the message.
+        params: nested dict of arrays.
+        expected: nested dict of arrays or shape structs, from `jax.eval_shape` of the init.
+
+    Raises:
+        InputError: naming the first parameter that is missing, unexpected or of another shape.
+    """
+    have, want = paths.flatten(params), paths.flatten(expected)
+    if missing := sorted(want.keys() - have.keys()):
+        problem = f"lacks {missing[0]!r} and {len(missing) - 1} more that the network has"
+    elif extra := sorted(have.keys() - want.keys()):
+        problem = f"holds {extra[0]!r} and {len(extra) - 1} more that the network has not"
+    elif wrong := [name for name in want if tuple(have[name].shape) != tuple(want[name].shape)]:
+        name = wrong[0]
+        problem = f"has {name!r} of shape {have[name].shape}, the network {want[name].shape}"
+    else:
+        return
+    raise InputError(f"{path} {problem}: the file and the model's config do not belong together")
+
+
+def export_trained(
+    path: str | os.PathLike[str],
+    state: Any,
+    *,
+    kind: str,
+    config: Mapping[str, Any],
+    network: str = "network",
+    use_ema: bool = True,
+    backbone: str | os.PathLike[str] | None = None,
+    dtype: str | None = None,
+    **more: Any,
+) -> None:
+    """Write the trained parameters of a run as a weights file.
+
+    Args:
+        path: file to write.
+        state: a training state (fields step, params, ema).
+        kind: what the file is: "autoencoder", "unet", "video_unet", "temporal".
+        config: fields of the module.
+        network: which sub-tree of the parameters to write.
+        use_ema: whether to write the moving average instead of the last parameters.
+        backbone: weights file that the frozen part came from; its name and SHA-256 are recorded.
+        dtype: as `save_weights`.
+        **more: further JSON values for the description.
+
+    Raises:
+        InputError: if the average is asked for and the run keeps none.
+    """
+    if use_ema and state.ema is None:
+        raise InputError(f"cannot export the moving average to {path}: the run keeps none")
+    params = (state.ema if use_ema else state.params)[network]
+    meta = {"kind": kind, "config": dict(config), "steps": int(state.step), "ema": use_ema, **more}
+    if backbone is not None:
+        meta["backbone"] = {"name": Path(backbone).name, "sha256": sha256(backbone)}
+    save_weights(path, params, meta, dtype=dtype)
+
+
+def check_backbone(
+    path: str | os.PathLike[str], meta: Mapping[str, Any], backbone: str | os.PathLike[str]
+) -> None:
+    """Raise if temporal layers were trained on another backbone than the file `backbone`.
+
+    Raises:
+        InputError: naming both files.
+    """
+    if "backbone" not in meta:
+        raise InputError(f"{path} does not say which backbone its layers were trained on")
+    recorded = meta["backbone"]
+    if sha256(backbone) != recorded["sha256"]:
+        raise InputError(
+            f"{path} was trained on the backbone {recorded['name']} "
+            f"(sha256 {recorded['sha256'][:12]}...), which is not {backbone}"
+        )
+
+
+def _cast(path: Any, name: str, array: Any, dtype: str | None) -> np.ndarray:
+    array = np.asarray(array, order="C")
+    floating = np.issubdtype(array.dtype, np.floating) or array.dtype == ml_dtypes.bfloat16
+    if dtype is None or not floating:
+        return array
+    if dtype not in DTYPES:
+        raise InputError(f"{dtype=} for {path}: choose one of {tuple(DTYPES)}")
+    with np.errstate(over="ignore"):
+        cast = array.astype(DTYPES[dtype])
+    if np.isfinite(array).all() and not np.isfinite(cast).all():
+        raise InputError(f"{name!r} in {path} has values too large for {dtype}: use bfloat16")
+    return cast
