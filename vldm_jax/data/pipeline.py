@@ -70,7 +70,8 @@ class Loader:
             self._iterator = self._start()
         batch = next(self._iterator)
         self._step += 1
-        return batch
+        # From workers the arrays are views of shared memory, which is given back here.
+        return {name: np.array(value) for name, value in batch.items()}
 
     def get_state(self) -> dict[str, int]:
         """Return the position after the last batch that was handed out, as JSON-able numbers."""
@@ -124,7 +125,8 @@ class Loader:
             workers = grain.MultiprocessingOptions(
                 num_workers=self._worker_count, per_worker_buffer_size=self._prefetch
             )
-            ahead = ahead.mp_prefetch(workers)
+            small = grain.experimental.DatasetOptions(min_shm_size=1 << 16)
+            ahead = grain.experimental.WithOptionsIterDataset(ahead, small).mp_prefetch(workers)
         return iter(ahead)
 
 
