@@ -14,7 +14,8 @@ from vldm_jax.core.errors import InputError
 HARMLESS = (
     r"train\.(total_steps|log_every|checkpoint_every|sample_every|stop_after_minutes|tensorboard)",
     r"(checkpoint|logging|sampling|evals)\..*",
-    r"data\.(workers|prefetch|cache_dir)",
+    r"data\.(workers|prefetch|cache|index)",
+    r"model\.(backbone|autoencoder)",  # compared by what is in the files, not by where they are
 )
 
 

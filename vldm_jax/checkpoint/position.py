@@ -24,19 +24,21 @@ class PositionHandler(ocp.CheckpointHandler):
         _file(directory).write_text(encode(args.position))
 
     def restore(self, directory: epath.Path, args: "PositionRestore | None" = None) -> Any:
-        """Return this process's position.
+        """Return this process's position; the common one if the number of processes has changed.
 
         Raises:
-            InputError: if the checkpoint was written by another number of processes.
+            InputError: if it has changed and the positions of the processes differ.
         """
         path = _file(directory)
-        if not path.exists():
-            found = sorted(file.name for file in directory.iterdir())
+        if path.exists():
+            return decode(path.read_text())
+        texts = {file.read_text() for file in directory.glob("process_*.json")}
+        if len(texts) != 1:
             raise InputError(
-                f"{directory} holds loader positions {found}, none for process "
+                f"{directory} holds {len(texts)} different loader positions and none for process "
                 f"{jax.process_index()} of {jax.process_count()}: resume with as many processes"
             )
-        return decode(path.read_text())
+        return decode(texts.pop())
 
 
 @ocp.args.register_with_handler(PositionHandler, for_save=True)

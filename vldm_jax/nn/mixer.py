@@ -9,12 +9,15 @@ Deviation: the paper does not say how mix is kept in [0, 1]; a logit keeps gradi
 clamped value initialised to 1 next to zero-initialised layers would never start to learn.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
-from vldm_jax.typing import Array, Bool, DTypeLike, Float
+from vldm_jax.typing import Array, Bool, DTypeLike, Float, PyTree
 
 
 class Mixer(nn.Module):
@@ -64,3 +67,13 @@ class Mixer(nn.Module):
                 "use that many frames, or mix 'scalar' for a variable length"
             )
         return (frames,)
+
+
+def mixes(params: PyTree) -> dict[str, Any]:
+    """Return {layer: mix in [0, 1]} of every mixer in a parameter tree: () or (num_frames) each."""
+    ending = "/mixer/logit"
+    return {
+        path.removesuffix(ending): jax.nn.sigmoid(jnp.asarray(leaf, jnp.float32))
+        for path, leaf in paths.flatten(params).items()
+        if path.endswith(ending)
+    }

@@ -1,0 +1,146 @@
+"""What a checkpoint or a weights file holds, as text.
+
+Sizes come from the descriptions; of the arrays themselves only the mixes are read.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+from safetensors import safe_open
+
+from vldm_jax.checkpoint.manager import complete_steps, is_complete, read_json_item
+from vldm_jax.checkpoint.weights import load_weights, read_meta
+from vldm_jax.core import paths
+from vldm_jax.core.errors import InputError
+from vldm_jax.typing import PyTree
+
+
+def describe(path: str | os.PathLike[str], mixes: Callable | None = None) -> str:
+    """Return a summary of a weights file, a checkpoint, or the newest one of a workdir.
+
+    Args:
+        path: *.safetensors, a step's folder, a folder of checkpoints, or a workdir.
+        mixes: network's parameters -> {layer: mix}; None leaves the mixes out.
+
+    Raises:
+        InputError: if there is nothing to describe.
+    """
+    path = Path(path)
+    if path.is_file():
+        return "\n".join(_describe_weights(path, mixes))
+    return "\n".join(_describe_checkpoint(_find_checkpoint(path), mixes))
+
+
+def _find_checkpoint(path: Path) -> Path:
+    if is_complete(path):
+        return path
+    for folder in (path, path / "checkpoints"):
+        if steps := complete_steps(folder):
+            return folder / str(steps[-1])
+    raise InputError(f"{path} is no weights file and holds no complete checkpoint")
+
+
+def _describe_weights(path: Path, mixes: Callable | None) -> list[str]:
+    meta = read_meta(path)
+    with safe_open(path, framework="numpy") as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}
+        shapes = {
+            name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()
+        }
+    lines = [f"{path}: weights of kind {meta['kind']!r}"]
+    lines += [f"  {name} = {value}" for name, value in meta.items() if name != "kind"]
+    groups: dict[str, list[tuple[tuple[int, ...], str]]] = {}
+    for name, entry in shapes.items():
+        groups.setdefault("temporal" if "temporal" in name else "spatial", []).append(entry)
+    for group, entries in sorted(groups.items()):
+        lines.append(_size_line(group, entries))
+    if mixes is not None:
+        lines += _mix_lines(mixes(load_weights(path, dtype="float32")[0]))
+    return lines
+
+
+def _describe_checkpoint(path: Path, mixes: Callable | None) -> list[str]:
+    config, meta = read_json_item(path, "config"), read_json_item(path, "meta")
+    tree = ocp.PyTreeCheckpointHandler().metadata(epath.Path(path) / "state").tree
+    lines = [f"{path}: checkpoint of step {path.name}, written by vldm_jax {meta['version']}"]
+    if "data" in config:
+        lines.append("trained on")
+        lines += [f"  {name} = {value}" for name, value in sorted(config["data"].items())]
+    lines.append("stored")
+    lines += _trained_lines(tree["params"], config)
+    for name in ("ema", "opt_state"):
+        entries = [_entry(leaf) for leaf in _leaves(tree[name])]
+        lines.append(_size_line(name, entries))
+    lines.append("frozen, not stored")
+    lines += [f"  {file}  sha256 {digest}" for file, digest in meta["backbones"].items()] or ["  -"]
+    if mixes is not None:
+        lines += _mix_lines(mixes(_read_params(path, tree["params"])["network"]))
+    return lines
+
+
+def _trained_lines(params: PyTree, config: Mapping[str, Any]) -> list[str]:
+    flat = paths.flatten(params)
+    if "train" not in config or "rules" not in config["train"]:
+        return [_size_line("params", [_entry(leaf) for leaf in flat.values()])]
+    rules = tuple((pattern, group) for pattern, group in config["train"]["rules"])
+    groups: dict[str, list[Any]] = {}
+    for name, leaf in flat.items():
+        groups.setdefault(paths.group_of(rules, name), []).append(_entry(leaf))
+    return [_size_line(f"params {group}", entries) for group, entries in sorted(groups.items())]
+
+
+def _read_params(path: Path, abstract: PyTree) -> PyTree:
+    wanted = {"params": paths.unflatten({name: 0 for name in paths.flatten(abstract)})}
+    restore = ocp.args.PyTreeRestore(
+        item=wanted,
+        restore_args=paths.unflatten(
+            {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in paths.flatten(wanted)}
+        ),
+        partial_restore=True,
+    )
+    return ocp.PyTreeCheckpointHandler().restore(epath.Path(path) / "state", args=restore)["params"]
+
+
+def _leaves(tree: Any) -> Iterable[Any]:
+    if tree is None:
+        return
+    if isinstance(tree, Mapping):
+        tree = tree.values()
+    elif not isinstance(tree, list | tuple):
+        yield tree
+        return
+    for branch in tree:
+        yield from _leaves(branch)
+
+
+def _entry(leaf: Any) -> tuple[tuple[int, ...], str]:
+    return tuple(leaf.shape), str(np.dtype(leaf.dtype))
+
+
+_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "I32": 4, "I64": 8, "U8": 1, "F64": 8, "BOOL": 1}
+
+
+def _size_line(name: str, entries: list[tuple[tuple[int, ...], str]]) -> str:
+    values = sum(int(np.prod(shape)) for shape, _ in entries)
+    size = sum(
+        int(np.prod(shape)) * (_BYTES[kind] if kind in _BYTES else np.dtype(kind).itemsize)
+        for shape, kind in entries
+    )
+    kinds = "+".join(sorted({kind for _, kind in entries})) or "none"
+    return f"  {name:<18} {len(entries):>6} arrays {values:>14,} values {size:>15,} bytes  {kinds}"
+
+
+def _mix_lines(mixes: Mapping[str, Any]) -> list[str]:
+    if not mixes:
+        return []
+    width = max(len(layer) for layer in mixes)
+    lines = ["mix per layer (1: the image model alone, 0: the temporal layer alone)"]
+    for layer, mix in mixes.items():
+        values = " ".join(f"{value:.3f}" for value in np.atleast_1d(np.asarray(mix)))
+        lines.append(f"  {layer:<{width}}  {values}")
+    return lines
