@@ -89,7 +89,7 @@ def read_folder(
     """
     path = Path(path)
     root, files = _list_videos(path)
-    label_names, labels = read_labels(root, {_name(root, file) for file in files})
+    label_names, labels = read_labels(root)
     known = _read_index(index)
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         found = list(pool.map(lambda file: _scan_or_recall(root, file, known), files))
@@ -123,15 +123,13 @@ def read_folder(
     return folder
 
 
-def read_labels(
-    root: Path, videos: set[str]
-) -> tuple[tuple[str, ...], dict[str, tuple[float, ...]]]:
+def read_labels(root: Path) -> tuple[tuple[str, ...], dict[str, tuple[float, ...]]]:
     """Return the names and {video: values} of a folder's `labels.json`; empty without one.
 
     `null` and videos that it does not name are unknown (NaN).
 
     Raises:
-        InputError: if it is not JSON of that layout, or names a video that the folder lacks.
+        InputError: if it is not JSON of that layout, or names a file that the folder lacks.
     """
     file = root / "labels.json"
     if not file.is_file():
@@ -152,10 +150,10 @@ def read_labels(
                 f"{file}: {clip!r} must have {len(names)} numbers or null, one for each of "
                 f"{names}, got {values!r}: {layout}"
             )
-    if missing := sorted(clips.keys() - videos):
+    if missing := sorted(clip for clip in clips if not (root / clip).is_file()):
         raise InputError(
-            f"{file}: names {missing[0]!r}, which is not among the folder's {len(videos)} videos "
-            f"({len(missing)} such): remove the entry or add the file"
+            f"{file}: names {missing[0]!r}, which is not in the folder ({len(missing)} such): "
+            "remove the entry or add the file"
         )
     to_float = {
         clip: tuple(np.nan if value is None else float(value) for value in values)

@@ -17,7 +17,7 @@ interpreter lock) or in processes, which are spawned: a script that uses them ne
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Protocol, Self, SupportsIndex
+from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 import grain
 import numpy as np
@@ -28,6 +28,7 @@ from vldm_jax.core.errors import InputError
 Batch = dict[str, np.ndarray]
 
 
+@runtime_checkable
 class Source(Protocol):
     """What can be loaded: a length and examples by position (grain's RandomAccessDataSource)."""
 
@@ -104,7 +105,7 @@ class Loader:
             self._iterator.close()
         self._iterator = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Loader":
         return self
 
     def __exit__(

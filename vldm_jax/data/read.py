@@ -75,6 +75,7 @@ def scan(path: Path_, *, threads: int = 1) -> tuple[Video, UInt8[np.ndarray, "n 
         VideoError: if any part of it cannot be decoded, or its timestamps cannot be used.
     """
     pts: list[int | None] = []
+    stream = None
     thumbnails = []
     small = VideoReformatter()  # one for the file: it keeps its tables, a frame's own does not
     try:
@@ -94,7 +95,7 @@ def scan(path: Path_, *, threads: int = 1) -> tuple[Video, UInt8[np.ndarray, "n 
                     shape = shape or _shown_shape(frame)
             expected, time_base = stream.frames, stream.time_base
     except av.FFmpegError as error:
-        reason = "not a video" if not pts else "corrupt"
+        reason = "not a video" if stream is None else "corrupt"
         raise VideoError(path, reason, error.strerror or str(error)) from error
     if packets < expected:
         raise VideoError(path, "truncated", f"{packets} of {expected} frames are in the file")

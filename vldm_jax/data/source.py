@@ -133,14 +133,14 @@ def folder_source(
     *,
     height: int,
     width: int,
-    fps: float,
+    fps: int | float,
     num_frames: int,
-    stride: float = 1.0,
+    stride: int | float = 1.0,
     cache: Path_ | None = None,
     index: Path_ | None = None,
     cuts: bool = True,
     enlarge: bool = False,
-    test_fraction: float = 0.0,
+    test_fraction: int | float = 0.0,
     split: str = "train",
     threads: int | None = None,
 ) -> ClipSource:
@@ -216,14 +216,15 @@ def folder_source(
 
 def with_cache(source: ClipSource, cache: Path_, *, threads: int | None = None) -> ClipSource:
     """Return the same source with every frame that it uses decoded now; see `cache` above."""
-    stride = 1 + max(int(source.frames.max()), 0)
+    stride = 1 + int(source.frames.max())
     flat = source.video[:, None].astype(np.int64) * stride + source.frames
     used, rows = np.unique(flat, return_inverse=True)
     shape = (len(used), source.height, source.width, 3)
+    edges = np.searchsorted(used, np.arange(len(source.entries) + 1) * stride).tolist()
     jobs = [
-        (source.entries[number], start, used[start:end] % stride)
-        for number in np.unique(source.video)
-        for start, end in _chunks(*np.searchsorted(used, [number * stride, (number + 1) * stride]))
+        (entry, start, used[start : min(start + CHUNK, end)] % stride)
+        for entry, first, end in zip(source.entries, edges[:-1], edges[1:], strict=True)
+        for start in range(first, end, CHUNK)
     ]
     rows = rows.reshape(source.frames.shape)
     if cache == "memory":
@@ -267,15 +268,11 @@ def _fingerprint(source: ClipSource, used: np.ndarray) -> str:
     return hashlib.sha256(text.encode() + used.astype("<i8").tobytes()).hexdigest()[:16]
 
 
-def _chunks(start: int, end: int) -> list[tuple[int, int]]:
-    return [(at, min(at + CHUNK, end)) for at in range(start, end, CHUNK)]
-
-
 def _fault(
     entry: Entry,
     windows: np.ndarray,
     smallest: tuple[int, int],
-    fps: float,
+    fps: int | float,
     num_frames: int,
     shots: int,
 ) -> str | None:

@@ -29,9 +29,9 @@ def clip_windows(
     times: Float[np.ndarray, " n"],
     shots: Int[np.ndarray, "shots 2"],
     *,
-    fps: float,
+    fps: int | float,
     num_frames: int,
-    stride: float,
+    stride: int | float,
 ) -> Int[np.ndarray, "windows t"]:
     """Return the frame indices of every window of a video, shot by shot in time order.
 
@@ -62,7 +62,7 @@ def clip_windows(
     return np.concatenate(found)
 
 
-def held_out(name: str, shot: int, fraction: float) -> bool:
+def held_out(name: str, shot: int, fraction: int | float) -> bool:
     """Return whether a shot belongs to the held-out part: by a hash, so new files move no old one.
 
     Args:

@@ -20,12 +20,13 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path
 
 Path_ = str | os.PathLike[str]
+Number = int | float
 Frames = UInt8[np.ndarray, "t h w 3"]
 
 _BT601, _LIMITED = 6, 1  # AVCOL_SPC_SMPTE170M, AVCOL_RANGE_MPEG
 
 
-def frame_rate(fps: float) -> Fraction:
+def frame_rate(fps: Number) -> Fraction:
     """Return `fps` as the fraction that a container stores: 1.875 is 15/8, 29.97 is 30000/1001.
 
     Raises:
@@ -37,7 +38,7 @@ def frame_rate(fps: float) -> Fraction:
     return ntsc if ntsc and abs(float(ntsc) - fps) < 1e-3 else Fraction(fps).limit_denominator(1000)
 
 
-def write_video(path: Path_, frames: Frames, fps: float, *, crf: int = 17) -> None:
+def write_video(path: Path_, frames: Frames, fps: Number, *, crf: int = 17) -> None:
     """Write frames as h264 mp4 (yuv420p, faststart) and check the file by opening it again.
 
     Args:
@@ -64,7 +65,7 @@ def write_video(path: Path_, frames: Frames, fps: float, *, crf: int = 17) -> No
         _verify(temporary, frames.shape, rate)
 
 
-def write_gif(path: Path_, frames: Frames, fps: float) -> None:
+def write_gif(path: Path_, frames: Frames, fps: Number) -> None:
     """Write frames as an endless GIF with one palette for all, so that colours don't flicker.
 
     GIF counts time in 1/100 s: each frame ends at its own time rounded, so the mean rate is `fps`
@@ -90,7 +91,7 @@ def write_gif(path: Path_, frames: Frames, fps: float) -> None:
 
 def write_contact_sheet(
     path: Path_,
-    videos: Sequence[Frames],
+    videos: Sequence[UInt8[np.ndarray, "_ _ _ 3"]],
     labels: Sequence[str],
     *,
     columns: Sequence[str] = (),

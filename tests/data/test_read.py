@@ -1,0 +1,114 @@
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from synthetic_videos import damage, encode, number_of, numbered, scene
+
+from vldm_jax.data.read import VideoError, read_frames, scan
+from vldm_jax.data.write import write_video
+
+
+@pytest.fixture
+def counted(tmp_path):
+    """100 numbered frames at 30 fps: several B-frames, one key frame."""
+    write_video(tmp_path / "n.mp4", numbered(100), 30)
+    return tmp_path / "n.mp4"
+
+
+def test_scan_sees_every_frame_and_its_time(counted):
+    video, thumbnails = scan(counted)
+    np.testing.assert_allclose(video.times, np.arange(100) / 30, atol=1e-4)
+    assert (video.height, video.width, len(thumbnails)) == (32, 64, 100)
+    assert abs(video.fps - 30) < 1e-3
+
+
+@pytest.mark.parametrize("wanted", [[0], [99], [57], [3, 4, 5], [0, 50, 99], [31, 31, 40]])
+def test_exactly_the_frames_asked_for(counted, wanted):
+    video, _ = scan(counted)
+    frames = list(read_frames(counted, video.pts[wanted]))
+    assert [number_of(frame) for frame in frames] == wanted
+
+
+@pytest.mark.parametrize("suffix, codec", [("mkv", "libx264"), ("avi", "mpeg4"), ("ts", "libx264")])
+def test_other_containers_seek_to_the_same_frames(tmp_path, suffix, codec):
+    path = tmp_path / f"n.{suffix}"
+    encode(path, numbered(60), np.arange(60) / 25, codec=codec, time_base=Fraction(1, 25))
+    video, _ = scan(path)
+    wanted = [7, 30, 58]
+    assert [number_of(frame) for frame in read_frames(path, video.pts[wanted])] == wanted
+
+
+def test_a_variable_frame_rate_keeps_its_times(tmp_path):
+    times = np.cumsum(np.random.default_rng(0).integers(10, 200, 40)) / 1000
+    encode(tmp_path / "v.mkv", numbered(40), times)
+    video, _ = scan(tmp_path / "v.mkv")
+    np.testing.assert_allclose(video.times, times - times[0], atol=1e-9)
+    assert [number_of(frame) for frame in read_frames(video.path, video.pts[::7])] == [
+        *range(0, 40, 7)
+    ]
+
+
+@pytest.mark.parametrize("shape", [(31, 65), (33, 64), (32, 63)])
+def test_odd_sizes(tmp_path, shape):
+    frames = scene(0, 5, *shape)
+    encode(tmp_path / "o.mkv", frames, np.arange(5) / 10, codec="ffv1", pix_fmt="bgr0")
+    video, _ = scan(tmp_path / "o.mkv")
+    assert (video.height, video.width) == shape
+    np.testing.assert_array_equal(list(read_frames(video.path, video.pts)), frames)
+
+
+def expect(path, reason):
+    with pytest.raises(VideoError) as caught:
+        scan(path)
+    assert caught.value.reason == reason
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    assert "re-encode the file or remove it" in str(caught.value)
+
+
+@pytest.mark.parametrize("keep", [0.4, 0.8, 0.97])
+def test_a_truncated_file(counted, tmp_path, keep):
+    content = counted.read_bytes()
+    (tmp_path / "t.mp4").write_bytes(content[: int(keep * len(content))])
+    expect(tmp_path / "t.mp4", "truncated")
+
+
+def test_a_file_cut_before_its_index_was_written(tmp_path):
+    with av.open(str(tmp_path / "i.mp4"), "w") as container:  # no faststart: the index comes last
+        stream = container.add_stream("libx264", rate=30)
+        stream.height, stream.width, stream.pix_fmt = 32, 64, "yuv420p"
+        for array in numbered(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(array, format="rgb24")))
+        container.mux(stream.encode(None))
+    content = (tmp_path / "i.mp4").read_bytes()
+    (tmp_path / "i.mp4").write_bytes(content[: content.index(b"moov") - 4])
+    expect(tmp_path / "i.mp4", "not a video")
+
+
+def test_damage_in_the_middle(tmp_path):
+    write_video(tmp_path / "a.mp4", scene(0, 60), 30)
+    damage(tmp_path / "a.mp4", tmp_path / "d.mp4")
+    expect(tmp_path / "d.mp4", "corrupt")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello, not a video\n", bytes(5000)])
+def test_a_file_that_is_no_video(tmp_path, content):
+    (tmp_path / "x.mp4").write_bytes(content)
+    expect(tmp_path / "x.mp4", "not a video")
+
+
+def test_sound_alone_is_no_video(tmp_path):
+    with av.open(str(tmp_path / "s.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    expect(tmp_path / "s.mp4", "not a video")
+
+
+def test_a_file_replaced_after_its_scan_is_noticed(counted):
+    video, _ = scan(counted)
+    write_video(counted, numbered(50), 30)
+    with pytest.raises(VideoError, match="no frame at tick"):
+        list(read_frames(counted, video.pts[[10, 90]]))
