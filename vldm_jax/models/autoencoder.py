@@ -1,0 +1,122 @@
+"""The KL autoencoder of Stable Diffusion ("kl-f8", "kl-f4"): images <-> a small Gaussian latent.
+
+    encode(x) -> (mean, logvar);  z_raw = mean + exp(logvar / 2) n;  z = latent_scale * z_raw
+    decode(z_raw) -> x
+
+A convolutional encoder halves the image len(mult) - 1 times (f = 2^(len(mult) - 1)), a mirrored
+decoder with one residual block more a level doubles it again; one single-head self-attention sits
+at the lowest resolution of each; two 1x1 convolutions stand around the latent. Everything works on
+single images: a video is folded into the batch by the caller. Names of parameters are diffusers'
+`AutoencoderKL` with `_i` for `.i`.
+
+| row of `SIZES` | latent | parameters |
+|---|---|---|
+| sd_f8: SD 1.x, 2.x, and the driving model of the paper | h/8 w/8 4 | 83,653,863 |
+| upscaler_f4: SD x4 upscaler | h/4 w/4 4 | 55,325,927 |
+
+Source: arXiv:2112.10752 App. E; latent-diffusion configs kl-f8, kl-f4; diffusers `AutoencoderKL`.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.models.autoencoder_blocks import Decoder, Encoder
+from vldm_jax.nn.conv import Conv
+from vldm_jax.typing import Array, DTypeLike, Float
+
+LOGVAR_RANGE = (-30.0, 20.0)
+
+SIZES = {
+    "sd_f8": {"base": 128, "mult": (1, 2, 4, 4), "blocks": 2, "latent_scale": 0.18215},
+    "upscaler_f4": {"base": 128, "mult": (1, 2, 4), "blocks": 2, "latent_scale": 0.08333},
+}
+
+
+class Autoencoder(nn.Module):
+    """Autoencoder with a diagonal Gaussian posterior.
+
+    Attributes:
+        base: channels of the first level.
+        mult: channels of each level, in units of `base`; its length fixes the factor f.
+        blocks: residual blocks a level in the encoder; the decoder has one more.
+        latent_channels: channels of the latent.
+        norm_groups: groups of every GroupNorm; divides every level's channels.
+        latent_scale: z = latent_scale * z_raw has about unit variance. Only kept here, not applied:
+            `encode` and `decode` speak of raw latents.
+        in_channels: channels of the image.
+        dtype: compute dtype; parameters and results are float32.
+    """
+
+    base: int = 128
+    mult: tuple[int, ...] = (1, 2, 4, 4)
+    blocks: int = 2
+    latent_channels: int = 4
+    norm_groups: int = 32
+    latent_scale: float = 0.18215
+    in_channels: int = 3
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        """Make the two networks and the convolutions around the latent."""
+        widths = tuple(self.base * m for m in self.mult)
+        if any(width % self.norm_groups for width in widths):
+            raise InputError(
+                f"autoencoder: norm_groups={self.norm_groups} must divide the channels {widths}"
+            )
+        moments, dtype = 2 * self.latent_channels, self.dtype
+        self.encoder = Encoder(widths, self.blocks, self.norm_groups, moments, dtype)
+        self.decoder = Decoder(
+            widths[::-1], self.blocks + 1, self.norm_groups, self.in_channels, dtype
+        )
+        self.quant_conv = Conv(moments, (1, 1), dtype=dtype)
+        self.post_quant_conv = Conv(self.latent_channels, (1, 1), dtype=dtype)
+
+    @property
+    def factor(self) -> int:
+        """Pixels a latent spans in height and in width."""
+        return 2 ** (len(self.mult) - 1)
+
+    def encode(
+        self, x: Float[Array, "b H W c"]
+    ) -> tuple[Float[Array, "b h w d"], Float[Array, "b h w d"]]:
+        """Return mean and log-variance of the posterior of the raw latent, float32.
+
+        Args:
+            x: (b H W c) images in [-1, 1].
+
+        Raises:
+            InputError: if the factor does not divide height and width.
+
+        Source: arXiv:2112.10752 Sec. 3.1; log-variance clipped as in latent-diffusion.
+        """
+        if x.shape[1] % self.factor or x.shape[2] % self.factor:
+            raise InputError(
+                f"autoencoder: image of {x.shape[1]}x{x.shape[2]} must be a multiple of "
+                f"{self.factor} in height and width"
+            )
+        moments = self.quant_conv(self.encoder(x)).astype(jnp.float32)
+        mean, logvar = jnp.split(moments, 2, axis=-1)
+        return mean, jnp.clip(logvar, *LOGVAR_RANGE)
+
+    def decode(self, z_raw: Float[Array, "b h w d"]) -> Float[Array, "b H W c"]:
+        """Return the image of a raw latent, about [-1, 1] and not clipped, float32.
+
+        Args:
+            z_raw: (b h w latent_channels) unscaled latents.
+
+        Source: arXiv:2112.10752 Sec. 3.1.
+        """
+        return self.project(self.decode_features(z_raw))
+
+    def decode_features(self, z_raw: Float[Array, "b h w d"]) -> Float[Array, "b H W e"]:
+        """Return the activations before the decoder's last convolution; z_raw as in `decode`."""
+        return self.decoder.features(self.post_quant_conv(z_raw.astype(self.dtype)))
+
+    def project(self, features: Float[Array, "b H W e"]) -> Float[Array, "b H W c"]:
+        """Return the image of `decode_features`: the decoder's last convolution alone."""
+        return self.decoder.conv_out(features).astype(jnp.float32)
+
+    def __call__(self, x: Float[Array, "b H W c"]) -> Float[Array, "b H W c"]:
+        """Return the reconstruction from the posterior's mean (initialisation, evaluation)."""
+        return self.decode(self.encode(x)[0])
