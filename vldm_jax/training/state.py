@@ -66,10 +66,14 @@ def create_state(
         tx: the optimiser.
         ema: whether to keep a moving average.
     """
-    params = jax.tree.map(lambda leaf: jnp.array(leaf, jnp.float32, copy=True), trainable)
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        opt_state=tx.init(params),
-        ema=jax.tree.map(jnp.copy, params) if ema else None,
-    )
+
+    def build(trainable: PyTree) -> TrainState:
+        params = jax.tree.map(lambda leaf: jnp.array(leaf, jnp.float32, copy=True), trainable)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state=tx.init(params),
+            ema=jax.tree.map(jnp.copy, params) if ema else None,
+        )
+
+    return jax.jit(build)(trainable)

@@ -1,0 +1,186 @@
+"""Weights files: what goes in comes out, and a bad file says what is wrong with it."""
+
+import json
+
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from flax import struct
+from safetensors.numpy import save_file
+
+from vldm_jax.checkpoint import weights
+from vldm_jax.core import paths
+from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import sha256
+
+PARAMS = {
+    "conv_in": {"kernel": jnp.arange(6.0).reshape(2, 3) / 7, "bias": jnp.zeros(3)},
+    "scale": jnp.float32(0.1),
+    "index": jnp.arange(3),
+}
+META = {"kind": "unet", "config": {"channels": [8, 16]}, "steps": 5}
+
+
+@struct.dataclass
+class State:
+    step: object
+    params: object
+    ema: object
+
+
+def assert_same(a, b):
+    a, b = paths.flatten(a), paths.flatten(b)
+    assert a.keys() == b.keys()
+    for name in a:
+        assert a[name].shape == b[name].shape
+        np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_round_trip(tmp_path):
+    weights.save_weights(tmp_path / "a.safetensors", PARAMS, META)
+    params, meta = weights.load_weights(tmp_path / "a.safetensors")
+    assert_same(params, PARAMS)
+    assert meta == META
+    assert params["scale"].shape == ()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind", "bound"),
+    [
+        ("float32", np.float32, 0),
+        ("bfloat16", ml_dtypes.bfloat16, 2**-8),
+        ("float16", np.float16, 2**-11),
+    ],
+)
+def test_casting_rounds_floats_and_leaves_integers(tmp_path, dtype, kind, bound):
+    path = tmp_path / "a.safetensors"
+    weights.save_weights(path, PARAMS, META, dtype=dtype)
+    params, _ = weights.load_weights(path)
+    kernel = params["conv_in"]["kernel"]
+    assert kernel.dtype == kind
+    assert params["index"].dtype == np.int32
+    exact = np.asarray(PARAMS["conv_in"]["kernel"])
+    assert np.all(np.abs(kernel.astype(np.float32) - exact) <= bound * np.abs(exact))
+    back, _ = weights.load_weights(path, dtype="float32")
+    assert back["conv_in"]["kernel"].dtype == np.float32
+
+
+def test_a_value_that_does_not_fit_is_refused_and_nothing_written(tmp_path):
+    with pytest.raises(InputError, match="'big' in .* too large for float16: use bfloat16"):
+        weights.save_weights(
+            tmp_path / "a.safetensors", {"big": jnp.float32(1e5)}, META, dtype="float16"
+        )
+    with pytest.raises(InputError, match="dtype='int8'"):
+        weights.save_weights(tmp_path / "a.safetensors", PARAMS, META, dtype="int8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_description_needs_kind_and_config(tmp_path):
+    with pytest.raises(ValueError, match=r"lacks \['config'\]"):
+        weights.save_weights(tmp_path / "a.safetensors", PARAMS, {"kind": "unet"})
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def longer(path):
+    path.write_bytes(path.read_bytes() + b"more")
+
+
+def lying(path):
+    """Claim another shape for an array in the header, whose size stays the same."""
+    data = path.read_bytes()
+    assert b'"shape":[2,3]' in data
+    path.write_bytes(data.replace(b'"shape":[2,3]', b'"shape":[9,3]'))
+
+
+def pickled(path):
+    path.write_bytes(b"\x80\x04}q\x00.")
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [truncated, longer, lying, pickled, empty])
+def test_a_damaged_file_is_named(tmp_path, damage):
+    path = tmp_path / "a.safetensors"
+    weights.save_weights(path, PARAMS, META)
+    damage(path)
+    with pytest.raises(InputError, match=f"{path} is no whole safetensors file"):
+        weights.load_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        (None, "without a 'vldm' description: convert"),
+        ({"format": "pt"}, "without a 'vldm' description: convert"),
+        ({"vldm": "{"}, "is not JSON"),
+        ({"vldm": json.dumps({"kind": "unet"})}, "lacks its 'kind' or 'config'"),
+        ({"vldm": "[]"}, "lacks its 'kind' or 'config'"),
+    ],
+)
+def test_a_foreign_file_is_named(tmp_path, metadata, message):
+    path = tmp_path / "a.safetensors"
+    save_file({"a": np.zeros(2)}, path, metadata=metadata)
+    with pytest.raises(InputError, match=message) as error:
+        weights.load_weights(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match="there is no weights file .*nothing"):
+        weights.load_weights(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda flat: flat.pop("scale"), "lacks 'scale'"),
+        (lambda flat: flat.update(extra=np.zeros(1)), "holds 'extra'"),
+        (
+            lambda flat: flat.update({"conv_in/bias": np.zeros(4)}),
+            r"'conv_in/bias' of shape \(4,\)",
+        ),
+    ],
+)
+def test_a_file_for_another_network_is_refused(change, message):
+    weights.check_fits("a.safetensors", PARAMS, PARAMS)
+    flat = paths.flatten(PARAMS)
+    change(flat)
+    with pytest.raises(InputError, match=message):
+        weights.check_fits("a.safetensors", paths.unflatten(flat), PARAMS)
+
+
+def test_temporal_files_know_their_backbone(tmp_path):
+    backbone, other = tmp_path / "image.safetensors", tmp_path / "other.safetensors"
+    weights.save_weights(backbone, PARAMS, META)
+    weights.save_weights(other, PARAMS, META | {"steps": 6})
+    params = {"network": {"temporal": {"kernel": jnp.ones(2)}}}
+    average = {"network": {"temporal": {"kernel": jnp.zeros(2)}}}
+    state = State(step=jnp.int32(7), params=params, ema=average)
+    path = tmp_path / "temporal.safetensors"
+    weights.export_trained(path, state, kind="temporal", config={}, backbone=backbone, fps=7.5)
+    loaded, meta = weights.load_weights(path)
+    assert_same(loaded, average["network"])
+    assert meta == {
+        "kind": "temporal",
+        "config": {},
+        "steps": 7,
+        "ema": True,
+        "fps": 7.5,
+        "backbone": {"name": "image.safetensors", "sha256": sha256(backbone)},
+    }
+    weights.check_backbone(path, meta, backbone)
+    with pytest.raises(InputError, match="was trained on the backbone image.safetensors"):
+        weights.check_backbone(path, meta, other)
+    weights.export_trained(path, state, kind="temporal", config={}, use_ema=False)
+    assert_same(weights.load_weights(path)[0], params["network"])
+    with pytest.raises(InputError, match="the run keeps none"):
+        weights.export_trained(path, state.replace(ema=None), kind="temporal", config={})
+    with pytest.raises(InputError, match="does not say which backbone"):
+        weights.check_backbone(path, {}, backbone)

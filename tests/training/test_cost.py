@@ -1,0 +1,79 @@
+"""What training the temporal layers alone saves, read from the compiled step of a real network."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vldm_jax.core import paths
+from vldm_jax.core.conditioning import Conditioning
+from vldm_jax.diffusion.schedules import ScaledLinearSchedule
+from vldm_jax.models.video_unet import VideoUNet
+from vldm_jax.nn.mixer import mixes
+from vldm_jax.training.objectives.denoising import Diffusion
+from vldm_jax.training.objectives.video import VideoObjective
+from vldm_jax.training.optimiser import make_optimiser, make_schedule
+from vldm_jax.training.state import create_state, split_params
+from vldm_jax.training.step import make_step
+
+TEMPORAL = (("temporal.*mix", "mix"), ("temporal", "temporal"), ("", "frozen"))
+EVERYTHING = (("temporal.*mix", "mix"), ("", "temporal"))
+NET = VideoUNet(
+    channels=(8, 16), attention=(False, True), layers_per_level=1, heads=2, norm_groups=4
+)
+SHAPE = (2, 4, 8, 8, 4)
+
+
+@pytest.fixture(scope="module")
+def params():
+    z, time = jnp.zeros(SHAPE), jnp.zeros(2)
+    init = lambda key: NET.init(key, z, time, Conditioning(), train=False)["params"]  # noqa: E731
+    return jax.eval_shape(init, jax.random.key(0))
+
+
+def compiled_step(params, rules):
+    """Compile from shapes alone; return (compiled, state, frozen)."""
+    objective = VideoObjective(
+        encode=None,
+        predict=lambda p, z, time, cond: NET.apply({"params": p}, z, time, cond, train=True),
+        diffusion=Diffusion(schedule=ScaledLinearSchedule(), target="v"),
+        latent_scale=1.0,
+        p_drop=0.0,
+        mixes=mixes,
+    )
+    rate = make_schedule(lr=1e-3, warmup_steps=0, schedule="constant", total_steps=1)
+    tx = make_optimiser(
+        rules=rules, groups={"temporal": (1.0, 1.0), "mix": (1.0, 0.0)}, learning_rate=rate
+    )
+    trainable, frozen = split_params({"network": params}, rules)
+    state = jax.eval_shape(lambda tree: create_state(tree, tx), trainable)
+    latents = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
+    step = make_step(objective, tx, learning_rate=rate, ema_decay=0.99)
+    batch = {"latent_mean": latents, "latent_logvar": latents}
+    lowered = jax.jit(step, donate_argnums=0).lower(state, frozen, batch, jax.random.key(0))
+    return lowered.compile(), state, frozen
+
+
+def size(tree):
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
+
+
+def test_temporal_training_costs_less_than_full_fine_tuning(params, record_property):
+    alone, alone_state, frozen = compiled_step(params, TEMPORAL)
+    full, full_state, nothing = compiled_step(params, EVERYTHING)
+    assert nothing == {}
+    ratio = alone.cost_analysis()["flops"] / full.cost_analysis()["flops"]
+    record_property("flops_ratio", ratio)
+    print(f"temporal-only / full step: {ratio:.3f} of the FLOPs")
+    assert ratio < 0.9
+
+    # Moments and average: exactly three copies of what is trained, none of what is frozen.
+    floats = [x for x in jax.tree.leaves(alone_state.opt_state) if x.dtype == jnp.float32]
+    assert size(floats) == 2 * size(alone_state.params)
+    assert size(alone_state.ema) == size(alone_state.params)
+    assert size(alone_state.params) + size(frozen) == size(full_state.params) == size(params)
+    assert all("temporal" in path for path in paths.flatten(alone_state.params))
+
+    # The compiled program gives back the trained state and a handful of metrics, nothing else.
+    outputs = alone.memory_analysis().output_size_in_bytes
+    assert outputs < 4 * size(alone_state) + 4 * size(frozen) / 2

@@ -1,0 +1,239 @@
+"""A run and its interruptions: what comes after them is what would have come without."""
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny_training
+from tiny_training import CONFIG, Loader, make_objective, make_run, train
+
+from vldm_jax.checkpoint.manager import Checkpoints, complete_steps
+from vldm_jax.core.errors import InputError
+from vldm_jax.training.state import create_state
+from vldm_jax.training.stopping import NonFiniteError
+
+
+@functools.cache
+def uninterrupted(folder):
+    state, loader = train(folder / "whole", 12)
+    return jax.device_get(state), loader.position
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """State and loader position after 12 steps at one go."""
+    return uninterrupted(tmp_path_factory.getbasetemp())
+
+
+def assert_equal(a, b):
+    """Bit by bit: parameters, moments, average, counters."""
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def restore(workdir, step=None):
+    """Return (state, loader) as a new process would find them."""
+    _, state, _, _, _, tx = make_run()
+    checkpoints, loader = Checkpoints(workdir / "checkpoints", config=CONFIG), Loader()
+    if step is not None:
+        assert checkpoints.latest_step() == step
+    state = checkpoints.resume(create_state(state.params, tx), loader)
+    checkpoints.close()
+    return jax.device_get(state), loader
+
+
+def logged(workdir):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_two_halves_are_the_whole(tmp_path, whole):
+    train(tmp_path, 6)
+    state, loader = train(tmp_path, 12)
+    assert_equal(state, whole[0])
+    assert loader.position == whole[1] == 12
+    assert [record["step"] for record in logged(tmp_path)] == [2, 4, 6, 8, 10, 12]
+    assert complete_steps(tmp_path / "checkpoints") == [9, 12]  # keep=2
+
+
+def test_moments_and_average_matter_to_the_comparison(tmp_path, whole):
+    """A resume of the weights alone ends elsewhere, so the test above can fail."""
+    state, _ = train(tmp_path, 6)
+    step, _, frozen, mesh, root_key, tx = tiny_training.default_run()
+    fresh = create_state(state.params, tx).replace(step=jnp.int32(6))
+    compiled = jax.jit(step)
+    for n in range(6, 12):
+        batch = tiny_training.shard_batch(tiny_training.make_batch(n), mesh, make_objective().needs)
+        fresh, _ = compiled(fresh, frozen, batch, root_key)
+    kernel = fresh.params["network"]["temporal_conv"]["kernel"]
+    assert np.max(np.abs(kernel - whole[0].params["network"]["temporal_conv"]["kernel"])) > 1e-4
+
+
+def test_a_finished_run_does_nothing_more(tmp_path, whole):
+    train(tmp_path, 12)
+    state, loader = train(tmp_path, 12)
+    assert_equal(state, whole[0])
+    assert loader.position == 12
+
+
+def test_a_killed_process_resumes(tmp_path, whole):
+    program = Path(tiny_training.__file__)
+    process = subprocess.Popen(
+        [sys.executable, str(program), str(tmp_path), "1000", "0.2"],
+        env=os.environ | {"XLA_FLAGS": os.environ["XLA_FLAGS"]},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 200
+        while not complete_steps(tmp_path / "checkpoints"):
+            assert process.poll() is None, "the training process ended by itself"
+            assert time.monotonic() < deadline, "no checkpoint in time"
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    reached = complete_steps(tmp_path / "checkpoints")[-1]
+    assert reached < 12
+    state, loader = train(tmp_path, 12)
+    assert_equal(state, whole[0])
+    assert loader.position == 12
+
+
+def test_half_written_checkpoints_are_passed_over(tmp_path, whole):
+    train(tmp_path, 6)
+    folder = tmp_path / "checkpoints"
+    for name in ("9", "12.orbax-checkpoint-tmp"):
+        (folder / name / "state").mkdir(parents=True)
+        (folder / name / "state" / "manifest.ocdbt").write_bytes(b"half")
+    state, _ = train(tmp_path, 12)
+    assert_equal(state, whole[0])
+    assert complete_steps(folder) == [9, 12]
+    assert [path.name[:12] for path in folder.glob("incomplete*")] == ["incomplete_9"]
+
+
+def test_a_damaged_checkpoint_is_an_error_not_a_fresh_start(tmp_path):
+    train(tmp_path, 3)
+    for path in (tmp_path / "checkpoints" / "3" / "state").rglob("*"):
+        if path.is_file() and path.parent.name == "d":
+            path.write_bytes(path.read_bytes()[:10])
+    with pytest.raises(InputError, match=r"checkpoints/3 cannot be restored .*move that folder"):
+        train(tmp_path, 12)
+
+
+def test_another_config_is_refused_and_a_longer_run_is_not(tmp_path):
+    train(tmp_path, 3)
+    longer = CONFIG | {"train": CONFIG["train"] | {"total_steps": 99}}
+    assert int(train(tmp_path, 4, config=longer)[0].step) == 4
+    other = {"seed": 1, "optim": {"lr": 0.5}, "train": CONFIG["train"]}
+    message = r"made by another config: optim.lr is 0.01 there and 0.5 here; seed is 0 there and 1"
+    with pytest.raises(InputError, match=message):
+        train(tmp_path, 12, config=other)
+
+
+class Interrupting(Loader):
+    """Sends a signal to this process while it prepares the fifth batch."""
+
+    def __next__(self):
+        if self.position == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().__next__()
+
+
+def test_sigterm_saves_and_leaves(tmp_path, whole, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    state, _ = train(tmp_path, 12, loader=Interrupting())
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert int(state.step) == 5
+    assert "stopped by SIGTERM after step 5 of 12" in capsys.readouterr().err
+    saved, loader = restore(tmp_path, step=5)
+    assert_equal(saved, jax.device_get(state))
+    assert loader.position == 5
+    assert_equal(train(tmp_path, 12)[0], whole[0])
+
+
+def test_a_time_limit_saves_and_leaves(tmp_path, whole):
+    state, _ = train(tmp_path, 12, loader=Loader(seconds=0.15), stop_after_minutes=0.3 / 60)
+    assert 1 <= int(state.step) < 12
+    assert complete_steps(tmp_path / "checkpoints")[-1] == int(state.step)
+    assert_equal(train(tmp_path, 12)[0], whole[0])
+
+
+def failing_run(at):
+    """A run whose loss is not a number once `at` updates are done."""
+    objective = make_objective()
+
+    class Failing:
+        needs = objective.needs
+
+        def loss(self, params, batch, key, step):
+            value, metrics = objective.loss(params, batch, key, step)
+            return jnp.where(step == at, jnp.nan, value), metrics
+
+    return make_run(objective=Failing())
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    message = r"loss is nan at step 5; nothing of it was saved and the newest checkpoint is .* 3:"
+    with pytest.raises(NonFiniteError, match=message):
+        train(tmp_path, 12, run=failing_run(at=4), checkpoint_every=1 + 2)
+    saved, _ = restore(tmp_path, step=3)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(saved))
+    assert issubclass(NonFiniteError, InputError)
+
+
+def test_a_bad_state_is_not_saved_even_when_a_save_is_due(tmp_path):
+    with pytest.raises(NonFiniteError, match="at step 3; .* no checkpoint was written"):
+        train(tmp_path, 12, run=failing_run(at=2))
+    assert complete_steps(tmp_path / "checkpoints") == []
+
+
+def test_data_that_ends_is_an_error(tmp_path):
+    class Short(Loader):
+        def __next__(self):
+            if self.position == 2:
+                raise StopIteration
+            return super().__next__()
+
+    with pytest.raises(InputError, match="training data ended after step 2: the loader must"):
+        train(tmp_path, 12, loader=Short())
+
+
+def test_saved_states_are_those_of_their_step(tmp_path):
+    """Saving runs in the background while the step overwrites the very buffers."""
+    seen = {}
+
+    def hook(state, step, log):
+        seen[step] = jax.tree.map(lambda leaf: np.array(leaf, copy=True), state)
+
+    train(tmp_path, 6, checkpoint_every=1, keep=10, sample_hook=hook, sample_every=1)
+    assert sorted(seen) == complete_steps(tmp_path / "checkpoints") == [1, 2, 3, 4, 5, 6]
+    for step in (6, 5, 4, 3, 2, 1):
+        saved, loader = restore(tmp_path, step)
+        assert_equal(saved, seen[step])
+        assert loader.position == step
+        (tmp_path / "checkpoints" / str(step)).rename(tmp_path / str(step))
+
+
+def test_hooks_and_records(tmp_path, capsys):
+    calls = []
+    train(tmp_path, 5, sample_every=2, sample_hook=lambda state, step, log: calls.append(step))
+    assert calls == [2, 4, 5]
+    records = logged(tmp_path)
+    assert [record["step"] for record in records] == [2, 4, 5]
+    assert [record["seen_videos"] for record in records] == [16, 32, 40]
+    for record in records:
+        assert record["step_seconds"] > 0
+        assert record["loader_wait_seconds"] >= 0
+        assert record["loss"] > 0
+    lines = capsys.readouterr().err
+    assert "compiled the training step" in lines
+    assert "step 4/5  loss" in lines
