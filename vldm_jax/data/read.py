@@ -9,6 +9,7 @@ A file that cannot be used raises `VideoError`, whose `reason` is one of a few w
 can count. Audio is ignored. This file resizes nothing but thumbnails.
 """
 
+import io
 import itertools
 import os
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ class VideoError(InputError):
         reason: the kind of fault, for counting: "not a video", "truncated", "corrupt", ...
     """
 
-    def __init__(self, path: Path_, reason: str, detail: str):
+    def __init__(self, path: Path_ | io.BytesIO, reason: str, detail: str):
         super().__init__(f"{path}: {reason} ({detail}): re-encode the file or remove it")
         self.reason = reason
 
@@ -111,12 +112,12 @@ def scan(path: Path_, *, threads: int = 1) -> tuple[Video, UInt8[np.ndarray, "n 
 
 
 def read_frames(
-    path: Path_, pts: Int[np.ndarray, " n"], *, threads: int = 1
+    path: Path_ | io.BytesIO, pts: Int[np.ndarray, " n"], *, threads: int = 1
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Yield the frames with these timestamps, in order, as upright RGB.
 
     Args:
-        path: the file.
+        path: the file, or its content.
         pts: increasing timestamps as `scan` found them; repeats give the same frame again.
         threads: threads of the decoder.
 
@@ -126,7 +127,7 @@ def read_frames(
     wanted = [int(value) for value in pts]
     position = 0
     try:
-        with av.open(str(path)) as container:
+        with av.open(path if isinstance(path, io.BytesIO) else str(path)) as container:
             stream = _video_stream(path, container, threads)
             rgb = VideoReformatter()
             for frame in _frames_from(container, stream, wanted[0]):
@@ -157,7 +158,7 @@ def _frames_from(
 
 
 def _video_stream(
-    path: Path_, container: av.container.InputContainer, threads: int
+    path: Path_ | io.BytesIO, container: av.container.InputContainer, threads: int
 ) -> av.VideoStream:
     if not container.streams.video:
         raise VideoError(path, "not a video", "it has no video stream")

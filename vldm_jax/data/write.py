@@ -38,7 +38,9 @@ def frame_rate(fps: Number) -> Fraction:
     return ntsc if ntsc and abs(float(ntsc) - fps) < 1e-3 else Fraction(fps).limit_denominator(1000)
 
 
-def write_video(path: Path_, frames: Frames, fps: Number, *, crf: int = 17) -> None:
+def write_video(
+    path: Path_, frames: Frames, fps: Number, *, crf: int = 17, key_every: int = 250
+) -> None:
     """Write frames as h264 mp4 (yuv420p, faststart) and check the file by opening it again.
 
     Args:
@@ -47,6 +49,7 @@ def write_video(path: Path_, frames: Frames, fps: Number, *, crf: int = 17) -> N
             row or column twice.
         fps: frames per second, any positive number.
         crf: constant rate factor of x264 in [0, 51]; lower is better and bigger.
+        key_every: frames from one key frame to the next at most; few make random access quick.
 
     Raises:
         InputError: for no frames, another suffix, or fps or crf out of range.
@@ -61,7 +64,7 @@ def write_video(path: Path_, frames: Frames, fps: Number, *, crf: int = 17) -> N
     frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     with atomic_path(path) as temporary:
         with av.open(str(temporary), "w", options={"movflags": "+faststart"}) as container:
-            _encode(container, frames, rate, crf)
+            _encode(container, frames, rate, {"crf": str(crf), "g": str(key_every)})
         _verify(temporary, frames.shape, rate)
 
 
@@ -140,9 +143,12 @@ def _need_frames(path: Path_, frames: np.ndarray) -> None:
 
 
 def _encode(
-    container: av.container.OutputContainer, frames: np.ndarray, rate: Fraction, crf: int
+    container: av.container.OutputContainer,
+    frames: np.ndarray,
+    rate: Fraction,
+    options: dict[str, str],
 ) -> None:
-    stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf)})
+    stream = container.add_stream("libx264", rate=rate, options=options)
     stream.height, stream.width = frames.shape[1:3]
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
