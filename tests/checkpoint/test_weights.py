@@ -44,6 +44,8 @@ def test_round_trip(tmp_path):
     assert meta == META
     assert params["scale"].shape == ()
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,10 @@ def save_weights(
     flat = paths.flatten(jax.device_get(params))
     arrays = {name: _cast(path, name, array, dtype) for name, array in flat.items()}
     with atomic_path(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what the umask says; safetensors would make it private
         save_file(arrays, temporary, metadata={METADATA_KEY: json.dumps(dict(meta))})
+        temporary.chmod(mode)
 
 
 def load_weights(
