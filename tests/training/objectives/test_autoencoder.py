@@ -1,0 +1,222 @@
+"""The autoencoder's objective against plain automatic differentiation of each player's own loss."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vldm_jax.core import paths
+from vldm_jax.core.rng import stream
+from vldm_jax.training.objectives.autoencoder import (
+    AutoencoderObjective,
+    hinge,
+    kl_divergence,
+    measure_latent_scale,
+)
+
+# Small linear "networks", so that a wrong weight or a leaking gradient cannot hide.
+
+
+def encode(p, x):
+    z = jnp.einsum("bhwc,cd->bhwd", x, p["encoder"]["kernel"])
+    return z, 0.1 * z - 1.0
+
+
+def decode_features(p, z_raw):
+    return jnp.tanh(jnp.einsum("bhwc,cd->bhwd", z_raw, p["decoder"]["conv_in"]["kernel"]))
+
+
+def project(p, features):
+    return jnp.einsum("bhwc,cd->bhwd", features, p["decoder"]["conv_out"]["kernel"])
+
+
+def perceptual(p, x, y):
+    return jnp.sum(jnp.square(jnp.einsum("bhwc,c->bhw", x - y, p["head"])), axis=(1, 2))
+
+
+def discriminate(p, x):
+    return jnp.tanh(jnp.einsum("bhwc,cd->bhwd", x, p["kernel"]))
+
+
+KERNEL = {"encoder": (3, 4), "conv_in": (4, 5), "conv_out": (5, 3), "disc": (3, 1)}
+NETWORKS = dict(
+    encode=encode, decode_features=decode_features, project=project,
+    perceptual=perceptual, discriminate=discriminate,
+)  # fmt: skip
+
+
+@pytest.fixture
+def params():
+    w = {name: jax.random.normal(stream(jax.random.key(0), name), s) for name, s in KERNEL.items()}
+    return {
+        "autoencoder": {
+            "encoder": {"kernel": w["encoder"]},
+            "decoder": {
+                "conv_in": {"kernel": w["conv_in"]},
+                "conv_out": {"kernel": w["conv_out"]},
+            },
+        },
+        "discriminator": {"kernel": w["disc"]},
+        "perceptual": {"head": jnp.array([0.5, 1.0, 2.0])},
+        "logvar": jnp.array(0.3),
+    }
+
+
+@pytest.fixture
+def batch():
+    image = np.random.default_rng(0).integers(0, 256, (2, 4, 6, 3), dtype=np.uint8)
+    return {"image": jnp.asarray(image)}
+
+
+KEY, STEP = jax.random.key(5), jnp.array(7)
+
+
+def reconstruct(params, batch):
+    """Return (x, xh, kl), by the text of the paper."""
+    x = batch["image"].astype(jnp.float32) / 127.5 - 1
+    mean, logvar = encode(params, x)
+    noise = jax.random.normal(stream(KEY, "posterior"), mean.shape)
+    xh = project(params, decode_features(params, mean + jnp.exp(logvar / 2) * noise))
+    kl = 0.5 * jnp.sum(mean**2 + jnp.exp(logvar) - 1 - logvar) / 2
+    return x, xh, kl
+
+
+def nll(params, logvar, perceptual_params, batch):
+    x, xh, _ = reconstruct(params, batch)
+    distance = perceptual(perceptual_params, xh, x)[:, None, None, None]
+    return jnp.sum((jnp.abs(x - xh) + 0.7 * distance) / jnp.exp(logvar) + logvar) / 2
+
+
+def adversarial(params, discriminator, batch):
+    return -jnp.mean(discriminate(discriminator, reconstruct(params, batch)[1]))
+
+
+def test_gradient_is_each_players_own(params, batch):
+    """Against autodiff of the two losses written separately, the weight (6) held constant."""
+    objective = AutoencoderObjective(
+        **NETWORKS, perceptual_weight=0.7, kl_weight=0.01, disc_weight=0.5, disc_start=0
+    )
+    auto, disc = params["autoencoder"], params["discriminator"]
+    (loss, metrics), got = jax.value_and_grad(objective.loss, has_aux=True)(
+        params, batch, KEY, STEP
+    )
+
+    def last(gradient):
+        return float(jnp.linalg.norm(gradient["decoder"]["conv_out"]["kernel"]))
+
+    of_nll = jax.grad(nll)(auto, params["logvar"], params["perceptual"], batch)
+    of_game = jax.grad(adversarial)(auto, disc, batch)
+    weight = last(of_nll) / (last(of_game) + 1e-4)
+    assert metrics["w_adapt"] == pytest.approx(weight, rel=1e-4)
+
+    def generator(auto, logvar):
+        game = 0.5 * weight * adversarial(auto, disc, batch)
+        kl = 0.01 * reconstruct(auto, batch)[2]
+        return nll(auto, logvar, params["perceptual"], batch) + kl + game
+
+    def judge(disc):
+        x, xh, _ = reconstruct(auto, batch)
+        real, fake = discriminate(disc, x), discriminate(disc, xh)
+        relu = lambda v: jnp.maximum(v, 0)  # noqa: E731
+        return 0.5 * (jnp.mean(relu(1 - real)) + jnp.mean(relu(1 + fake)))
+
+    expected_auto, expected_logvar = jax.grad(generator, argnums=(0, 1))(auto, params["logvar"])
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-4)  # noqa: E731
+    jax.tree.map(close, got["autoencoder"], expected_auto)
+    close(got["logvar"], expected_logvar)
+    jax.tree.map(close, got["discriminator"], jax.grad(judge)(disc))
+    assert loss == pytest.approx(float(generator(auto, params["logvar"]) + judge(disc)), rel=1e-5)
+    np.testing.assert_array_equal(got["perceptual"]["head"], 0)
+
+
+def test_before_its_start_the_game_is_absent(params, batch):
+    waiting = AutoencoderObjective(**NETWORKS, disc_start=8)
+    without = AutoencoderObjective(**NETWORKS, disc_weight=0.0)
+
+    def of(objective, step):
+        return jax.grad(lambda p: objective.loss(p, batch, KEY, step)[0])(params)
+
+    early, plain = of(waiting, STEP), of(without, STEP)
+    jax.tree.map(np.testing.assert_array_equal, early["discriminator"], plain["discriminator"])
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6)  # noqa: E731
+    jax.tree.map(close, early["autoencoder"], plain["autoencoder"])
+    assert float(jnp.abs(of(waiting, jnp.array(8))["discriminator"]["kernel"]).max()) > 0
+
+
+def test_a_game_of_weight_zero_is_not_in_the_program(params, batch):
+    def forbidden(p, x):
+        raise AssertionError("discriminator evaluated")
+
+    objective = AutoencoderObjective(**{**NETWORKS, "discriminate": forbidden}, disc_weight=0.0)
+    del params["discriminator"]
+    loss, metrics = objective.loss(params, batch, KEY, STEP)
+    assert np.isfinite(loss) and "loss_d" not in metrics
+
+
+def test_the_perceptual_network_runs_backwards_once(params, batch):
+    """Count a marker in the jaxpr: nested differentiation would double it."""
+    objective = AutoencoderObjective(**NETWORKS, disc_weight=0.5, disc_start=0)
+    runs = []
+
+    @jax.custom_vjp
+    def watched(x):
+        return x
+
+    watched.defvjp(lambda x: (x, None), lambda _, g: (runs.append(1), (g,))[1])
+    counted = AutoencoderObjective(
+        **{**NETWORKS, "perceptual": lambda p, x, y: perceptual(p, watched(x), y)},
+        disc_weight=0.5,
+        disc_start=0,
+    )
+    assert objective.needs == counted.needs == ("image",)
+    jax.make_jaxpr(jax.grad(lambda p: counted.loss(p, batch, KEY, STEP)[0]))(params)
+    assert len(runs) == 1
+
+
+def test_metrics_are_float32_scalars(params, batch):
+    objective = AutoencoderObjective(**NETWORKS, disc_start=0)
+    _, metrics = objective.loss(params, batch, KEY, STEP)
+    names = "loss l1 lpips kl w_adapt loss_g loss_d logits_real logits_fake latent_std".split()
+    assert set(names) <= metrics.keys()
+    assert all(m.shape == () and m.dtype == jnp.float32 for m in metrics.values())
+
+
+def test_kl_of_known_gaussians():
+    """KL(N(m, v) || N(0, 1)) = (m^2 + v - 1 - log v) / 2 a value, 6 values an image."""
+    shape = (5, 2, 3, 1)
+    assert float(kl_divergence(jnp.zeros(shape), jnp.zeros(shape))) == 0
+    got = kl_divergence(jnp.full(shape, 2.0), jnp.full(shape, np.log(4.0)))
+    assert float(got) == pytest.approx(6 * 0.5 * (4 + 4 - 1 - np.log(4.0)), rel=1e-6)
+
+
+def test_hinge_stops_at_the_margin():
+    one = jnp.ones((2, 3, 3, 1))
+    assert float(hinge(one, -one)) == 0 == float(hinge(9 * one, -9 * one))
+    assert float(hinge(0 * one, 0 * one)) == 1
+    assert float(hinge(-one, one)) == 2
+
+
+def test_missing_networks_are_named():
+    networks = dict(encode=encode, decode_features=decode_features, project=project)
+    with pytest.raises(ValueError, match="perceptual_weight=1.0 needs a perceptual network"):
+        AutoencoderObjective(**networks)
+    with pytest.raises(ValueError, match="disc_weight=0.5 needs a discriminator"):
+        AutoencoderObjective(**networks, perceptual_weight=0.0)
+
+
+def test_latent_scale_gives_unit_deviation():
+    """An encoder of deviation 3 in its means and 4 in its posterior has deviation 5."""
+    rng = np.random.default_rng(0)
+    batches = [rng.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8) for _ in range(4)]
+    deviation = np.std(np.stack(batches) / 127.5 - 1)
+
+    def wide(x):
+        return 3.0 / deviation * x + 10.0, jnp.full(x.shape, 2 * np.log(4.0))
+
+    assert measure_latent_scale(wide, batches, jax.random.key(0)) == pytest.approx(0.2, rel=0.02)
+    with pytest.raises(ValueError, match="no batch"):
+        measure_latent_scale(wide, [], jax.random.key(0))
+
+
+def test_paths_of_the_last_kernel(params):
+    assert AutoencoderObjective(**NETWORKS).last_kernel in paths.flatten(params["autoencoder"])
