@@ -33,3 +33,35 @@ X4_UPSCALER = {
     "linear_projection": True,
     "num_classes": 1000,
 }
+
+# The driving model. The paper gives latents of 16x32x4 and no widths; these follow its text model
+# (two residual blocks a level, heads of 64) with the three levels that 16x32 allows.
+DRIVING = {
+    "channels": (256, 512, 1024),
+    "attention": (True, True, True),
+    "head_dim": 64,
+    "context_dim": 512,
+    "linear_projection": True,
+    "label_tokens": ("binary", "count"),
+}
+
+# The same for two CPU cores, on latents of 8x16x8.
+DRIVING_TINY = {
+    "channels": (64, 96),
+    "attention": (True, True),
+    "layers_per_level": 1,
+    "out_channels": 8,
+    "head_dim": 32,
+    "context_dim": 64,
+    "linear_projection": True,
+    "norm_groups": 8,
+    "label_tokens": ("binary", "count"),
+}
+
+SIZES = {
+    "sd14": SD14,
+    "sd21": SD21,
+    "x4_upscaler": X4_UPSCALER,
+    "driving": DRIVING,
+    "driving_tiny": DRIVING_TINY,
+}

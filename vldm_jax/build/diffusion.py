@@ -1,0 +1,68 @@
+"""config.diffusion and config.sampling -> noise schedule, solver, grid of sigmas."""
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from vldm_jax.build.table import from_table
+from vldm_jax.diffusion.schedules import (
+    CosineSchedule,
+    LinearSchedule,
+    ScaledLinearSchedule,
+    Schedule,
+    ZeroTerminalSNR,
+)
+from vldm_jax.sampling import grids
+from vldm_jax.sampling.solvers.ancestral import Ancestral
+from vldm_jax.sampling.solvers.base import Solver
+from vldm_jax.sampling.solvers.ddim import DDIM
+from vldm_jax.sampling.solvers.dpmpp_2m import DPMpp2M
+from vldm_jax.sampling.solvers.euler import Euler
+from vldm_jax.sampling.solvers.heun import Heun
+from vldm_jax.training.objectives.denoising import Diffusion
+from vldm_jax.typing import Float
+
+SCHEDULES = {
+    "linear": LinearSchedule,
+    "scaled_linear": ScaledLinearSchedule,
+    "cosine": CosineSchedule,
+}
+SOLVERS = {
+    "ddim": DDIM,
+    "euler": Euler,
+    "heun": Heun,
+    "dpmpp_2m": DPMpp2M,
+    "ancestral": Ancestral,
+}
+GRIDS = {
+    "uniform": grids.uniform,
+    "trailing": grids.trailing,
+    "linspace": grids.linspace,
+    "karras": grids.karras,
+}
+
+
+def build_schedule(diffusion: ConfigDict) -> Schedule:
+    """Return the noise schedule of `config.diffusion`."""
+    schedule = from_table(SCHEDULES, diffusion.schedule, "diffusion.schedule")
+    return ZeroTerminalSNR(base=schedule) if diffusion.zero_terminal_snr else schedule
+
+
+def build_diffusion(diffusion: ConfigDict) -> Diffusion:
+    """Return schedule, target and weighting of `config.diffusion`."""
+    return Diffusion(
+        schedule=build_schedule(diffusion),
+        target=diffusion.target,
+        min_snr_gamma=diffusion.min_snr_gamma,
+    )
+
+
+def build_solver(sampling: ConfigDict) -> Solver:
+    """Return the solver of `config.sampling`."""
+    return from_table(SOLVERS, sampling.solver, "sampling.solver")
+
+
+def build_grid(sampling: ConfigDict, schedule: Schedule) -> Float[np.ndarray, " stops"]:
+    """Return the sigmas at which the solver stops."""
+    return from_table(
+        GRIDS, sampling.grid, "sampling.grid", schedule=schedule, steps=sampling.steps
+    )

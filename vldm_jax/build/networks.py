@@ -1,0 +1,177 @@
+"""config.model and weights files -> modules and parameters.
+
+A weights file describes itself (kind, fields of the module), so a stage that stands on another one
+names only its file: the autoencoder is built from what its file says, and a backbone is checked
+against the network that the config asks for.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from vldm_jax.build.table import from_table
+from vldm_jax.checkpoint.weights import load_weights
+from vldm_jax.core import paths
+from vldm_jax.core.assets import resolve
+from vldm_jax.core.conditioning import Conditioning
+from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import sha256
+from vldm_jax.models.autoencoder import Autoencoder
+from vldm_jax.models.unet import UNet
+from vldm_jax.models.video_unet import VideoUNet
+from vldm_jax.nn.temporal import TemporalSpec
+from vldm_jax.typing import DTypeLike, Key, PyTree
+
+TEMPORAL = "temporal"
+
+
+def _unet(*, network: dict[str, Any], dtype: DTypeLike, **rest: Any) -> UNet:
+    del rest  # the files that a stage starts from
+    return UNet(**network, dtype=dtype)
+
+
+def _video_unet(
+    *, network: dict[str, Any], temporal: dict[str, Any], dtype: DTypeLike, **rest: Any
+) -> VideoUNet:
+    del rest
+    return VideoUNet(**network, temporal=TemporalSpec(**temporal), dtype=dtype)
+
+
+def _autoencoder(*, network: dict[str, Any], dtype: DTypeLike, **rest: Any) -> Autoencoder:
+    del rest
+    return Autoencoder(**network, dtype=dtype)
+
+
+NETWORKS = {"autoencoder": _autoencoder, "unet": _unet, "video_unet": _video_unet}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loaded:
+    """A weights file in memory.
+
+    Attributes:
+        path: as the config names it.
+        sha256: of the file.
+        params: nested dict of NumPy arrays.
+        meta: what the file says of itself: kind, config and more.
+    """
+
+    path: str
+    sha256: str
+    params: PyTree
+    meta: dict[str, Any]
+
+
+def build_network(model: ConfigDict, dtype: DTypeLike) -> nn.Module:
+    """Return the module of `config.model`.
+
+    Raises:
+        InputError: for an unknown kind or field.
+    """
+    return from_table(NETWORKS, model, "model", dtype=dtype)
+
+
+def load(path: str | None, kind: str, key: str) -> Loaded:
+    """Read a weights file of one kind.
+
+    Args:
+        path: file, or "asset:NAME"; a stage's workdir means its exported file.
+        kind: what it must hold.
+        key: the config key that names it, for messages.
+
+    Raises:
+        InputError: if it is not given, missing, unreadable or of another kind.
+    """
+    if not path:
+        raise InputError(
+            f"config.{key} is not set: give the {kind} weights with --config.{key}=FILE"
+        )
+    file = resolve(path)
+    file = file / "weights.safetensors" if file.is_dir() else file
+    params, meta = load_weights(resolve(str(file)))
+    if meta["kind"] != kind:
+        raise InputError(f"config.{key}: {path} holds a {meta['kind']!r}, not a {kind!r}")
+    return Loaded(path, sha256(file), params, meta)
+
+
+def autoencoder_of(loaded: Loaded, dtype: DTypeLike) -> Autoencoder:
+    """Return the module that a loaded autoencoder describes."""
+    fields = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in loaded.meta["config"].items()
+    }
+    return Autoencoder(**fields, dtype=dtype)
+
+
+def fields_of(module: nn.Module) -> dict[str, Any]:
+    """Return a module's hyper-parameters as JSON values, for a weights file."""
+    fields = {}
+    for field in dataclasses.fields(module):
+        value = getattr(module, field.name)
+        if field.name in ("dtype", "parent", "name"):
+            continue
+        fields[field.name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+    return fields
+
+
+def example_inputs(
+    module: nn.Module, latent: tuple[int, ...], text: tuple[int, int] | None
+) -> tuple[Any, ...]:
+    """Return zeros to initialise a denoising network with.
+
+    Args:
+        module: UNet or VideoUNet.
+        latent: shape (1 [t] h w c) of z.
+        text: (tokens, width) of its text, None if it takes none.
+    """
+    cond = Conditioning(
+        context=None if text is None else jnp.zeros((1, *text)),
+        labels=jnp.zeros((1, len(module.label_tokens))) if module.label_tokens else None,
+    )
+    return jnp.zeros(latent), jnp.zeros((1,)), cond
+
+
+def init_params(
+    module: nn.Module, key: Key, *inputs: Any, keep: Callable[[str], bool] = lambda path: True
+) -> PyTree:
+    """Return freshly initialised parameters of the paths that `keep` accepts.
+
+    What is not kept is never computed: a frozen backbone costs nothing to leave out.
+    """
+
+    def init(key: Key) -> dict[str, jax.Array]:
+        flat = paths.flatten(module.init(key, *inputs, **_mode(module))["params"])
+        return {path: leaf for path, leaf in flat.items() if keep(path)}
+
+    return paths.unflatten(jax.jit(init)(key))
+
+
+def abstract_params(module: nn.Module, *inputs: Any) -> PyTree:
+    """Return shapes and types of a module's parameters; nothing is computed.
+
+    Raises:
+        InputError: if the fields of the module do not fit together.
+    """
+    init = lambda *args: module.init(*args, **_mode(module))  # noqa: E731
+    return jax.eval_shape(init, jax.random.key(0), *inputs)["params"]
+
+
+def spatial_part(tree: PyTree) -> PyTree:
+    """Return what a video network shares with its image network."""
+    return paths.unflatten(
+        {p: leaf for p, leaf in paths.flatten(tree).items() if TEMPORAL not in p}
+    )
+
+
+def temporal_part(tree: PyTree) -> PyTree:
+    """Return the temporal layers of a video network."""
+    return paths.unflatten({p: leaf for p, leaf in paths.flatten(tree).items() if TEMPORAL in p})
+
+
+def _mode(module: nn.Module) -> dict[str, bool]:
+    return {} if isinstance(module, Autoencoder) else {"train": False}

@@ -1,0 +1,99 @@
+"""`vldm data`: build records or driving clips, and inspect what the model sees.
+
+vldm data build folder  --videos DIR --out DIR --size 128x256 --fps 30
+vldm data build driving --out DIR --clips 600 --seed 100000 --size 128x256
+vldm data inspect --config configs/driving/video.py:tiny --out DIR
+"""
+
+import re
+from collections.abc import Sequence
+
+from vldm_jax.build.data import build_source
+from vldm_jax.cli.flags import Parser, add_config, parse_with_config
+from vldm_jax.core.errors import InputError
+from vldm_jax.data.driving.folder import build_folder
+from vldm_jax.data.inspect import write_inspection
+from vldm_jax.data.records import build_records
+
+USAGE = "vldm data: say what to do: build folder, build driving, or inspect"
+
+
+def run(argv: Sequence[str]) -> None:
+    """Find the sub-command and run it."""
+    commands = {
+        ("build", "folder"): _build_records,
+        ("build", "driving"): _build_driving,
+        ("inspect",): _inspect,
+    }
+    for words, command in commands.items():
+        if tuple(argv[: len(words)]) == words:
+            return command(argv[len(words) :])
+    if argv and argv[0] in ("-h", "--help"):
+        print(__doc__)
+        return None
+    raise InputError(USAGE)
+
+
+def _build_records(argv: Sequence[str]) -> None:
+    parser = Parser("data build folder", "Store a folder of videos as ArrayRecords.")
+    parser.add_argument("--videos", required=True, help="folder, searched recursively")
+    parser.add_argument("--out", required=True, help="new folder for the records")
+    parser.add_argument("--size", type=_size, required=True, metavar="HxW", help="stored size")
+    parser.add_argument("--fps", type=float, required=True, help="stored frames per second")
+    parser.add_argument("--crf", type=int, default=14, help="H.264 quality, lower is better")
+    parser.add_argument("--test-fraction", type=float, default=0.0, help="share held out, by shot")
+    args = parser.parse_args(argv)
+    height, width = args.size
+    print(
+        build_records(
+            args.videos,
+            args.out,
+            height=height,
+            width=width,
+            fps=args.fps,
+            crf=args.crf,
+            test_fraction=args.test_fraction,
+        )
+    )
+
+
+def _build_driving(argv: Sequence[str]) -> None:
+    parser = Parser("data build driving", "Render driving clips with labels and boxes.")
+    parser.add_argument("--out", required=True, help="folder for the clips; goes on if it has some")
+    parser.add_argument("--clips", type=int, required=True, help="number of clips")
+    parser.add_argument("--seed", type=int, default=0, help="of the first clip; then one more each")
+    parser.add_argument("--size", type=_size, default=(128, 256), metavar="HxW", help="frame size")
+    parser.add_argument("--frames", type=int, default=120, help="frames a clip, at 30 fps")
+    parser.add_argument("--crf", type=int, default=17, help="H.264 quality, lower is better")
+    args = parser.parse_args(argv)
+    labels = build_folder(
+        args.out,
+        args.clips,
+        args.seed,
+        num_frames=args.frames,
+        size=args.size,
+        crf=args.crf,
+    )
+    print(f"{args.out}: {len(labels)} clips, labels.json, boxes.npz")
+
+
+def _inspect(argv: Sequence[str]) -> None:
+    parser = Parser("data inspect", "Write a contact sheet of exactly what the model sees.")
+    add_config(parser)
+    parser.add_argument("--out", required=True, help="folder to write to")
+    parser.add_argument("--count", type=int, default=16, help="examples to show")
+    args, config = parse_with_config(parser, argv)
+    if args.count < 1:
+        raise InputError(f"vldm data inspect: --count must be at least 1, got {args.count}")
+    source = build_source(config.data)
+    summary = write_inspection(
+        source, args.out, count=args.count, seed=config.seed, worker_count=config.data.workers
+    )
+    print(summary)
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None:
+        raise InputError(f"size {text!r}: write it as HEIGHTxWIDTH in pixels, e.g. 128x256")
+    return int(match[1]), int(match[2])

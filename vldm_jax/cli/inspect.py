@@ -1,0 +1,15 @@
+"""`vldm inspect`: what a checkpoint or weights file holds, and what it was trained on."""
+
+from collections.abc import Sequence
+
+from vldm_jax.build.stages import mixes_of
+from vldm_jax.checkpoint.inspect import describe
+from vldm_jax.cli.flags import Parser
+from vldm_jax.core.assets import resolve
+
+
+def run(argv: Sequence[str]) -> None:
+    """Parse the flags and print the summary."""
+    parser = Parser("inspect", "Say what a checkpoint, a workdir or a weights file holds.")
+    parser.add_argument("path", help="weights file (also asset:NAME), workdir or checkpoint folder")
+    print(describe(resolve(parser.parse_args(argv).path), mixes_of))
