@@ -88,9 +88,7 @@ def load(path: str | None, kind: str, key: str) -> Loaded:
         InputError: if it is not given, missing, unreadable or of another kind.
     """
     if not path:
-        raise InputError(
-            f"config.{key} is not set: give the {kind} weights with --config.{key}=FILE"
-        )
+        raise InputError(f"config.{key} is not set: give {kind} weights, --config.{key}=FILE")
     file = resolve(path)
     file = file / "weights.safetensors" if file.is_dir() else file
     params, meta = load_weights(resolve(str(file)))
@@ -163,14 +161,14 @@ def abstract_params(module: nn.Module, *inputs: Any) -> PyTree:
 
 def spatial_part(tree: PyTree) -> PyTree:
     """Return what a video network shares with its image network."""
-    return paths.unflatten(
-        {p: leaf for p, leaf in paths.flatten(tree).items() if TEMPORAL not in p}
-    )
+    flat = paths.flatten(tree)
+    return paths.unflatten({path: leaf for path, leaf in flat.items() if TEMPORAL not in path})
 
 
 def temporal_part(tree: PyTree) -> PyTree:
     """Return the temporal layers of a video network."""
-    return paths.unflatten({p: leaf for p, leaf in paths.flatten(tree).items() if TEMPORAL in p})
+    flat = paths.flatten(tree)
+    return paths.unflatten({path: leaf for path, leaf in flat.items() if TEMPORAL in path})
 
 
 def _mode(module: nn.Module) -> dict[str, bool]:

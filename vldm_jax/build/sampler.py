@@ -1,6 +1,6 @@
 """From noise to frames: one compiled function a stage.
 
-    noise -> lax.scan over the solver's steps (guidance pair as one batch) -> z / s -> decoder -> uint8
+    noise -> lax.scan over solver steps, guidance pair as one batch -> z / s -> decoder -> uint8
 
 Noise is drawn per sample from (seed, index), so a sample does not depend on the batch it is in, and
 the same index before and after alignment starts from the same noise.
@@ -50,7 +50,7 @@ class Sampler:
     def __call__(
         self, params: PyTree, count: int, *, first: int = 0, image_only: bool | None = None
     ) -> tuple[UInt8[np.ndarray, "b t h w 3"], Float[np.ndarray, "b k"]]:
-        """Return `count` samples, t = 1 for an image model, and the labels that they were asked for.
+        """Return `count` samples (t = 1 for an image model) and the labels they were asked for.
 
         Args:
             params: {"network": ..., "autoencoder": ...}, whole trees.

@@ -1,7 +1,7 @@
 """Flags of a command, and the experiment's config among them.
 
-`--config FILE.py[:VARIANT]` loads `get_config(VARIANT)` locked; `--config.section.key=value` changes
-one value and is refused, with the nearest key named, where there is no such key.
+`--config FILE.py[:VARIANT]` loads `get_config(VARIANT)` locked; `--config.section.key=value`
+changes one value and is refused, with the nearest key named, where there is no such key.
 """
 
 import argparse

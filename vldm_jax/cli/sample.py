@@ -21,6 +21,7 @@ from vldm_jax.data.write import write_contact_sheet, write_gif, write_video
 from vldm_jax.training.precision import cast_frozen
 from vldm_jax.typing import PyTree, UInt8
 
+ROW = 4  # images in a row of the contact sheet
 KINDS = {"image": "unet", "video": TEMPORAL}
 
 
@@ -40,9 +41,7 @@ def run(argv: Sequence[str]) -> None:
     out = Path(args.out)
     write_samples(out, videos, labels, config)
     write_json(out / "metadata.json", describe(config, files, labels))
-    print(
-        f"{out}: {len(videos)} samples of {videos.shape[1]} frames, contact_sheet.png, metadata.json"
-    )
+    print(f"{out}: {len(videos)} samples of {videos.shape[1]} frames, and contact_sheet.png")
 
 
 def load_trained(config: ConfigDict, weights: str) -> tuple[Sampler, PyTree, dict[str, str]]:
@@ -78,25 +77,18 @@ def write_samples(
         for i, video in enumerate(videos):
             write_video(out / f"{i:04}.mp4", video, fps)
             write_gif(out / f"{i:04}.gif", video, fps)
-    rows = (
-        list(videos)
-        if videos.shape[1] > 1
-        else [videos[i : i + 4, 0] for i in range(0, len(videos), 4)]
-    )
-    names = [
-        caption(i * (len(videos) // len(rows)), labels, len(videos) // len(rows))
-        for i in range(len(rows))
-    ]
+    # Single frames share a row, videos have one each.
+    together = 1 if videos.shape[1] > 1 else ROW
+    starts = range(0, len(videos), together)
+    rows = [np.concatenate(videos[i : i + together]) for i in starts]
+    names = [caption(i, labels[i : i + together]) for i in starts]
     write_contact_sheet(out / "contact_sheet.png", rows, names)
 
 
-def caption(first: int, labels: np.ndarray, count: int) -> str:
-    """Return the line above a row of the contact sheet."""
-    values = "; ".join(
-        ", ".join("any" if np.isnan(v) else f"{v:g}" for v in row)
-        for row in labels[first : first + count]
-    )
-    return f"{first:04}  {values}" if labels.shape[1] else f"{first:04}"
+def caption(first: int, labels: np.ndarray) -> str:
+    """Return the line above a row of the contact sheet: number of its first sample, labels."""
+    texts = (", ".join("any" if np.isnan(v) else f"{v:g}" for v in row) for row in labels)
+    return f"{first:04}  " + "; ".join(text for text in texts if text)
 
 
 def describe(config: ConfigDict, files: dict[str, str], labels: np.ndarray) -> dict:

@@ -1,7 +1,7 @@
 """`vldm train`: one stage from its config; a second start resumes.
 
-The order of what happens is the order of this file: everything that can be wrong is looked at before
-anything slow starts.
+The order of what happens is the order of this file: everything that can be wrong is looked at
+before anything slow starts.
 """
 
 from collections.abc import Sequence
