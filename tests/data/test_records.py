@@ -7,7 +7,8 @@ from synthetic_videos import number_of, numbered, scene
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.pipeline import make_loader
-from vldm_jax.data.records import build_records, records_source
+from vldm_jax.data.record_source import records_source
+from vldm_jax.data.records import build_records
 from vldm_jax.data.source import folder_source
 from vldm_jax.data.write import write_video
 
@@ -87,7 +88,7 @@ def test_splits(clips, tmp_path):
 def test_tensorflow_is_not_needed(stored):
     code = f"""
 import sys
-from vldm_jax.data.records import records_source
+from vldm_jax.data.record_source import records_source
 print(records_source({str(stored)!r}, num_frames=4)[0]["video"].shape)
 print("tensorflow" in sys.modules)
 """

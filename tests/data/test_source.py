@@ -52,17 +52,18 @@ def test_a_cache_holds_only_the_frames_in_use_and_is_used_again(clips, tmp_path)
     cache = tmp_path / "cache"
     source = folder_source(clips, cache=cache, **SMALL)
     assert len(source.cache.array) == 3 * 15
-    (file,) = cache.iterdir()
+    (file,) = cache.glob("frames-*.npy")
     before = file.stat().st_mtime_ns
     folder_source(clips, cache=cache, **SMALL)
     assert file.stat().st_mtime_ns == before
     os.utime(clips / "a.mp4", ns=(1, 1))  # the video may have changed
     folder_source(clips, cache=cache, **SMALL)
-    assert len(list(cache.iterdir())) == 2
+    assert len(list(cache.glob("frames-*.npy"))) == 2
+    assert len(list(cache.glob("index-*.json"))) == 1
 
 
 def test_long_videos_are_cached_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr("vldm_jax.data.source.CHUNK", 16)
+    monkeypatch.setattr("vldm_jax.data.cache.CHUNK", 16)
     write_video(tmp_path / "n.mp4", numbered(90), 30)
     plain = folder_source(tmp_path, cuts=False, stride=0.25, **SMALL)
     cached = with_cache(plain, "memory", threads=3)

@@ -1,8 +1,5 @@
 """A folder of videos: what is in it, what is usable, and why the rest is not.
 
-    folder/**/*.mp4 (and other video suffixes)      labels.json, optional:
-    {"names": ["night", "cars"], "clips": {"a.mp4": [1, 3], "sub/b.mp4": [0, null]}}
-
 Every video is decoded once from end to end (`read.scan`), so that a damaged one is known before
 training starts, and searched for cuts. What that found can be kept in an index file, which is
 trusted for files whose size and modification time have not changed. A bad video among good ones is
@@ -21,9 +18,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import write_json
+from vldm_jax.data.labels import read_labels
 from vldm_jax.data.read import Video, VideoError, scan
 from vldm_jax.data.shots import find_shots
 
@@ -92,7 +91,9 @@ def read_folder(
     label_names, labels = read_labels(root)
     known = _read_index(index)
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        found = list(pool.map(lambda file: _scan_or_recall(root, file, known), files))
+        scans = pool.map(lambda file: _scan_or_recall(root, file, known), files)
+        bar = tqdm(scans, total=len(files), desc="scanning", leave=False, disable=None)
+        found = list(bar)
     if index is not None:
         write_json(index, {"version": INDEX_VERSION, "videos": dict(found)})
     unknown = (np.nan,) * len(label_names)
@@ -121,45 +122,6 @@ def read_folder(
             f"({_counts(folder.reasons)}); the first: {first}"
         )
     return folder
-
-
-def read_labels(root: Path) -> tuple[tuple[str, ...], dict[str, tuple[float, ...]]]:
-    """Return the names and {video: values} of a folder's `labels.json`; empty without one.
-
-    `null` and videos that it does not name are unknown (NaN).
-
-    Raises:
-        InputError: if it is not JSON of that layout, or names a file that the folder lacks.
-    """
-    file = root / "labels.json"
-    if not file.is_file():
-        return (), {}
-    layout = 'write {"names": ["night"], "clips": {"a.mp4": [1]}}'
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not JSON ({error}): {layout}") from error
-    if not isinstance(content, dict) or not {"names", "clips"} <= content.keys():
-        raise InputError(f"{file}: lacks 'names' or 'clips': {layout}")
-    names, clips = content["names"], content["clips"]
-    if not (_is_list_of(names, (str,)) and isinstance(clips, dict)):
-        raise InputError(f"{file}: 'names' must be a list of text and 'clips' a table: {layout}")
-    for clip, values in clips.items():
-        if not _is_list_of(values, (int, float, type(None))) or len(values) != len(names):
-            raise InputError(
-                f"{file}: {clip!r} must have {len(names)} numbers or null, one for each of "
-                f"{names}, got {values!r}: {layout}"
-            )
-    if missing := sorted(clip for clip in clips if not (root / clip).is_file()):
-        raise InputError(
-            f"{file}: names {missing[0]!r}, which is not in the folder ({len(missing)} such): "
-            "remove the entry or add the file"
-        )
-    to_float = {
-        clip: tuple(np.nan if value is None else float(value) for value in values)
-        for clip, values in clips.items()
-    }
-    return tuple(names), to_float
 
 
 def _list_videos(path: Path) -> tuple[Path, list[Path]]:
@@ -235,10 +197,6 @@ def _read_index(index: Path_ | None) -> dict[str, dict[str, Any]]:
 
 def _name(root: Path, file: Path) -> str:
     return file.relative_to(root).as_posix()
-
-
-def _is_list_of(value: Any, kinds: tuple[type, ...]) -> bool:
-    return isinstance(value, list) and all(isinstance(item, kinds) for item in value)
 
 
 def _counts(reasons: Mapping[str, int]) -> str:

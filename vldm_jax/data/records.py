@@ -1,4 +1,4 @@
-"""A folder of videos turned once into a tensorflow-datasets ArrayRecord set, and read from there.
+"""A folder of videos turned once into a tensorflow-datasets ArrayRecord set.
 
 `build_records` cuts every usable video into its shots, resamples and resizes them to one fps and
 size and stores each as a short mp4 with close key frames, so that training opens no foreign file
@@ -14,15 +14,14 @@ machines at once (Beam) are not for this file.
 
 import contextlib
 import io
-import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -32,10 +31,9 @@ from tqdm import tqdm
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path
 from vldm_jax.data.folder import Entry, read_folder
-from vldm_jax.data.read import read_frames, scan
-from vldm_jax.data.source import Example, decode_clip, describe_labels
-from vldm_jax.data.transforms import resize_crop
-from vldm_jax.data.windows import SLOWEST, clip_windows, held_out, on_screen
+from vldm_jax.data.read import scan
+from vldm_jax.data.source import decode_clip
+from vldm_jax.data.windows import SLOWEST, held_out, on_screen
 from vldm_jax.data.write import write_video
 
 Path_ = str | os.PathLike[str]
@@ -89,19 +87,19 @@ def build_records(
         raise InputError(f"{out}: stored videos need even sizes, got {height}x{width}")
     scanned = read_folder(folder, cuts=cuts, threads=threads)
     splits: dict[str, list[Segment]] = {"train": [], "test": []}
-    dropped: dict[str, int] = {}
+    dropped: Counter[str] = Counter()
     for entry in scanned.entries:
         if entry.video.height < height or entry.video.width < width:
-            _count(dropped, f"videos smaller than {height}x{width}")
+            dropped[f"videos smaller than {height}x{width}"] += 1
         elif entry.video.fps < SLOWEST * fps:
-            _count(dropped, f"videos slower than {fps:g} fps")
+            dropped[f"videos slower than {fps:g} fps"] += 1
         else:
             for number, shot in enumerate(entry.shots):
                 split = "test" if held_out(entry.name, number, test_fraction) else "train"
                 pieces = _segments(entry, shot, fps, shortest, longest)
                 splits[split] += pieces
-                if not pieces:
-                    _count(dropped, f"shots shorter than {shortest} frames at {fps:g} fps")
+                dropped[f"shots shorter than {shortest} frames at {fps:g} fps"] += not pieces
+    dropped = +dropped
     lines = [scanned.report(), *(f"  dropped {n} {why}" for why, n in sorted(dropped.items()))]
     if not any(splits.values()):
         why = ", ".join(f"{n} {why}" for why, n in dropped.items())
@@ -116,123 +114,26 @@ def build_records(
         "report": report,
         "num_frames": {name: [len(s.frames) for s in part] for name, part in splits.items()},
     }
-    with tempfile.TemporaryDirectory(prefix="records-", dir=_parent(out)) as scratch:
-        builder = _Builder(scratch, {k: v for k, v in splits.items() if v}, metadata, crf, threads)
-        tfds.disable_progress_bar()  # it would show one bar a shard beside ours
-        with contextlib.redirect_stdout(io.StringIO()):  # and speaks of downloads
-            builder.download_and_prepare()
-        with atomic_path(out) as temporary:
-            os.replace(builder.data_path, temporary)
+    _write(Path(out), {k: v for k, v in splits.items() if v}, metadata, crf, threads)
     return report
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class RecordSource:
-    """Windows of a stored set as examples; see `records_source`.
-
-    Attributes:
-        path: the set's folder.
-        split: "train" or "test".
-        label_names: what the labels mean.
-        video: for each window the number of its record.
-        frames: for each window its frame indices in that record.
-        height: rows of an example.
-        width: columns of an example.
-        fps: frames per second of an example.
-        report: what the build kept and left out, and the number of windows.
-    """
-
-    path: Path
-    split: str
-    label_names: tuple[str, ...]
-    video: Int[np.ndarray, " n"]
-    frames: Int[np.ndarray, "n t"]
-    height: int
-    width: int
-    fps: float
-    report: str
-
-    @cached_property
-    def _records(self) -> Any:
-        return tfds.builder_from_directory(str(self.path)).as_data_source(self.split)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_records"}
-
-    def __len__(self) -> int:
-        return len(self.video)
-
-    def __getitem__(self, key: SupportsIndex) -> Example:
-        index = int(key)
-        record = self._records[int(self.video[index])]
-        pts = self.frames[index] * int(record["ticks"])
-        images = read_frames(io.BytesIO(record["video"]), pts)
-        clip = np.stack([resize_crop(image, self.height, self.width) for image in images])
-        content = {"image": clip[0]} if len(clip) == 1 else {"video": clip}
-        return content | {
-            "labels": record["labels"],
-            "fps": np.float32(self.fps),
-            "key": np.int32(index),
-        }
-
-    def describe(self, key: int) -> str:
-        """Return where an example comes from and its labels, for a person."""
-        record = self._records[int(self.video[key])]
-        labels = describe_labels(self.label_names, record["labels"])
-        return f"{record['name'].decode()} record {self.video[key]}{labels}"
-
-
-def records_source(
-    path: Path_,
-    *,
-    num_frames: int,
-    fps: Number | None = None,
-    height: int | None = None,
-    width: int | None = None,
-    stride: Number = 1.0,
-    split: str = "train",
-) -> RecordSource:
-    """Return the clip windows of a set that `build_records` wrote.
-
-    Args:
-        path: the set's folder.
-        num_frames: frames of an example; 1 gives images.
-        fps: frames per second, at most the stored; the stored by default.
-        height: rows, at most the stored; the stored by default.
-        width: columns, at most the stored; the stored by default.
-        stride: distance between windows, in frames at `fps`.
-        split: "train" or "test".
-
-    Raises:
-        InputError: if it is no such set, or has nothing of that size, rate and length.
-    """
-    stored = _metadata(Path(path))
-    fps = stored["fps"] if fps is None else fps
-    size = (height or stored["height"], width or stored["width"])
-    if size[0] > stored["height"] or size[1] > stored["width"] or fps > stored["fps"] / SLOWEST:
-        raise InputError(
-            f"{path}: stores {stored['height']}x{stored['width']} at {stored['fps']:g} fps, asked "
-            f"for {size[0]}x{size[1]} at {fps:g}: build it again, or ask for less"
-        )
-    lengths = stored["num_frames"][split] if split in stored["num_frames"] else []
-    windows = [
-        clip_windows(
-            np.arange(n) / stored["fps"], np.array([[0, n]]),
-            fps=fps, num_frames=num_frames, stride=stride,
-        )
-        for n in lengths
-    ]  # fmt: skip
-    if not sum(map(len, windows)):
-        raise InputError(
-            f"{path}: no window of {num_frames} frames at {fps:g} fps in the {len(lengths)} "
-            f"clips of {split!r} (longest {max(lengths, default=0)} frames): ask for fewer"
-        )
-    video = np.repeat(np.arange(len(windows), dtype=np.int32), [len(found) for found in windows])
-    return RecordSource(
-        path=Path(path), split=split, label_names=tuple(stored["label_names"]), video=video,
-        frames=np.concatenate(windows), height=size[0], width=size[1], fps=float(fps),
-        report=f"{stored['report']}\n  {len(video)} windows of {num_frames} frames at {fps:g} fps",
-    )  # fmt: skip
+def _write(
+    out: Path,
+    splits: dict[str, list[Segment]],
+    metadata: dict[str, Any],
+    crf: int,
+    threads: int | None,
+) -> None:
+    parent = out.absolute().parent
+    parent.mkdir(parents=True, exist_ok=True)
+    tfds.disable_progress_bar()  # it would show one bar a shard beside ours
+    with tempfile.TemporaryDirectory(prefix=".records-", dir=parent) as scratch:
+        builder = _Builder(scratch, splits, metadata, crf, threads)
+        with contextlib.redirect_stdout(io.StringIO()):  # tfds speaks of downloads
+            builder.download_and_prepare()
+        with atomic_path(out) as temporary:
+            os.replace(builder.data_path, temporary)
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -327,20 +228,3 @@ def _segments(
     frames = np.minimum(on_screen(times, times[first] + np.arange(count) / fps), end - 1)
     pieces = [frames[at : at + longest] for at in range(0, count, longest)]
     return [Segment(entry=entry, frames=piece) for piece in pieces if len(piece) >= shortest]
-
-
-def _metadata(path: Path) -> dict[str, Any]:
-    file = path / "metadata.json"
-    if not (file.is_file() and (path / "features.json").is_file()):
-        raise InputError(f"{path}: no stored set of clips: make one with `vldm data build`")
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
-def _parent(out: Path_) -> str:
-    parent = Path(out).absolute().parent
-    parent.mkdir(parents=True, exist_ok=True)
-    return str(parent)
-
-
-def _count(table: dict[str, int], reason: str) -> None:
-    table[reason] = table.setdefault(reason, 0) + 1

@@ -7,57 +7,30 @@ the key frame on, at every visit; a cache costs one decode of each frame that a 
     cache=None       decode at each visit, for sets that fit nowhere (or build records, `records`)
     cache="memory"   resized frames in one array in memory; a copy goes to every worker process
     cache=folder     the same array in a file there, shared by processes and by later runs
-
-The file's name is a hash of all that its content depends on, so a stale one is never used.
 """
 
-import hashlib
-import json
+import dataclasses
 import os
+import zlib
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, SupportsIndex
 
 import numpy as np
 from jaxtyping import Int, UInt8
-from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.files import atomic_path
+from vldm_jax.data.cache import FrameArray, FrameFile, store_frames
 from vldm_jax.data.folder import Entry, Folder, read_folder
+from vldm_jax.data.labels import describe_labels
 from vldm_jax.data.read import read_frames
 from vldm_jax.data.transforms import resize_crop
 from vldm_jax.data.windows import SLOWEST, clip_windows, held_out
 
 Path_ = str | os.PathLike[str]
 Example = dict[str, Any]
-CHUNK = 256  # frames decoded by one job when a cache is filled
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class FrameFile:
-    """An array of frames in a .npy file; travels to worker processes as its name."""
-
-    path: Path
-
-    @cached_property
-    def array(self) -> UInt8[np.ndarray, "n h w 3"]:
-        """The frames, mapped into memory and read-only."""
-        return np.load(self.path, mmap_mode="r")
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path}
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class FrameArray:
-    """An array of frames in memory."""
-
-    array: UInt8[np.ndarray, "n h w 3"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -114,12 +87,6 @@ class ClipSource:
         return f"{entry.name} at {start:.2f} s{describe_labels(self.label_names, entry.labels)}"
 
 
-def describe_labels(names: tuple[str, ...], labels: Any) -> str:
-    """Return "  night 1  cars 3"; "?" for unknown."""
-    values = ("?" if np.isnan(value) else f"{value:g}" for value in labels)
-    return "".join(f"  {name} {value}" for name, value in zip(names, values, strict=True))
-
-
 def decode_clip(
     entry: Entry, frames: Int[np.ndarray, " t"], height: int, width: int
 ) -> UInt8[np.ndarray, "t {height} {width} 3"]:
@@ -154,7 +121,7 @@ def folder_source(
         num_frames: frames of an example; 1 gives images.
         stride: distance between windows in frames at `fps`; a fraction starts windows between them.
         cache: None, "memory" or a folder, see above.
-        index: JSON file that remembers the scan of the folder.
+        index: JSON file that remembers the scan of the folder; in the cache's folder by default.
         cuts: whether to look for cuts and keep windows inside shots.
         enlarge: take videos smaller than (height, width) too.
         test_fraction: share of the shots, by a hash of their names, that `split="test"` gets.
@@ -174,6 +141,8 @@ def folder_source(
             f'{path}: split must be "train" or "test" and test_fraction in [0, 1], '
             f"got {split!r} and {test_fraction}"
         )
+    if index is None and cache not in (None, "memory"):
+        index = Path(cache) / f"index-{zlib.crc32(os.fsencode(Path(path).resolve())):08x}.json"
     folder = read_folder(path, index=index, cuts=cuts, threads=threads)
     windows: list[tuple[int, np.ndarray]] = []
     reasons = Counter(folder.reasons)
@@ -216,56 +185,11 @@ def folder_source(
 
 def with_cache(source: ClipSource, cache: Path_, *, threads: int | None = None) -> ClipSource:
     """Return the same source with every frame that it uses decoded now; see `cache` above."""
-    stride = 1 + int(source.frames.max())
-    flat = source.video[:, None].astype(np.int64) * stride + source.frames
-    used, rows = np.unique(flat, return_inverse=True)
-    shape = (len(used), source.height, source.width, 3)
-    edges = np.searchsorted(used, np.arange(len(source.entries) + 1) * stride).tolist()
-    jobs = [
-        (entry, start, used[start : min(start + CHUNK, end)] % stride)
-        for entry, first, end in zip(source.entries, edges[:-1], edges[1:], strict=True)
-        for start in range(first, end, CHUNK)
-    ]
-    rows = rows.reshape(source.frames.shape)
-    if cache == "memory":
-        array = np.empty(shape, np.uint8)
-        _fill(array, jobs, threads)
-        stored: FrameFile | FrameArray = FrameArray(array=array)
-    else:
-        file = Path(cache) / f"frames-{_fingerprint(source, used)}.npy"
-        if not file.is_file():
-            with atomic_path(file) as temporary:
-                mapped = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-                _fill(mapped, jobs, threads)
-                mapped.flush()
-        stored = FrameFile(path=file)
-    return ClipSource(**{**vars(source), "cache": stored, "rows": rows})
-
-
-def _fill(
-    array: np.ndarray, jobs: list[tuple[Entry, int, np.ndarray]], threads: int | None
-) -> None:
-    def run(job: tuple[Entry, int, np.ndarray]) -> None:
-        entry, start, frames = job
-        images = read_frames(entry.video.path, entry.video.pts[frames])
-        for row, image in enumerate(images, start):
-            array[row] = resize_crop(image, *array.shape[1:3])
-
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        for _ in tqdm(
-            pool.map(run, jobs), total=len(jobs), desc="decoding", leave=False, disable=None
-        ):
-            pass
-
-
-def _fingerprint(source: ClipSource, used: np.ndarray) -> str:
-    files = [
-        (entry.name, status.st_size, status.st_mtime_ns)
-        for entry in source.entries
-        for status in [entry.video.path.stat()]
-    ]
-    text = json.dumps([1, files, source.height, source.width])
-    return hashlib.sha256(text.encode() + used.astype("<i8").tobytes()).hexdigest()[:16]
+    stored, rows = store_frames(
+        source.entries, source.video, source.frames,
+        height=source.height, width=source.width, cache=cache, threads=threads,
+    )  # fmt: skip
+    return dataclasses.replace(source, cache=stored, rows=rows)
 
 
 def _fault(

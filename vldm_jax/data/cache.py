@@ -1,0 +1,120 @@
+"""Decoded and resized frames, each once, for windows that overlap.
+
+Neighbouring windows share frames, so the cache is the set of (video, frame) pairs that any window
+uses, and a window is a row of positions in it. In memory or as a file that processes map together;
+the file's name is a hash of all that its content depends on, so a stale one is never used.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from tqdm import tqdm
+
+from vldm_jax.core.files import atomic_path
+from vldm_jax.data.folder import Entry
+from vldm_jax.data.read import read_frames
+from vldm_jax.data.transforms import resize_crop
+
+Path_ = str | os.PathLike[str]
+CHUNK = 256  # frames decoded by one job
+Job = tuple[Entry, int, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FrameFile:
+    """An array of frames in a .npy file; travels to worker processes as its name."""
+
+    path: Path
+
+    @cached_property
+    def array(self) -> UInt8[np.ndarray, "n h w 3"]:
+        """The frames, mapped into memory and read-only."""
+        return np.load(self.path, mmap_mode="r")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FrameArray:
+    """An array of frames in memory."""
+
+    array: UInt8[np.ndarray, "n h w 3"]
+
+
+def store_frames(
+    entries: Sequence[Entry],
+    video: Int[np.ndarray, " n"],
+    frames: Int[np.ndarray, "n t"],
+    *,
+    height: int,
+    width: int,
+    cache: Path_,
+    threads: int | None = None,
+) -> tuple[FrameFile | FrameArray, Int[np.ndarray, "n t"]]:
+    """Decode every frame that a window uses; return where they are and each window's rows there.
+
+    Args:
+        entries: the videos.
+        video: for each window the number of its entry.
+        frames: for each window its frame indices in that video.
+        height: rows to store.
+        width: columns to store.
+        cache: "memory", or a folder for the file, which is used again if it is there already.
+        threads: decoders at a time; the machine's cores by default.
+    """
+    longest = 1 + int(frames.max())
+    used, rows = np.unique(video[:, None].astype(np.int64) * longest + frames, return_inverse=True)
+    edges = np.searchsorted(used, np.arange(len(entries) + 1) * longest).tolist()
+    jobs = [
+        (entry, start, used[start : min(start + CHUNK, end)] % longest)
+        for entry, first, end in zip(entries, edges[:-1], edges[1:], strict=True)
+        for start in range(first, end, CHUNK)
+    ]
+    shape = (len(used), height, width, 3)
+    rows = rows.reshape(frames.shape)
+    if cache == "memory":
+        array = np.empty(shape, np.uint8)
+        _fill(array, jobs, threads)
+        return FrameArray(array=array), rows
+    file = Path(cache) / f"frames-{_fingerprint(entries, used, longest, shape)}.npy"
+    if not file.is_file():
+        with atomic_path(file) as temporary:
+            mapped = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+            _fill(mapped, jobs, threads)
+            mapped.flush()
+    return FrameFile(path=file), rows
+
+
+def _fill(array: np.ndarray, jobs: list[Job], threads: int | None) -> None:
+    def run(job: Job) -> None:
+        entry, start, frames = job
+        images = read_frames(entry.video.path, entry.video.pts[frames])
+        for row, image in enumerate(images, start):
+            array[row] = resize_crop(image, *array.shape[1:3])
+
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        done = pool.map(run, jobs)
+        for _ in tqdm(done, total=len(jobs), desc="decoding", leave=False, disable=None):
+            pass
+
+
+def _fingerprint(
+    entries: Sequence[Entry], used: np.ndarray, longest: int, shape: tuple[int, ...]
+) -> str:
+    files = [
+        (entry.name, status.st_size, status.st_mtime_ns)
+        for entry in entries
+        for status in [entry.video.path.stat()]
+    ]
+    text = json.dumps([1, files, longest, shape])
+    return hashlib.sha256(text.encode() + used.astype("<i8").tobytes()).hexdigest()[:16]
