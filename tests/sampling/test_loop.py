@@ -13,7 +13,7 @@ from vldm_jax.diffusion.schedules import ScaledLinearSchedule, ZeroTerminalSNR
 from vldm_jax.diffusion.targets import make_target
 from vldm_jax.sampling.grids import karras, trailing, uniform
 from vldm_jax.sampling.loop import make_table, sample, start, trajectory
-from vldm_jax.sampling.noise import sample_noise
+from vldm_jax.sampling.noise import sample_keys, sample_noise
 from vldm_jax.sampling.solvers.ddim import DDIM
 from vldm_jax.sampling.solvers.dpmpp_2m import DPMpp2M
 from vldm_jax.sampling.solvers.heun import Heun
@@ -84,6 +84,21 @@ def test_rows_of_noise_differ_and_do_not_depend_on_each_other():
     noise = sample_noise(KEY, (4, 1000))
     assert abs(np.corrcoef(noise) - np.eye(4)).max() < 0.15
     np.testing.assert_array_equal(noise[:2], sample_noise(KEY, (2, 1000)))
+
+
+def test_with_keys_of_its_own_a_sample_may_be_in_any_row():
+    index = jnp.arange(5)
+    keys, noise = sample_keys(KEY, index), sample_noise(sample_keys(KEY, index), (5, 6))
+    draw = jax.jit(lambda n, k: sample(curved, DDIM(eta=1.0), uniform(SD, 4), n, k))
+    np.testing.assert_allclose(draw(noise, keys)[3:], draw(noise[3:], keys[3:]), atol=1e-6)
+    # one key stands for those of the rows 0, 1, ...
+    np.testing.assert_array_equal(noise, sample_noise(KEY, (5, 6)))
+
+
+def test_rows_do_not_share_the_noise_of_the_steps():
+    noise, keys = jnp.zeros((2, 500)), sample_keys(KEY, jnp.arange(2))
+    ends = sample(curved, DDIM(eta=1.0), uniform(SD, 4), noise, keys)
+    assert abs(np.corrcoef(ends)[0, 1]) < 0.2
 
 
 def test_every_step_has_a_key_of_its_own():

@@ -27,7 +27,7 @@ def guided(
     network: Network,
     cond: Conditioning,
     null_cond: Conditioning,
-    scale: float | Float[Array, ""] | Float[Array, " t"],
+    scale: float | int | Float[Array, ""] | Float[Array, " t"],
 ) -> Predict:
     """Return predict(z, time) that answers with guidance, Eq. 1.
 

@@ -34,7 +34,8 @@ def sample(
         solver: the stepping rule.
         sigmas: (s + 1) concrete, decreasing, from `grids`.
         noise: (b ...) unit normal: the variance-preserving z at pure noise, as DDIM starts.
-        key: for solvers that add noise; independent of the one that `noise` was drawn from.
+        key: for solvers that add noise: one, or (b) one a sample (`noise.sample_keys`); independent
+            of what `noise` was drawn from.
 
     Raises:
         InputError: if the grid does not decrease from a positive value to 0 or more.
@@ -65,7 +66,7 @@ def trajectory(
         solver: the stepping rule.
         sigmas: (s + 1) concrete, decreasing; may start anywhere, to continue from a noised x.
         x: (b ...) = x0 + sigmas[0] n, see `start`.
-        key: for solvers that add noise.
+        key: for solvers that add noise: one, or (b) one a sample.
 
     Raises:
         InputError: if the grid does not decrease from a positive value to 0 or more.
@@ -83,7 +84,7 @@ def trajectory(
 
 
 def make_table(solver: Solver, sigmas: Float[np.ndarray, " stops"], key: Key) -> Row:
-    """Return the rows of all steps stacked on a leading axis s: float32 scalars and a key each.
+    """Return the rows of all steps stacked on a leading axis s: float32 scalars, and key(s) each.
 
     Raises:
         InputError: if the grid does not decrease from a positive value to 0 or more.
@@ -95,6 +96,12 @@ def make_table(solver: Solver, sigmas: Float[np.ndarray, " stops"], key: Key) ->
     return Row(
         sigma=jnp.asarray(exact[:-1], jnp.float32),
         sigma_next=jnp.asarray(exact[1:], jnp.float32),
-        key=jax.random.split(key, len(sigmas) - 1),
+        key=_split(key, len(sigmas) - 1),
         coefficients={name: jnp.asarray(c, jnp.float32) for name, c in coefficients.items()},
     )
+
+
+def _split(key: Key, steps: int) -> Key:
+    if key.ndim == 0:
+        return jax.random.split(key, steps)
+    return jax.vmap(lambda k: jax.random.split(k, steps), out_axes=1)(key)

@@ -24,12 +24,12 @@ __all__ = ["Denoise", "Memory", "Row", "Solver"]
 
 
 class Row(NamedTuple):
-    """One step's row of the table that the loop scans over; every array is a scalar.
+    """One step's row of the table that the loop scans over; every array but the key a scalar.
 
     Attributes:
         sigma: the noise level of x now, positive.
         sigma_next: the noise level to reach, smaller, 0 at the end of a full grid.
-        key: random key of this step alone.
+        key: random key of this step alone, () or (b) one a sample; for `sample_noise`.
         coefficients: the solver's own numbers, by name.
     """
 
