@@ -1,8 +1,10 @@
+import struct
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
 from synthetic_videos import damage, encode, number_of, numbered, scene
 
 from vldm_jax.data.read import VideoError, read_frames, scan
@@ -56,6 +58,39 @@ def test_odd_sizes(tmp_path, shape):
     video, _ = scan(tmp_path / "o.mkv")
     assert (video.height, video.width) == shape
     np.testing.assert_array_equal(list(read_frames(video.path, video.pts)), frames)
+
+
+def test_a_frame_that_the_container_turns_is_upright(tmp_path):
+    frames = np.zeros((3, 32, 64, 3), np.uint8)
+    frames[:, :16, :32], frames[:, 16:, 32:] = (250, 0, 0), (0, 0, 250)
+    write_video(tmp_path / "r.mp4", frames, 5, crf=1)
+    content = bytearray((tmp_path / "r.mp4").read_bytes())
+    matrix = content.index(b"tkhd") + 44
+    # (x, y) -> (-y, x): what is on the right comes to the bottom, a quarter turn clockwise.
+    clockwise = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 32 << 16, 0, 1 << 30)
+    content[matrix : matrix + 36] = clockwise
+    (tmp_path / "r.mp4").write_bytes(content)
+    video, _ = scan(tmp_path / "r.mp4")
+    assert (video.height, video.width) == (64, 32)
+    first = next(read_frames(video.path, video.pts))
+    assert np.abs(first.astype(int) - np.rot90(frames[0], -1)).mean() < 3
+
+
+def test_colours_of_a_bt709_file_come_back(tmp_path):
+    colours = [(255, 0, 0), (0, 255, 0), (200, 100, 50)]
+    with av.open(str(tmp_path / "c.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=5, options={"crf": "1"})
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        stream.codec_context.colorspace = 1  # AVCOL_SPC_BT709
+        for colour in colours:
+            array = np.full((32, 32, 3), colour, np.uint8)
+            frame = av.VideoFrame.from_ndarray(array, format="rgb24")
+            hd = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+            container.mux(stream.encode(hd))
+        container.mux(stream.encode(None))
+    video, _ = scan(tmp_path / "c.mp4")
+    middle = np.array([frame[16, 16] for frame in read_frames(video.path, video.pts)])
+    assert np.abs(middle.astype(int) - colours).max() <= 3
 
 
 def expect(path, reason):

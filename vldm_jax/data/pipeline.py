@@ -60,7 +60,7 @@ class Loader:
         return self
 
     def __len__(self) -> int:
-        """Batches from the first to the last; raises OverflowError where epochs never end."""
+        """Batches from the first to the last; astronomically many where epochs never end."""
         return len(self._batches)
 
     def __next__(self) -> Batch:

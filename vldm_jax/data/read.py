@@ -176,9 +176,15 @@ def _thumbnail(reformatter: VideoReformatter, frame: av.VideoFrame) -> np.ndarra
 
 def _upright(reformatter: VideoReformatter, frame: av.VideoFrame) -> np.ndarray:
     image = reformatter.reformat(frame, format="rgb24").to_ndarray()
-    return np.ascontiguousarray(np.rot90(image, frame.rotation // 90)) if frame.rotation else image
+    turns = _quarter_turns(frame)
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
 def _shown_shape(frame: av.VideoFrame) -> tuple[int, int]:
     shape = (frame.height, frame.width)
-    return shape[::-1] if frame.rotation % 180 else shape
+    return shape[::-1] if _quarter_turns(frame) % 2 else shape
+
+
+def _quarter_turns(frame: av.VideoFrame) -> int:
+    """Counterclockwise turns that put the frame upright, from the container's display matrix."""
+    return round(frame.rotation / 90)
