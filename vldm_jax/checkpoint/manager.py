@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import LatestN
 
 import vldm_jax
 from vldm_jax.checkpoint.configs import canonical, check_same_run
@@ -60,7 +61,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep,
+                preservation_policy=LatestN(n=keep),
                 enable_async_checkpointing=save_async,
                 cleanup_tmp_directories=True,
             ),
@@ -98,9 +99,8 @@ class Checkpoints:
         if step is None:
             return state
         where = self.folder / str(step)
-        config, meta = (read_json_item(where, item) for item in ("config", "meta"))
-        check_same_run(where, config, self._config)
-        self._check_backbones(where, meta)
+        check_workdir(self.folder, self._config)
+        self._check_backbones(where, read_json_item(where, "meta"))
         abstract = jax.tree.map(ocp.tree.to_shape_dtype_struct, state)
         try:
             restored = self._manager.restore(
@@ -112,7 +112,7 @@ class Checkpoints:
         except InputError:
             raise
         except Exception as error:  # orbax's many kinds of a damaged or foreign folder
-            reason = str(error).strip().splitlines()[0]
+            reason = (str(error).strip() or "no reason given").splitlines()[0]
             raise InputError(
                 f"{where} cannot be restored ({type(error).__name__}: {reason}): "
                 "move that folder away to resume from the one before it"
@@ -140,6 +140,17 @@ class Checkpoints:
                 f"but here they are {self._meta['backbones']}: "
                 "give the same files or another --workdir"
             )
+
+
+def check_workdir(folder: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
+    """Raise if a folder of checkpoints belongs to another config; cheap, to be called first.
+
+    Raises:
+        InputError: naming the first differing keys.
+    """
+    if steps := complete_steps(folder):
+        newest = Path(folder) / str(steps[-1])
+        check_same_run(newest, read_json_item(newest, "config"), canonical(config))
 
 
 def read_json_item(checkpoint: Path, item: str) -> dict[str, Any]:

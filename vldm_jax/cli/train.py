@@ -14,7 +14,7 @@ from vldm_jax.build.check import check
 from vldm_jax.build.data import build_loader, build_source
 from vldm_jax.build.stages import WEIGHTS, Stage, build_stage
 from vldm_jax.build.training import build_training
-from vldm_jax.checkpoint.manager import Checkpoints
+from vldm_jax.checkpoint.manager import Checkpoints, check_workdir
 from vldm_jax.cli.flags import Parser, add_config, parse_with_config
 from vldm_jax.core import paths
 from vldm_jax.data.pipeline import Source
@@ -41,6 +41,7 @@ def run(argv: Sequence[str]) -> None:
 def train(config: ConfigDict, workdir: Path) -> TrainState:
     """Train the stage that `config` describes in `workdir` and write its weights file."""
     check(config)
+    check_workdir(workdir / "checkpoints", config.to_dict())
     source = build_source(config.data)
     loader = build_loader(config, source)
     stage = build_stage(config)
