@@ -13,7 +13,7 @@ What comes out is the parameter tree of `vldm_jax.models.perceptual.LPIPS`, as N
 import importlib.util
 import pickle
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         return _ALLOWED[module, name]
 
 
-def load_arrays(file: BinaryIO) -> PyTree:
+def load_arrays(file: IO[bytes]) -> PyTree:
     """Return the containers and NumPy arrays of a pickle; nothing else in it is resolved.
 
     Raises:

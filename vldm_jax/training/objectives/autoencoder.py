@@ -207,7 +207,7 @@ def measure_latent_scale(
     """
     count, total, squares = 0, 0.0, 0.0
     for index, image in enumerate(batches):
-        z_raw = sample_posterior(*encode(to_pixels(image)), jax.random.fold_in(key, index))
+        z_raw = sample_posterior(*encode(to_pixels(jnp.asarray(image))), jax.random.fold_in(key, index))
         count += z_raw.size
         total += float(jnp.sum(z_raw))
         squares += float(jnp.sum(jnp.square(z_raw)))

@@ -1,0 +1,67 @@
+"""The patch discriminator: published layers, patch size, samples that do not mix."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vldm_jax.core import paths
+from vldm_jax.core.errors import InputError
+from vldm_jax.models.discriminator import PatchDiscriminator
+
+
+def test_layers_of_pix2pix():
+    x = jax.ShapeDtypeStruct((1, 256, 256, 3), jnp.float32)
+    model = PatchDiscriminator()
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    flat = paths.flatten(variables["params"])
+    kernels = [flat[f"conv_{i}/kernel"].shape for i in range(5)]
+    assert kernels == [
+        (4, 4, 3, 64), (4, 4, 64, 128), (4, 4, 128, 256), (4, 4, 256, 512), (4, 4, 512, 1)
+    ]  # fmt: skip
+    # 2,764,737 is the count with BatchNorm's scale and bias, which GroupNorm's match.
+    assert paths.count(flat.values()) == 2_764_737
+    assert jax.eval_shape(model.apply, variables, x).shape == (1, 30, 30, 1)
+
+
+def test_a_logit_sees_a_patch_of_70_pixels():
+    """Without norms (whose statistics are global) the gradient of one logit is 70 pixels wide."""
+    # Strides 2, 2, 2, 1, 1 with 4x4 kernels: 1 -> 4 -> 7 -> 16 -> 34 -> 70.
+    model = PatchDiscriminator(base=4, norm_groups=2)
+    x = jax.random.normal(jax.random.key(0), (1, 96, 96, 3))
+    variables = model.init(jax.random.key(1), x)
+    kernels = {k: v for k, v in paths.flatten(variables["params"]).items() if "kernel" in k}
+
+    def logit(x):
+        for i, stride in enumerate((2, 2, 2, 1, 1)):
+            x = jax.lax.conv_general_dilated(
+                x,
+                kernels[f"conv_{i}/kernel"],
+                (stride, stride),
+                ((1, 1), (1, 1)),
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )
+        return x[0, 5, 5, 0]
+
+    assert model.apply(variables, x).shape == (1, 10, 10, 1)
+    seen = np.flatnonzero(np.abs(jax.grad(logit)(x)).sum((0, 2, 3)))
+    assert seen.max() - seen.min() + 1 == 70
+
+
+def test_samples_do_not_see_each_other():
+    model = PatchDiscriminator(base=8, norm_groups=4)
+    x = jax.random.normal(jax.random.key(0), (3, 32, 32, 3))
+    variables = model.init(jax.random.key(1), x)
+    alone = model.apply(variables, x[1:2])
+    np.testing.assert_allclose(model.apply(variables, x)[1:2], alone, atol=1e-6)
+
+
+def test_weights_start_with_deviation_0_02():
+    variables = PatchDiscriminator().init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    kernel = variables["params"]["conv_3"]["kernel"]
+    assert float(jnp.std(kernel)) == pytest.approx(0.02, rel=0.01)
+
+
+def test_groups_must_divide():
+    with pytest.raises(InputError, match="norm_groups=32 must divide base=16"):
+        PatchDiscriminator(base=16).init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
