@@ -6,7 +6,7 @@
     render    rasterise (panda3d, CPU)               sky       colours of the hour, panorama
     shading   light, fog, glow: buffer -> picture    boxes     3D boxes -> 2D, what is visible
     clips     seed -> frames, labels, boxes          folder    clips as mp4 + labels.json
-    builder   clips as a tensorflow-datasets data set
+    glow      which lamps have a halo at night       builder   clips as a tensorflow-datasets set
 
 Only `render` needs panda3d (extra `sim`), and only when a clip is rendered.
 """

@@ -17,8 +17,8 @@ import numpy as np
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.driving import boxes as box_rules
+from vldm_jax.data.driving.glow import car_lamps, project_lamps, street_lamps
 from vldm_jax.data.driving.mesh import Quads, join, lambert, normals
-from vldm_jax.data.driving.objects import WARM_LAMP
 from vldm_jax.data.driving.render import (
     SUPERSAMPLE,
     Canvas,
@@ -27,18 +27,11 @@ from vldm_jax.data.driving.render import (
     focal_length,
     to_bytes,
 )
-from vldm_jax.data.driving.scenery import (
-    LAMP_HEIGHT,
-    LAMP_SIDES,
-    LAMP_SPACING,
-    build_scenery,
-    night_factor,
-    sun_vector,
-)
-from vldm_jax.data.driving.shading import DEPTH_OF_CODE, Glow, Shader, encode_alpha
+from vldm_jax.data.driving.scenery import build_scenery, night_factor, sun_vector
+from vldm_jax.data.driving.shading import DEPTH_OF_CODE, Shader, encode_alpha
 from vldm_jax.data.driving.sky import make_look, make_panorama
 from vldm_jax.data.driving.traffic import KINDS, Traffic, simulate
-from vldm_jax.data.driving.vehicles import SIZES, body, lamp_quads, lamps
+from vldm_jax.data.driving.vehicles import SIZES, body, lamp_quads
 from vldm_jax.data.driving.world import Road, Spec, make_rng, make_spec
 
 LABELS = ("night", "cars")
@@ -203,7 +196,7 @@ class _Scene:
             stop = start + len(model.corners)
             factor = lambert(normal, model.emissive, pose.axes @ self.sun)
             if self.spec.night:
-                s, d = self.traffic.s[i, car], self.traffic.d[i, car]
+                s, d = self.traffic.s[i, [car]], self.traffic.d[i, [car]]
                 factor = factor * night_factor(s, d)
             factor = np.where(model.emissive[:, None], 1.0, factor[:, None] * self.tint)
             corners[start:stop] = pose.world(model.corners)
@@ -243,34 +236,9 @@ class _Scene:
         return np.array(found, np.float32).reshape(-1, 4), np.array(ids, np.int32)
 
     def _glows(self, i, poses, eye, axes):
-        spots = []
+        """Halos of tail lamps in our direction, head lamps in the other, and street lamps."""
+        spots = [street_lamps(self.road, float(self.traffic.s[i, 0]))]
         for car, pose in poses.items():
-            at = lamps(KINDS[self.traffic.kind[car]])
-            braking = bool(self.traffic.braking[i, car])
-            red = (0.75, 0.06, 0.04) if braking else (0.42, 0.03, 0.02)
-            if self.traffic.oncoming[car]:
-                spots += [(p, 0.75, (0.75, 0.72, 0.60), 0.0) for p in pose.world(at.head)]
-            else:
-                spots += [(p, 0.50, red, 0.0) for p in pose.world(at.tail)]
-        s = float(self.traffic.s[i, 0])
-        first = np.ceil(s / LAMP_SPACING) * LAMP_SPACING
-        for post in np.arange(first, s + 240.0, LAMP_SPACING):
-            for side in LAMP_SIDES:
-                point = self.road.point(post, side, np.asarray(LAMP_HEIGHT))
-                spots.append((point, 1.1, tuple(0.42 * c for c in WARM_LAMP), 0.0))
-        glows = []
-        h, w = self.canvas.height, self.canvas.width
-        for point, size, color, _ in spots:
-            x, y, z = axes @ (point - eye)
-            if z > 2.0:
-                fade = float(np.exp(-z / 260.0))
-                glows.append(
-                    Glow(
-                        x=float(w / 2 + self.focal * x / z),
-                        y=float(h / 2 - self.focal * y / z),
-                        depth=float(z),
-                        radius=float(np.clip(self.focal * size / z, 1.6, 26.0)),
-                        color=tuple(fade * c for c in color),
-                    )
-                )
-        return glows
+            kind, braking = KINDS[self.traffic.kind[car]], bool(self.traffic.braking[i, car])
+            spots.append(car_lamps(kind, bool(self.traffic.oncoming[car]), braking, pose.world))
+        return project_lamps(spots, eye, axes, self.focal, self.canvas.height, self.canvas.width)

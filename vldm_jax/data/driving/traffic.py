@@ -215,9 +215,7 @@ class _Carriageway:
         behind = np.flatnonzero(near & (away < 0))
         if not len(behind):
             return True
-        follower = behind[np.argmax(away[behind])]
+        follower = behind[[np.argmax(away[behind])]]
         gap = -away[follower] - reach[follower]
-        braking = idm(
-            self.speed[follower], self.desired[follower], np.asarray(gap), self.speed[car]
-        )
-        return bool(braking > -SAFE_BRAKING)
+        speed, desired = self.speed[follower], self.desired[follower]
+        return bool(idm(speed, desired, gap, self.speed[[car]])[0] > -SAFE_BRAKING)
