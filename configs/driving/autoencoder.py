@@ -76,6 +76,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.checkpoint = ConfigDict()
     config.checkpoint.every = 5000
     config.checkpoint.keep = 3
+    config.checkpoint.weights_dtype = "float32"  # of weights.safetensors, written at the end
 
     if variant == "tiny":
         _tiny(config)
@@ -110,3 +111,4 @@ def _tiny(config: ConfigDict) -> None:
     config.train.log_every = 50
     config.train.sample_every = 250
     config.checkpoint.every = 250
+    config.checkpoint.weights_dtype = "float16"

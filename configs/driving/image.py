@@ -84,6 +84,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.checkpoint = ConfigDict()
     config.checkpoint.every = 1000
     config.checkpoint.keep = 3
+    config.checkpoint.weights_dtype = "float32"  # of weights.safetensors, written at the end
 
     if variant == "tiny":
         _tiny(config)
@@ -93,7 +94,7 @@ def get_config(variant: str = "full") -> ConfigDict:
 
 
 def _tiny(config: ConfigDict) -> None:
-    config.data.fps = 30.0
+    config.data.fps = 10.0
     config.data.height, config.data.width = 64, 128
     config.data.cache = "memory"
     config.data.workers = 0
@@ -103,10 +104,13 @@ def _tiny(config: ConfigDict) -> None:
     config.optim.schedule = "cosine"
     config.optim.warmup_steps = 200
     config.train.precision = "float32"
-    config.train.batch_size = 32
-    config.train.total_steps = 6000
+    config.train.batch_size = 16
+    config.train.total_steps = 5000
     config.train.ema_decay = 0.999
     config.train.log_every = 50
     config.train.sample_every = 1000
-    config.sampling.steps = 25
+    config.sampling.solver = ConfigDict({"kind": "dpmpp_2m"})
+    config.sampling.grid = ConfigDict({"kind": "trailing"})
+    config.sampling.steps = 16
     config.checkpoint.every = 500
+    config.checkpoint.weights_dtype = "float16"

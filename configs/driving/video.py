@@ -99,6 +99,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.checkpoint = ConfigDict()
     config.checkpoint.every = 1000
     config.checkpoint.keep = 3
+    config.checkpoint.weights_dtype = "float32"  # of weights.safetensors, written at the end
 
     if variant == "tiny":
         _tiny(config)
@@ -124,5 +125,8 @@ def _tiny(config: ConfigDict) -> None:
     config.train.ema_decay = 0.99
     config.train.log_every = 20
     config.train.sample_every = 500
-    config.sampling.steps = 25
+    config.sampling.solver = ConfigDict({"kind": "dpmpp_2m"})
+    config.sampling.grid = ConfigDict({"kind": "trailing"})
+    config.sampling.steps = 16
     config.checkpoint.every = 200
+    config.checkpoint.weights_dtype = "float16"

@@ -99,6 +99,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.checkpoint = ConfigDict()
     config.checkpoint.every = 1000
     config.checkpoint.keep = 3
+    config.checkpoint.weights_dtype = "float32"  # of weights.safetensors, written at the end
 
     if variant != "full":
         raise ValueError(f"unknown variant {variant!r}: full")

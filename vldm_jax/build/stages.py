@@ -135,7 +135,7 @@ def _autoencoder(config: ConfigDict, key: Key) -> Stage:
         )
         fields = networks.fields_of(module) | {"latent_scale": scale}
         meta = {"kind": "autoencoder", "config": fields, "steps": steps}
-        save_weights(path, params["autoencoder"], meta)
+        save_weights(path, params["autoencoder"], meta, dtype=config.checkpoint.weights_dtype)
 
     return Stage(
         objective=objective, params=params, backbones={}, preview=preview, export=export
@@ -151,7 +151,8 @@ def _image(config: ConfigDict, key: Key) -> Stage:
 
     def export(path: Path, params: PyTree, steps: int, source: Source) -> None:
         meta = {"kind": "unet", "config": networks.fields_of(module), "steps": steps}
-        save_weights(path, params["network"], meta | _origin(config, sampler, files, source))
+        meta |= _origin(config, sampler, files, source)
+        save_weights(path, params["network"], meta, dtype=config.checkpoint.weights_dtype)
 
     return Stage(
         objective=objective, params=params, backbones=files,
@@ -180,7 +181,8 @@ def _video(config: ConfigDict, key: Key) -> Stage:
             "backbone": {"name": name, "sha256": files[config.model.backbone]},
         }
         meta |= _origin(config, sampler, files, source)
-        save_weights(path, networks.temporal_part(params["network"]), meta)
+        layers = networks.temporal_part(params["network"])
+        save_weights(path, layers, meta, dtype=config.checkpoint.weights_dtype)
 
     return Stage(
         objective=objective, params=params, backbones=files,

@@ -5,6 +5,7 @@ vldm data build driving --out DIR --clips 600 --seed 100000 --size 128x256
 vldm data inspect --config configs/driving/video.py:tiny --out DIR
 """
 
+import argparse
 import re
 from collections.abc import Sequence
 
@@ -95,5 +96,5 @@ def _inspect(argv: Sequence[str]) -> None:
 def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     if match is None:
-        raise InputError(f"size {text!r}: write it as HEIGHTxWIDTH in pixels, e.g. 128x256")
+        raise argparse.ArgumentTypeError(f"write {text!r} as HEIGHTxWIDTH, e.g. 128x256")
     return int(match[1]), int(match[2])

@@ -1,0 +1,132 @@
+"""`make demo`: temporal layers trained from zero in minutes, and what they do to the same noise.
+
+    1. train temporal layers on the shipped driving clips, the shipped image model frozen
+    2. from the same noise: independent frames (mix = 1, the image model), the layers just trained,
+       and the shipped layers, which were trained for longer
+    3. side by side as mp4, GIF and contact sheet; motion and flicker beside real clips' in metrics
+
+Run from the repository's root: python launch/demo.py --out demo [--minutes 5]
+"""
+
+import argparse
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+from PIL import Image, ImageDraw, ImageFont
+
+from vldm_jax.build.data import build_source
+from vldm_jax.build.stages import WEIGHTS
+from vldm_jax.cli.flags import load_config
+from vldm_jax.cli.sample import load_trained
+from vldm_jax.cli.train import train
+from vldm_jax.core.files import write_json
+from vldm_jax.data.write import write_contact_sheet, write_gif, write_video
+from vldm_jax.evals.motion import measure_motion
+
+CONFIG = "configs/driving/video.py:tiny"
+SHIPPED = "asset:driving/temporal.safetensors"
+SAMPLES = 6
+REAL = 48  # real clips that the figures are compared with
+SCALE = 2  # enlargement of the side-by-side video
+BEFORE, HERE, LONGER = "before: independent frames", "after: trained here", "after: shipped"
+
+
+def main() -> None:
+    """Train, sample, write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--out", type=Path, default=Path("demo"))
+    parser.add_argument("--minutes", type=float, default=5.0, help="training time")
+    args = parser.parse_args()
+    begun = time.monotonic()
+    config = load_config(
+        CONFIG,
+        [
+            f"--config.train.stop_after_minutes={args.minutes}",
+            "--config.train.sample_every=1000000",
+            f"--config.sampling.num_videos={SAMPLES}",
+            f"--config.sampling.batch_size={SAMPLES}",
+        ],
+    )
+    run = args.out / "run"
+    state = train(config, run)
+    sets = sample_all(config, run)
+    write_side_by_side(args.out, sets, config)
+    figures = measure(config, sets)
+    figures |= {
+        "training": {
+            "steps": int(state.step),
+            "minutes_allowed": args.minutes,
+            "loss": losses(run / "metrics.jsonl"),
+        },
+        "minutes": round((time.monotonic() - begun) / 60, 1),
+    }
+    write_json(args.out / "metrics.json", figures)
+    report(args.out, figures)
+
+
+def sample_all(config: ConfigDict, run: Path) -> dict[str, np.ndarray]:
+    """Return {title: videos (b t h w 3)}, all from the same noise and labels."""
+    sampler, here, _ = load_trained(config, str(run / WEIGHTS))
+    shipped = load_trained(config, SHIPPED)[1]
+    count = config.sampling.num_videos
+    return {
+        BEFORE: sampler(here, count, image_only=True)[0],
+        HERE: sampler(here, count, image_only=False)[0],
+        LONGER: sampler(shipped, count, image_only=False)[0],
+    }
+
+
+def write_side_by_side(out: Path, sets: dict[str, np.ndarray], config: ConfigDict) -> None:
+    """Write side_by_side.mp4 and .gif (a column a set, a row a sample) and contact_sheet.png."""
+    columns = [
+        titled(np.concatenate(list(videos), axis=1), title) for title, videos in sets.items()
+    ]
+    frames = np.concatenate(columns, axis=2)
+    fps = float(config.data.fps)
+    looped = np.concatenate([frames] * 4)  # a second is too short to look at
+    write_video(out / "side_by_side.mp4", looped, fps)
+    write_gif(out / "side_by_side.gif", frames, fps)
+    rows = [(f"{i}  {title}", sets[title][i]) for i in range(len(sets[BEFORE])) for title in sets]
+    write_contact_sheet(out / "contact_sheet.png", [row for _, row in rows], [t for t, _ in rows])
+
+
+def titled(video: np.ndarray, title: str) -> np.ndarray:
+    """Return a video (t h w 3) enlarged, with a line of text above."""
+    video = video.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
+    head = Image.new("RGB", (video.shape[2], 20), (24, 24, 24))
+    ImageDraw.Draw(head).text((4, 3), title, (240, 240, 240), ImageFont.load_default(size=13))
+    strip = np.broadcast_to(np.asarray(head), (len(video), 20, video.shape[2], 3))
+    return np.concatenate([strip, video], axis=1)
+
+
+def measure(config: ConfigDict, sets: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    """Return motion and flicker of every set and of as long real clips."""
+    source = build_source(config.data)
+    picks = np.linspace(0, len(source) - 1, REAL).round().astype(int)
+    real = np.stack([source[i]["video"] for i in picks])
+    return {
+        title: {name: round(value, 5) for name, value in dataclasses.asdict(m).items()}
+        for title, m in ((t, measure_motion(v)) for t, v in ({"real clips": real} | sets).items())
+    }
+
+
+def losses(path: Path) -> list[float]:
+    """Return the first and the last recorded loss."""
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return [records[0]["loss"], records[-1]["loss"]]
+
+
+def report(out: Path, figures: dict) -> None:
+    """Print what was written and the figures that matter."""
+    print(f"\n{'':28}{'flicker':>10}{'motion (px)':>13}")
+    for title in ("real clips", BEFORE, HERE, LONGER):
+        print(f"{title:28}{figures[title]['flicker']:10.4f}{figures[title]['motion']:13.2f}")
+    print(f"\n{out}/side_by_side.mp4, side_by_side.gif, contact_sheet.png, metrics.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Every config file builds at full size, as shapes only, and carries the paper's settings."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from vldm_jax.build.check import check
+from vldm_jax.build.diffusion import GRIDS, SOLVERS, build_grid, build_schedule, build_solver
+from vldm_jax.build.networks import abstract_params, build_network, example_inputs
+from vldm_jax.cli.flags import load_config
+from vldm_jax.core.errors import InputError
+from vldm_jax.core.paths import count, flatten, partition
+
+ROOT = Path(__file__).parent.parent.parent
+FILES = sorted((ROOT / "configs").glob("*/*.py"))
+NAMES = [str(path.relative_to(ROOT / "configs").with_suffix("")) for path in FILES]
+
+
+def load(name, *overrides):
+    file, _, variant = name.partition(":")
+    path = f"{ROOT / 'configs' / file}.py"
+    return load_config(f"{path}:{variant}" if variant else path, overrides)
+
+
+def shapes(config, latent):
+    module = build_network(config.model, jnp.float32)
+    text = (77, module.context_dim) if "null_context" in config.model else None
+    return abstract_params(module, *example_inputs(module, latent, text))
+
+
+@pytest.mark.parametrize("name", [*NAMES, *(n + ":tiny" for n in NAMES if "driving" in n)])
+def test_config_fits_together(name):
+    check(load(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unknown_variant_is_refused(name):
+    with pytest.raises(InputError, match="unknown variant 'huge'"):
+        load(name + ":huge")
+
+
+def test_text_to_video_is_stable_diffusion_2_1_with_the_papers_temporal_layers():
+    config = load("text2video/video")
+    tree = shapes(config, (1, config.data.num_frames, 40, 64, 4))
+    parts = partition({"network": tree}, config.train.rules)
+    frozen = count(flatten(parts.pop("frozen")).values())
+    trained = sum(count(flatten(part).values()) for part in parts.values())
+    assert (frozen, trained) == (865_910_724, 656_076_838)
+
+
+def test_text_to_image_is_stable_diffusion_2_1():
+    tree = shapes(load("text2video/image"), (1, 40, 64, 4))
+    assert count(flatten(tree).values()) == 865_910_724
+
+
+def test_paper_settings_of_text_to_video():
+    config = load("text2video/video")
+    data = config.data
+    assert (data.num_frames, data.height, data.width) == (8, 320, 512)
+    assert config.diffusion.target == "epsilon"
+    assert (config.model.temporal.mix, config.model.temporal.positions) == ("scalar", "relative")
+    # Stable Diffusion's schedule, to the digit that its samplers start from.
+    alphas_bar = build_schedule(config.diffusion).alphas_bar()
+    assert alphas_bar[0] == pytest.approx(1 - 0.00085, abs=1e-7)
+    assert alphas_bar[-1] == pytest.approx(0.0047, abs=1e-4)
+
+
+def test_paper_settings_of_driving():
+    config = load("driving/video")
+    assert (config.data.num_frames, config.data.fps) == (8, 2.0)
+    assert (config.data.height, config.data.width) == (128, 256)
+    assert (config.diffusion.target, config.objective.p_drop) == ("v", 0.1)
+    assert (config.model.temporal.mix, config.model.temporal.num_frames) == ("per_frame", 8)
+    image = load("driving/image")
+    assert (image.train.batch_size, image.train.total_steps, image.optim.lr) == (640, 73_000, 1e-4)
+
+
+def test_driving_video_trains_temporal_layers_only():
+    config = load("driving/video")
+    tree = {"network": shapes(config, (1, 8, 16, 32, 4)), "autoencoder": {"x": jnp.zeros(())}}
+    parts = partition(tree, config.train.rules)
+    assert set(parts) == {"frozen", "temporal", "mix"}
+    assert all("temporal" in path for path in flatten(parts["temporal"]))
+    assert not any("temporal" in path for path in flatten(parts["frozen"]))
+    assert all(path.endswith("logit") for path in flatten(parts["mix"]))
+
+
+@pytest.mark.parametrize("solver", sorted(SOLVERS))
+@pytest.mark.parametrize("grid", sorted(GRIDS))
+def test_every_solver_and_grid_is_built_by_its_name(solver, grid):
+    config = load("driving/image:tiny")
+    with config.unlocked():
+        config.sampling.solver = {"kind": solver}
+        config.sampling.grid = {"kind": grid}
+    sigmas = build_grid(config.sampling, build_schedule(config.diffusion))
+    assert len(sigmas) == config.sampling.steps + 1 and sigmas[-1] == 0.0
+    assert build_solver(config.sampling) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "message"),
+    [
+        ("driving/video:tiny", "model.network.head_dim=7", "7"),
+        ("driving/video:tiny", "model.network.norm_groups=7", "7"),
+        ("driving/video:tiny", "data.num_frames=5", "8 frames, got 5"),
+        ("driving/video:tiny", "model.temporal.mix=none", "mix 'none' is unknown"),
+        ("driving/video:tiny", "optim.accumulate=3", "divisible by config.optim.accumulate=3"),
+        ("driving/video:tiny", "diffusion.target=noise", "noise"),
+        ("driving/video:tiny", "diffusion.schedule.kind=square", "choose one of"),
+        ("driving/video:tiny", "sampling.solver.kind=rk4", "choose one of"),
+        ("driving/video:tiny", "train.precision=float8", "float8"),
+        ("driving/image:tiny", "data.num_frames=2", "single frames"),
+        ("driving/autoencoder:tiny", "model.network.norm_groups=5", "norm_groups=5"),
+        ("driving/autoencoder:tiny", "data.height=60", "multiple of 8"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_anything_slow(name, override, message):
+    with pytest.raises(InputError, match=message):
+        check(load(name, f"--config.{override}"))
+
+
+def test_checking_touches_no_device(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a device was touched")
+
+    monkeypatch.setattr(jax, "devices", refuse)
+    monkeypatch.setattr(jax, "device_put", refuse)
+    check(load("driving/video"))

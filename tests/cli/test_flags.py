@@ -1,0 +1,78 @@
+import pytest
+
+from vldm_jax.cli import main as entry
+from vldm_jax.cli.flags import Parser, add_config, parse_with_config
+from vldm_jax.core.errors import InputError
+
+CONFIG = """
+from ml_collections import ConfigDict
+
+def get_config(variant="full"):
+    return ConfigDict({"variant": variant, "optim": {"lr": 1e-4, "steps": 10, "betas": (0.9, 0.9)}})
+"""
+
+
+@pytest.fixture
+def parse(tmp_path):
+    path = tmp_path / "config.py"
+    path.write_text(CONFIG)
+
+    def run(*argv, variant=""):
+        parser = Parser("train", "")
+        add_config(parser)
+        parser.add_argument("--workdir", required=True)
+        return parse_with_config(parser, [f"--config={path}{variant}", "--workdir=w", *argv])
+
+    return run
+
+
+def test_overrides_and_variant(parse):
+    args, config = parse("--config.optim.lr=1", "--config.optim.betas=(0.5, 0.9)", variant=":tiny")
+    assert (config.optim.lr, config.optim.betas, config.variant) == (1.0, (0.5, 0.9), "tiny")
+    assert isinstance(config.optim.lr, float) and config.is_locked and args.workdir == "w"
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--config.optim.lrr=1", "no key 'lrr'; did you mean 'lr'"),
+        ("--config.opti.lr=1", "no key 'opti'; did you mean 'optim'"),
+        ("--config.optim.steps=many", "steps=many"),
+        ("--wordkir=x", "unknown argument '--wordkir=x'"),
+    ],
+)
+def test_a_wrong_word_is_named(parse, argument, message):
+    with pytest.raises(InputError, match=message):
+        parse(argument)
+
+
+def test_missing_config_file():
+    parser = Parser("train", "")
+    add_config(parser)
+    with pytest.raises(InputError, match="no config file 'nowhere.py'"):
+        parse_with_config(parser, ["--config=nowhere.py"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["trian"], "unknown command 'trian'"),
+        (["train"], "--config, --workdir"),
+        (["data", "bild"], "build folder, build driving, or inspect"),
+        (["data", "build", "driving", "--out=x", "--clips=1", "--size=big"], "HEIGHTxWIDTH"),
+        (["inspect", "nowhere"], "no such file or folder"),
+        (["inspect", "asset:nothing"], "ships with this version"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(argv, message, capsys):
+    assert entry.main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("vldm: error: ") and message in err
+    assert err.count("\n") == 1
+
+
+def test_help_and_version(capsys):
+    assert entry.main(["--help"]) == 0
+    assert entry.main(["--version"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in entry.COMMANDS) and "vldm_jax 0." in out

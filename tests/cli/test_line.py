@@ -1,0 +1,220 @@
+"""The whole line through the commands: videos, autoencoder, image model, temporal layers, files."""
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from vldm_jax.checkpoint.weights import load_weights
+from vldm_jax.cli import main as entry
+from vldm_jax.core.paths import flatten
+from vldm_jax.data.write import write_video
+
+CONFIGS = Path(__file__).parent.parent.parent / "configs" / "driving"
+FPS, FRAMES, HEIGHT, WIDTH = 8.0, 4, 32, 64
+SMALL_NETWORK = [
+    "--config.model.network.channels=(16, 24)",
+    "--config.model.network.norm_groups=4",
+    "--config.model.network.head_dim=8",
+    "--config.model.network.context_dim=16",
+    "--config.model.network.out_channels=4",
+]
+COMMON = [
+    f"--config.data.height={HEIGHT}",
+    f"--config.data.width={WIDTH}",
+    f"--config.data.fps={FPS}",
+    "--config.train.batch_size=4",
+    "--config.train.total_steps=2",
+    "--config.train.log_every=1",
+    "--config.optim.schedule=constant",
+    "--config.sampling.num_videos=3",
+]
+FEW_STEPS = ["--config.sampling.steps=2", "--config.sampling.batch_size=2"]
+
+
+def vldm(*argv):
+    """Run a command as the console script does, and insist that it succeeds."""
+    assert entry.main([str(word) for word in argv]) == 0
+
+
+def moving_square(rng, frames=24):
+    video = np.empty((frames, HEIGHT, WIDTH, 3), np.uint8)
+    video[:] = rng.integers(0, 255, 3)
+    x, color = rng.integers(0, 20), rng.integers(0, 255, 3)
+    for t in range(frames):
+        video[t, 8:20, x + t : x + t + 12] = color
+    return video
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory):
+    """Train all stages for two steps; return their folder."""
+    root = tmp_path_factory.mktemp("line")
+    rng = np.random.default_rng(0)
+    names = [f"{i}.mp4" for i in range(4)]
+    for name in names:
+        write_video(root / "videos" / name, moving_square(rng), 8.0)
+    labels = {
+        "names": ["night", "cars"],
+        "clips": {name: [i % 2, i] for i, name in enumerate(names)},
+    }
+    (root / "videos" / "labels.json").write_text(json.dumps(labels))
+    common = [*COMMON, f"--config.data.path={root / 'videos'}"]
+    autoencoder = [
+        *("train", f"--config={CONFIGS / 'autoencoder.py'}:tiny", f"--workdir={root / 'ae'}"),
+        *common,
+        "--config.objective.perceptual_weight=0.0",
+        "--config.model.network.base=8",
+        "--config.model.network.mult=(1, 1, 2, 2)",
+        "--config.model.network.latent_channels=4",
+        "--config.model.network.norm_groups=4",
+    ]
+    vldm(*autoencoder)
+    on_autoencoder = [*common, *SMALL_NETWORK, f"--config.model.autoencoder={root / 'ae'}"]
+    image = [f"--config={CONFIGS / 'image.py'}:tiny", *on_autoencoder, *FEW_STEPS]
+    vldm("train", f"--workdir={root / 'image'}", *image)
+    video = [
+        f"--config={CONFIGS / 'video.py'}:tiny",
+        *on_autoencoder,
+        *FEW_STEPS,
+        f"--config.model.backbone={root / 'image' / 'weights.safetensors'}",
+        f"--config.data.num_frames={FRAMES}",
+        f"--config.model.temporal.num_frames={FRAMES}",
+    ]
+    vldm("train", f"--workdir={root / 'video'}", *video)
+    return root, {"image": image, "video": video}
+
+
+def test_temporal_file_holds_temporal_layers_and_names_its_backbone(line):
+    root, _ = line
+    params, meta = load_weights(root / "video" / "weights.safetensors")
+    assert all("temporal" in path for path in flatten(params))
+    assert meta["kind"] == "temporal" and meta["steps"] == 2
+    assert meta["backbone"]["name"] == "weights.safetensors"
+    assert not any(
+        "temporal" in path
+        for path in flatten(load_weights(root / "image" / "weights.safetensors")[0])
+    )
+
+
+def test_autoencoder_file_carries_a_measured_latent_scale(line):
+    root, _ = line
+    meta = load_weights(root / "ae" / "weights.safetensors")[1]
+    assert meta["kind"] == "autoencoder" and 0.0 < meta["config"]["latent_scale"] != 1.0
+
+
+def test_sampled_videos_open_with_the_right_rate_size_and_length(line):
+    root, configs = line
+    vldm("sample", f"--workdir={root / 'video'}", f"--out={root / 'out'}", *configs["video"])
+    for i in range(3):
+        with av.open(str(root / "out" / f"{i:04}.mp4")) as container:
+            stream = container.streams.video[0]
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+            assert (float(stream.average_rate), stream.codec_context.pix_fmt) == (FPS, "yuv420p")
+        assert np.stack(frames).shape == (FRAMES, HEIGHT, WIDTH, 3)
+        with Image.open(root / "out" / f"{i:04}.gif") as gif:
+            assert gif.n_frames == FRAMES
+    assert (root / "out" / "contact_sheet.png").is_file()
+    metadata = json.loads((root / "out" / "metadata.json").read_text())
+    assert metadata["fps"] == FPS and len(metadata["labels"]) == 3
+    assert len(metadata["weights_sha256"]) >= 2
+
+
+def test_image_only_samples_of_the_video_model_are_independent_frames_of_the_image_model(line):
+    """With mix := 1 a frame changes only where its own noise does: what alignment starts from."""
+    root, configs = line
+    from vldm_jax.cli.flags import load_config
+    from vldm_jax.cli.sample import load_trained
+
+    name, *overrides = configs["video"]
+    config = load_config(name.removeprefix("--config="), overrides)
+    sampler, params, _ = load_trained(config, str(root / "video" / "weights.safetensors"))
+    alone = sampler(params, 2, image_only=True)[0]
+    aligned = sampler(params, 2, image_only=False)[0]
+    # Two steps of training have moved the temporal layers: the blend is no longer the image model.
+    assert np.abs(alone.astype(int) - aligned.astype(int)).max() > 0
+    zeroed = {**params, "network": _without_temporal_effect(params["network"])}
+    assert np.array_equal(sampler(zeroed, 2, image_only=True)[0], alone)
+
+
+def _without_temporal_effect(network):
+    from vldm_jax.core.paths import unflatten
+
+    flat = flatten(network)
+    return unflatten(
+        {path: leaf * 0.5 if "temporal" in path else leaf for path, leaf in flat.items()}
+    )
+
+
+def test_samples_do_not_depend_on_the_batch(line):
+    root, configs = line
+    out = []
+    for size in (1, 3):
+        folder = root / f"batch{size}"
+        vldm(
+            "sample", f"--workdir={root / 'image'}", f"--out={folder}", *configs["image"],
+            f"--config.sampling.batch_size={size}",
+        )  # fmt: skip
+        out.append(np.asarray(Image.open(folder / "contact_sheet.png")).astype(int))
+    assert np.abs(out[0] - out[1]).max() <= 1  # one grey level: kernels differ by batch size
+
+
+def test_a_second_start_goes_on_where_the_first_ended(line, capsys):
+    root, configs = line
+    argv = ["train", f"--workdir={root / 'video'}", *configs["video"]]
+    vldm(*argv, "--config.train.total_steps=3")
+    steps = [
+        json.loads(text)["step"]
+        for text in (root / "video" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert steps == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("stage", "change", "message"),
+    [
+        ("video", "--config.optim.lr=0.5", "another config"),
+        ("video", "--config.model.backbone=nowhere.safetensors", "no such file"),
+        ("video", "--config.model.network.channels=(16, 32)", "do not belong together"),
+        ("video", "--config.data.path=nowhere", "nowhere"),
+        ("video", "--config.data.num_frames=400", "400"),
+        ("image", "--config.train.batch_size=100000", "fewer than one global batch"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(line, capsys, stage, change, message):
+    root, configs = line
+    capsys.readouterr()
+    before = sorted(path.name for path in (root / stage).iterdir())
+    assert entry.main(["train", f"--workdir={root / stage}", *configs[stage], change]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("vldm: error: ") and message in err and err.count("\n") == 1
+    assert sorted(path.name for path in (root / stage).iterdir()) == before
+
+
+def test_temporal_layers_of_another_backbone_are_refused(line, capsys):
+    root, configs = line
+    other = root / "other.safetensors"
+    from vldm_jax.checkpoint.weights import save_weights
+
+    params, meta = load_weights(root / "image" / "weights.safetensors")
+    save_weights(other, params, meta | {"steps": 7})
+    argv = ["sample", f"--workdir={root / 'video'}", f"--out={root / 'no'}", *configs["video"]]
+    assert entry.main([*argv, f"--config.model.backbone={other}"]) == 2
+    assert "was trained on the backbone" in capsys.readouterr().err
+    assert not (root / "no").exists()
+
+
+def test_inspect_tells_the_mix(line, capsys):
+    root, _ = line
+    vldm("inspect", root / "video" / "weights.safetensors")
+    out = capsys.readouterr().out
+    assert "temporal" in out and "mix" in out
+
+
+def test_what_the_model_sees_is_written(line):
+    root, configs = line
+    vldm("data", "inspect", f"--out={root / 'look'}", "--count=3", *configs["video"])
+    assert (root / "look" / "sheet.png").is_file() and (root / "look" / "clips.mp4").is_file()
