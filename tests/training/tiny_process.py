@@ -1,4 +1,4 @@
-"""One process of a run of two: `python tiny_process.py WORKDIR PORT PROCESS` (not a test itself)."""
+"""One process of a run of two: `python tiny_process.py WORKDIR PORT PROCESS` (not a test)."""
 
 import os
 import sys
