@@ -27,7 +27,7 @@ class Conditioning:
     """
 
     context: Float[Array, "b n d"] | None = None
-    context_temporal: Float[Array, "b m d"] | None = None
+    context_temporal: Float[Array, "b m d2"] | None = None
     labels: Float[Array, "b k"] | None = None
     class_labels: Int[Array, " b"] | None = None
     concat: Float[Array, "b *t h w c"] | None = None

@@ -20,8 +20,9 @@ from einops import repeat
 from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
 from vldm_jax.models.unet_blocks import DownStage, MidStage, Signals, StageSpec, UpStage
-from vldm_jax.nn.conv import Conv, zeros_init
+from vldm_jax.nn.conv import Conv
 from vldm_jax.nn.embeddings import EmbeddingMLP, sinusoid
+from vldm_jax.nn.init import zeros
 from vldm_jax.nn.labels import LabelTokens
 from vldm_jax.nn.norm import GroupNorm
 from vldm_jax.typing import Array, DTypeLike, Float, Shaped
@@ -96,7 +97,7 @@ class UNetSkeleton(nn.Module):
             spec = self._stage(last - i, self.layers_per_level + 1, temporal)
             x, skips = UpStage(spec, i < last, name=f"up_blocks_{i}")(x, skips, signals)
         x = nn.silu(GroupNorm(self.norm_groups, dtype=self.dtype, name="conv_norm_out")(x))
-        x = Conv(self.out_channels, kernel_init=zeros_init(), dtype=self.dtype, name="conv_out")(x)
+        x = Conv(self.out_channels, kernel_init=zeros, dtype=self.dtype, name="conv_out")(x)
         return x.astype(jnp.float32)
 
     def _embed_time(self, time, class_labels, frames):

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax import struct
 
-from vldm_jax.nn.conv import zeros_init
+from vldm_jax.nn.init import zeros
 from vldm_jax.nn.remat import maybe_remat
 from vldm_jax.nn.resampling import Downsample, Upsample
 from vldm_jax.nn.resnet import ResBlock
@@ -80,7 +80,7 @@ def residual(spec: StageSpec, index: int, x: Array, signals: Signals) -> Array:
         spec.features,
         spec.groups,
         dropout=spec.dropout,
-        out_init=zeros_init(),
+        out_init=zeros,
         dtype=spec.dtype,
         name=f"resnets_{index}",
     )

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from einops import rearrange
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.nn.init import Dense, fan_in_normal
 from vldm_jax.nn.norm import GroupNorm
 from vldm_jax.typing import Array, Bool, DTypeLike, Float
 
@@ -57,7 +58,7 @@ class Attention(nn.Module):
 
     heads: int
     qkv_bias: bool = False
-    out_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+    out_init: nn.initializers.Initializer = fan_in_normal
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -84,7 +85,7 @@ class Attention(nn.Module):
         source = x if context is None else context
 
         def project(name, tokens):
-            dense = nn.Dense(width, use_bias=self.qkv_bias, dtype=self.dtype, name=name)
+            dense = Dense(width, use_bias=self.qkv_bias, dtype=self.dtype, name=name)
             return rearrange(dense(tokens), "b n (heads e) -> b n heads e", heads=self.heads)
 
         q, k, v = project("to_q", x), project("to_k", source), project("to_v", source)
@@ -95,7 +96,7 @@ class Attention(nn.Module):
             bias = logits / math.sqrt(e)
         out = attend(q, k, v, bias, mask)
         out = rearrange(out, "b n heads e -> b n (heads e)")
-        return nn.Dense(width, kernel_init=self.out_init, dtype=self.dtype, name="to_out_0")(out)
+        return Dense(width, kernel_init=self.out_init, dtype=self.dtype, name="to_out_0")(out)
 
 
 class ImageAttention(nn.Module):

@@ -12,14 +12,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 
+from vldm_jax.nn.init import fan_in_normal, zeros
 from vldm_jax.typing import Array, DTypeLike, Float
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
-
-
-def zeros_init() -> Callable:
-    """Return the initialiser of layers that must leave their input alone at step 0."""
-    return nn.initializers.zeros_init()
 
 
 class Conv(nn.Module):
@@ -40,7 +36,7 @@ class Conv(nn.Module):
     stride: int = 1
     padding: Padding | None = None
     use_bias: bool = True
-    kernel_init: Callable = nn.initializers.lecun_normal()
+    kernel_init: Callable = fan_in_normal
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -50,7 +46,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape)
         y = self._apply(x.astype(self.dtype), kernel.astype(self.dtype))
         if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+            bias = self.param("bias", zeros, (self.features,))
             y = y + bias.astype(self.dtype)[None, None, None, :]
         return y
 

@@ -5,6 +5,7 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
+from vldm_jax.nn.init import Dense, fan_in_normal
 from vldm_jax.typing import Array, Float, Shaped
 
 
@@ -38,10 +39,10 @@ class EmbeddingMLP(nn.Module):
 
     hidden: int
     features: int
-    out_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+    out_init: nn.initializers.Initializer = fan_in_normal
 
     @nn.compact
     def __call__(self, x: Float[Array, "n d"]) -> Float[Array, "n d2"]:
         """Return the embedding."""
-        x = nn.silu(nn.Dense(self.hidden, name="linear_1")(x))
-        return nn.Dense(self.features, kernel_init=self.out_init, name="linear_2")(x)
+        x = nn.silu(Dense(self.hidden, name="linear_1")(x))
+        return Dense(self.features, kernel_init=self.out_init, name="linear_2")(x)

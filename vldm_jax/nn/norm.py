@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.nn.init import zeros
 from vldm_jax.typing import Array, DTypeLike, Float
 
 
@@ -40,7 +41,7 @@ class GroupNorm(nn.Module):
                 f"{channels}; choose norm_groups that divides every channel count"
             )
         scale = self.param("scale", nn.initializers.ones_init(), (channels,))
-        bias = self.param("bias", nn.initializers.zeros_init(), (channels,))
+        bias = self.param("bias", zeros, (channels,))
         flat = x.astype(jnp.float32).reshape(x.shape[0], -1, channels)
         count = flat.shape[1] * channels // self.groups
         mean = self._per_channel(flat.sum(1)) / count
@@ -73,7 +74,7 @@ class LayerNorm(nn.Module):
         """Return the normalised array in `dtype`."""
         shape = (1,) * (x.ndim - 1) + (x.shape[-1],)
         scale = self.param("scale", nn.initializers.ones_init(), (x.shape[-1],)).reshape(shape)
-        bias = self.param("bias", nn.initializers.zeros_init(), (x.shape[-1],)).reshape(shape)
+        bias = self.param("bias", zeros, (x.shape[-1],)).reshape(shape)
         x = x.astype(jnp.float32)
         centred = x - x.mean(-1, keepdims=True)
         variance = jnp.square(centred).mean(-1, keepdims=True)

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from vldm_jax.nn.conv import Conv
+from vldm_jax.nn.init import Dense, fan_in_normal
 from vldm_jax.nn.norm import GroupNorm
 from vldm_jax.typing import Array, DTypeLike, Float
 
@@ -31,7 +32,7 @@ class ResBlock(nn.Module):
     groups: int = 32
     eps: float = 1e-5
     dropout: float = 0.0
-    out_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+    out_init: nn.initializers.Initializer = fan_in_normal
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -42,7 +43,7 @@ class ResBlock(nn.Module):
         y = nn.silu(GroupNorm(self.groups, self.eps, self.dtype, name="norm1")(x))
         y = Conv(self.features, dtype=self.dtype, name="conv1")(y)
         if emb is not None:
-            shift = nn.Dense(self.features, dtype=self.dtype, name="time_emb_proj")(nn.silu(emb))
+            shift = Dense(self.features, dtype=self.dtype, name="time_emb_proj")(nn.silu(emb))
             y = y + shift[:, None, None, :]
         y = nn.silu(GroupNorm(self.groups, self.eps, self.dtype, name="norm2")(y))
         y = nn.Dropout(self.dropout, deterministic=not train)(y)

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from einops import rearrange
 
 from vldm_jax.nn.attention import Attention
-from vldm_jax.nn.conv import Conv, zeros_init
+from vldm_jax.nn.conv import Conv
+from vldm_jax.nn.init import Dense, fan_in_normal, zeros
 from vldm_jax.nn.norm import GroupNorm, LayerNorm
 from vldm_jax.typing import Array, DTypeLike, Float
 
@@ -33,7 +34,7 @@ class GEGLU(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d2"]:
         """Return value * gelu(gate). Source: arXiv:2002.05202, Eq. 6."""
-        y = nn.Dense(2 * self.features, dtype=self.dtype, name="proj")(x)
+        y = Dense(2 * self.features, dtype=self.dtype, name="proj")(x)
         value, gate = jnp.split(y, 2, axis=-1)
         return value * nn.gelu(gate, approximate=False)
 
@@ -46,7 +47,7 @@ class FeedForward(nn.Module):
         dtype: compute type.
     """
 
-    out_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+    out_init: nn.initializers.Initializer = fan_in_normal
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -54,7 +55,7 @@ class FeedForward(nn.Module):
         """Return the transformed tokens, without a residual."""
         width = x.shape[-1]
         y = GEGLU(4 * width, self.dtype, name="net_0")(x)
-        return nn.Dense(width, kernel_init=self.out_init, dtype=self.dtype, name="net_2")(y)
+        return Dense(width, kernel_init=self.out_init, dtype=self.dtype, name="net_2")(y)
 
 
 def cross_attend(
@@ -149,10 +150,10 @@ class SpatialTransformer(nn.Module):
         tokens = block(tokens, context)
         if between is not None:
             tokens = between(tokens)
-        return x + self._project(tokens.reshape(x.shape), "proj_out", zeros_init())
+        return x + self._project(tokens.reshape(x.shape), "proj_out", zeros)
 
     def _project(self, x, name, init=None):
-        init = nn.initializers.lecun_normal() if init is None else init
+        init = fan_in_normal if init is None else init
         if self.linear_projection:
-            return nn.Dense(x.shape[-1], kernel_init=init, dtype=self.dtype, name=name)(x)
+            return Dense(x.shape[-1], kernel_init=init, dtype=self.dtype, name=name)(x)
         return Conv(x.shape[-1], (1, 1), kernel_init=init, dtype=self.dtype, name=name)(x)
