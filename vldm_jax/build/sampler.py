@@ -7,6 +7,7 @@ the same index before and after alignment starts from the same noise.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -124,11 +125,9 @@ class Sampler:
 
         return jax.lax.map(decode, z_raw)  # a clip at a time: pixels are large
 
-    @property
+    @functools.cached_property
     def _compiled(self) -> Callable:
-        if "compiled" not in self.__dict__:
-            object.__setattr__(self, "compiled", jax.jit(self._frames))
-        return self.__dict__["compiled"]
+        return jax.jit(self._frames)
 
     def _labels(self, index: int) -> np.ndarray:
         if not self.config.objective.use_labels:

@@ -1,10 +1,10 @@
 """config.objective -> what a stage trains, what it stands on and what it leaves behind.
 
-| stage       | trains                     | stands on                | leaves in weights.safetensors |
+| stage | trains | stands on | leaves in weights.safetensors |
 |---|---|---|---|
-| autoencoder | autoencoder, discriminator | LPIPS weights            | "autoencoder", latent scale   |
-| image       | network                    | autoencoder              | "unet"                        |
-| video       | temporal layers of network | image model, autoencoder | "temporal", backbone's hash   |
+| autoencoder | autoencoder, discriminator | LPIPS weights | "autoencoder", latent scale |
+| image | network | autoencoder | "unet" |
+| video | temporal layers | image model, autoencoder | "temporal", backbone's hash |
 """
 
 import dataclasses
