@@ -179,10 +179,10 @@ def test_a_second_start_goes_on_where_the_first_ended(line, capsys):
     [
         ("video", "--config.optim.lr=0.5", "another config"),
         ("video", "--config.model.backbone=nowhere.safetensors", "no such file"),
-        ("video", "--config.model.network.channels=(16, 32)", "do not belong together"),
+        ("video", "--config.model.network.layers_per_level=2", "do not belong together"),
         ("video", "--config.data.path=nowhere", "nowhere"),
         ("video", "--config.data.num_frames=400", "400"),
-        ("image", "--config.train.batch_size=100000", "fewer than one global batch"),
+        ("image", "--config.train.batch_size=8", "train.batch_size is 4 there and 8 here"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(line, capsys, stage, change, message):
@@ -193,6 +193,14 @@ def test_bad_input_is_one_line(line, capsys, stage, change, message):
     err = capsys.readouterr().err
     assert err.startswith("vldm: error: ") and message in err and err.count("\n") == 1
     assert sorted(path.name for path in (root / stage).iterdir()) == before
+
+
+def test_too_little_data_is_said_before_training(line, capsys):
+    root, configs = line
+    argv = ["train", f"--workdir={root / 'new'}", *configs["image"]]
+    assert entry.main([*argv, "--config.train.batch_size=100000"]) == 2
+    assert "fewer than one global batch" in capsys.readouterr().err
+    assert not (root / "new").exists()
 
 
 def test_temporal_layers_of_another_backbone_are_refused(line, capsys):
