@@ -14,7 +14,7 @@ TINY = Autoencoder(base=8, mult=(1, 2), blocks=1, norm_groups=4)
 
 @pytest.fixture(scope="module")
 def params():
-    return TINY.init(jax.random.key(0), jnp.zeros((1, 8, 16, 3)))["params"]
+    return jax.jit(TINY.init)(jax.random.key(0), jnp.zeros((1, 8, 16, 3)))["params"]
 
 
 def image(seed, *shape):
@@ -22,7 +22,7 @@ def image(seed, *shape):
 
 
 def call(params, method, *args):
-    return TINY.apply({"params": params}, *args, method=method)
+    return jax.jit(lambda *args: TINY.apply({"params": params}, *args, method=method))(*args)
 
 
 @pytest.mark.parametrize(

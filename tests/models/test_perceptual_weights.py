@@ -42,8 +42,8 @@ def test_even_harmless_helpers_are_refused(protocol, helper):
     ("function", "command", "name"),
     [
         (os.system, "touch {}", "posix.system"),
-        (eval, "open({!r}, 'w')", "builtins.eval"),
-        (exec, "open({!r}, 'w')", "builtins.exec"),
+        (eval, "open({!r}, 'w').close()", "builtins.eval"),
+        (exec, "open({!r}, 'w').close()", "builtins.exec"),
     ],
 )
 def test_code_is_refused_by_name_and_does_not_run(tmp_path, function, command, name):

@@ -11,9 +11,10 @@ What comes out is the parameter tree of `vldm_jax.models.perceptual.LPIPS`, as N
 """
 
 import importlib.util
+import io
 import pickle
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         return _ALLOWED[module, name]
 
 
-def load_arrays(file: IO[bytes]) -> PyTree:
+def load_arrays(file: io.BufferedIOBase) -> PyTree:
     """Return the containers and NumPy arrays of a pickle; nothing else in it is resolved.
 
     Raises:

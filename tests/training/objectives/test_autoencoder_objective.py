@@ -35,7 +35,7 @@ def perceptual(p, x, y):
 
 
 def discriminate(p, x):
-    return jnp.tanh(jnp.einsum("bhwc,cd->bhwd", x, p["kernel"]))
+    return 8 * jnp.tanh(jnp.einsum("bhwc,cd->bhwd", x, p["kernel"]))
 
 
 KERNEL = {"encoder": (3, 4), "conv_in": (4, 5), "conv_out": (5, 3), "disc": (3, 1)}
@@ -99,7 +99,7 @@ def test_gradient_is_each_players_own(params, batch):
         **NETWORKS, perceptual_weight=0.7, kl_weight=0.01, disc_weight=0.5, disc_start=0
     )
     auto, disc = params["autoencoder"], params["discriminator"]
-    (loss, metrics), got = jax.value_and_grad(objective.loss, has_aux=True)(
+    (loss, metrics), got = jax.jit(jax.value_and_grad(objective.loss, has_aux=True))(
         params, batch, KEY, STEP
     )
 
