@@ -10,11 +10,16 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.models.autoencoder import LOGVAR_RANGE, SIZES, Autoencoder
 
 TINY = Autoencoder(base=8, mult=(1, 2), blocks=1, norm_groups=4)
+APPLY = jax.jit(TINY.apply, static_argnames="method")
 
 
 @pytest.fixture(scope="module")
 def params():
-    return jax.jit(TINY.init)(jax.random.key(0), jnp.zeros((1, 8, 16, 3)))["params"]
+    """Random values of the right shapes: compiling the initialisers would take most of the time."""
+    rng = np.random.default_rng(0)
+    x = jax.ShapeDtypeStruct((1, 8, 16, 3), jnp.float32)
+    shapes = jax.eval_shape(TINY.init, jax.random.key(0), x)["params"]
+    return jax.tree.map(lambda leaf: jnp.float32(0.2 * rng.normal(size=leaf.shape)), shapes)
 
 
 def image(seed, *shape):
@@ -22,7 +27,7 @@ def image(seed, *shape):
 
 
 def call(params, method, *args):
-    return jax.jit(lambda *args: TINY.apply({"params": params}, *args, method=method))(*args)
+    return APPLY({"params": params}, *args, method=method)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +114,7 @@ def test_logvar_is_clipped(params):
 def test_bfloat16_computes_close_to_float32_and_returns_float32(params):
     x = image(4, 2, 8, 16)
     half = Autoencoder(base=8, mult=(1, 2), blocks=1, norm_groups=4, dtype=jnp.bfloat16)
-    y32, y16 = call(params, "__call__", x), half.apply({"params": params}, x)
+    y32, y16 = call(params, "__call__", x), jax.jit(half.apply)({"params": params}, x)
     assert y16.dtype == jnp.float32
     assert float(jnp.abs(y32 - y16).max()) < 0.05 * float(jnp.abs(y32).max())
     assert float(jnp.abs(y32 - y16).max()) > 0
