@@ -8,6 +8,7 @@ import pytest
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.models.autoencoder import LOGVAR_RANGE, SIZES, Autoencoder
+from vldm_jax.models.autoencoder_blocks import Level
 
 TINY = Autoencoder(base=8, mult=(1, 2), blocks=1, norm_groups=4)
 APPLY = jax.jit(TINY.apply, static_argnames="method")
@@ -88,13 +89,8 @@ def test_images_of_a_batch_do_not_see_each_other(params):
 
 
 def test_downsampling_pads_at_the_bottom_and_right_only():
-    """Latent (0, 0) of a single strided convolution sees pixels 0..2, not pixel -1's zero.
-
-    With all-ones weights on an all-ones image, a symmetric pad would lower the first output.
-    """
-    from vldm_jax.nn.resampling import Downsample
-
-    down = Downsample(asymmetric=True)
+    """All-ones weights on an all-ones image count the pixels seen; 1 is the bias."""
+    down = Level(width=1, blocks=0, groups=1, resample="down")
     x = jnp.ones((1, 4, 4, 1))
     variables = jax.tree.map(jnp.ones_like, down.init(jax.random.key(0), x))
     y = down.apply(variables, x)[0, :, :, 0] - 1

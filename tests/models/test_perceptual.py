@@ -104,6 +104,8 @@ def test_gradient_is_finite_at_equal_and_at_flat_images(alexnet):
     np.testing.assert_allclose(gradient(x, x), 0, atol=1e-6)
     flat = jnp.zeros_like(x)
     assert np.isfinite(gradient(flat, x)).all()
+    unit = jax.grad(lambda x: jnp.sum(perceptual._unit(x)))(jnp.zeros((1, 2, 2, 3)))
+    assert np.isfinite(unit).all()
     dead = jax.tree.map(jnp.zeros_like, load_lpips_weights("alexnet"))
     zero = jax.grad(lambda x: jnp.sum(LPIPS("alexnet").apply({"params": dead}, x, -x)))(x)
     np.testing.assert_array_equal(zero, 0)

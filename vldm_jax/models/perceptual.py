@@ -138,7 +138,7 @@ class LPIPS(nn.Module):
 
 
 def _unit(x: Array) -> Array:
-    """Divide by the length over channels, with a gradient of zero (not NaN) where it is zero."""
+    """Divide by the length over channels, with a finite gradient where that is zero."""
     x = x.astype(jnp.float32)
     square = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
     length = jnp.sqrt(jnp.where(square > 0, square, 1.0))
