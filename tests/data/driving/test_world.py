@@ -31,9 +31,7 @@ def test_road_covers_what_is_behind_and_ahead():
 
 def test_heading_is_the_direction_of_the_centre_line():
     s = np.arange(0.0, 100.0, 10.0) + 0.5
-    ahead, behind = (
-        ROAD.point(s + e, np.zeros_like(s), np.zeros_like(s)) for e in (0.5, -0.5)
-    )
+    ahead, behind = (ROAD.point(s + e, np.zeros_like(s), np.zeros_like(s)) for e in (0.5, -0.5))
     x, y, _ = (ahead - behind).T
     np.testing.assert_allclose(np.hypot(x, y), 1.0, atol=1e-3)
     np.testing.assert_allclose(np.arctan2(x, y), ROAD.heading(s), atol=5e-3)

@@ -7,6 +7,7 @@
     shading   light, fog, glow: buffer -> picture    boxes     3D boxes -> 2D, what is visible
     clips     seed -> frames, labels, boxes          folder    clips as mp4 + labels.json
     glow      which lamps have a halo at night       builder   clips as a tensorflow-datasets set
+    pool      several processes, results in order
 
 Only `render` needs panda3d (extra `sim`), and only when a clip is rendered.
 """

@@ -1,6 +1,6 @@
 """The driving clips as a tensorflow-datasets set in ArrayRecord files; no TensorFlow needed.
 
-A record holds everything that `data.records` reads (so `records_source` opens the set as it is),
+A record holds all that `data.record_source` reads, so `records_source` opens the set as it is:
 
     video: mp4 bytes    labels: float32 (2), see `clips.LABELS`    name: bytes
     num_frames: int64   ticks: int64, timestamp units from one frame to the next
@@ -16,11 +16,11 @@ the same arguments make the same files, whatever the number of processes.
     tfds.builder_from_directory("out").as_data_source("train")[0]
 """
 
+import contextlib
+import io
 import os
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from tqdm import tqdm
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path
 from vldm_jax.data.driving.clips import LABELS, render_clip
+from vldm_jax.data.driving.pool import run_all
 from vldm_jax.data.driving.render import load_panda3d
 from vldm_jax.data.read import scan
 from vldm_jax.data.write import write_video
@@ -45,6 +46,7 @@ class Driving(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     name = "driving"
     VERSION = tfds.core.Version("1.0.0")
+    code_path = None  # nothing of this set lies beside its code, so tfds need not look there
 
     def __init__(
         self,
@@ -112,14 +114,9 @@ class Driving(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _generate_examples(self, seeds: range) -> Iterator[tuple[int, dict[str, Any]]]:
         workers = min(self._workers, len(seeds))
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            jobs = ((seed, *self._recipe) for seed in seeds)
-            # A few clips ahead of the writer and no more: `map` would take the whole range at once.
-            waiting = []
-            for number in tqdm(range(len(seeds)), desc="rendering", leave=False, disable=None):
-                while len(waiting) < 2 * workers and (job := next(jobs, None)) is not None:
-                    waiting.append(pool.submit(_make_record, *job))
-                yield number, waiting.pop(0).result()
+        records = run_all(_make_record, ((seed, *self._recipe) for seed in seeds), workers)
+        bar = tqdm(records, "rendering", len(seeds), leave=False, disable=None)
+        yield from enumerate(bar)
 
 
 def build_records(
@@ -155,12 +152,14 @@ def build_records(
         raise InputError(f"{out}: exists already: give a new folder or remove it")
     load_panda3d()
     out.parent.mkdir(parents=True, exist_ok=True)
+    tfds.disable_progress_bar()  # it would show one bar a shard beside ours
     with tempfile.TemporaryDirectory(prefix="driving-", dir=out.parent) as scratch:
         builder = Driving(
             scratch, clips=clips, test_clips=test_clips, seed=seed, num_frames=num_frames,
             fps=fps, size=size, crf=crf, workers=workers,
         )  # fmt: skip
-        builder.download_and_prepare()
+        with contextlib.redirect_stdout(io.StringIO()):  # tfds speaks of downloads
+            builder.download_and_prepare()
         with atomic_path(out) as temporary:
             os.replace(builder.data_path, temporary)
 

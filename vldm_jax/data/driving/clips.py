@@ -66,7 +66,7 @@ def render_clip(
     spec = make_spec(seed)
     traffic = simulate(spec, num_frames, fps)
     road = Road(spec, float(traffic.s[-1, 0]) + 10.0)
-    scene = _Scene(spec, road, traffic, fps, height, width)
+    scene = _Scene(spec, road, traffic, fps, size)
     try:
         frames = [scene.frame(i) for i in range(num_frames)]
     finally:
@@ -107,22 +107,22 @@ def _model(kind, color, night, braking):
 class _Scene:
     """One clip on a canvas."""
 
-    def __init__(self, spec: Spec, road: Road, traffic: Traffic, fps, height, width):
-        if (height, width) not in _CANVASES:
-            _CANVASES[height, width] = Canvas(height, width)
-        canvas = self.canvas = _CANVASES[height, width]
+    def __init__(self, spec: Spec, road: Road, traffic: Traffic, fps, size):
+        if size not in _CANVASES:
+            _CANVASES[size] = Canvas(*size)
+        canvas = self.canvas = _CANVASES[size]
         self.spec, self.road, self.traffic, self.fps = spec, road, traffic, fps
         self.focal = focal_length(canvas.width)
         look = make_look(spec)
         self.tint = np.asarray(look.tint)
-        self.shader = Shader(look, spec.night, canvas.height, canvas.width, self.focal, SUPERSAMPLE)
+        self.shader = Shader(look, spec.night, canvas.size, self.focal, SUPERSAMPLE)
         self.above = round(0.62 * canvas.height + 0.12 * self.focal)
         self.poses = self._all_poses()
         turn = self.poses[1][:, 0]
         self.first = round(float(turn.min()) * self.focal) - canvas.width // 2 - 2
         columns = round(float(np.ptp(turn)) * self.focal) + canvas.width + 5
         azimuth = (self.first + np.arange(columns)) / self.focal
-        self.sky = make_panorama(spec, look, self.focal, azimuth, self.above, canvas.height)
+        self.sky = make_panorama(spec, look, self.focal, azimuth, (self.above, canvas.height))
         self.static = StaticWorld(canvas, build_scenery(spec, road, look))
         self.sun = sun_vector(spec)
         self.shake = make_rng(spec.seed, "shake").uniform(0, 2 * np.pi, size=3)
@@ -241,4 +241,4 @@ class _Scene:
         for car, pose in poses.items():
             kind, braking = KINDS[self.traffic.kind[car]], bool(self.traffic.braking[i, car])
             spots.append(car_lamps(kind, bool(self.traffic.oncoming[car]), braking, pose.world))
-        return project_lamps(spots, eye, axes, self.focal, self.canvas.height, self.canvas.width)
+        return project_lamps(spots, eye, axes, self.focal, self.canvas.size)

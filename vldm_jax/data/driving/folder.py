@@ -12,8 +12,6 @@ A build that was stopped goes on where it was: clips that `labels.json` lists ar
 
 import json
 import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from tqdm import tqdm
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, write_json
 from vldm_jax.data.driving.clips import LABELS, render_clip
+from vldm_jax.data.driving.pool import run_all
 from vldm_jax.data.driving.render import load_panda3d
 from vldm_jax.data.write import write_video
 
@@ -62,16 +61,12 @@ def build_folder(
     labels, rows = _resume(out, recipe)
     todo = [i for i in range(clips) if _name(i) not in labels]
     workers = min(workers or os.cpu_count() or 1, max(1, len(todo)))
-    # panda3d keeps threads and global state, so its processes are started afresh, not forked.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = {
-            pool.submit(_build_clip, out / _name(i), seed + i, num_frames, fps, size, crf): i
-            for i in todo
-        }
-        for done, job in enumerate(tqdm(as_completed(jobs), total=len(jobs), unit="clip"), start=1):
-            labels[_name(jobs[job])], rows[jobs[job]] = job.result()
-            if done % SAVE_EVERY == 0:
-                _save(out, recipe, labels, rows)
+    jobs = ((out / _name(i), seed + i, num_frames, fps, size, crf) for i in todo)
+    results = tqdm(run_all(_build_clip, jobs, workers), "rendering", len(todo), unit="clip")
+    for done, (i, result) in enumerate(zip(todo, results, strict=True), start=1):
+        labels[_name(i)], rows[i] = result
+        if done % SAVE_EVERY == 0:
+            _save(out, recipe, labels, rows)
     _save(out, recipe, labels, rows)
     return labels
 

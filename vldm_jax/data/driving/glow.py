@@ -57,8 +57,7 @@ def project_lamps(
     eye: Float[np.ndarray, " 3"],
     axes: Float[np.ndarray, "3 3"],
     focal: float,
-    height: int,
-    width: int,
+    size: tuple[int, int],
 ) -> list[Glow]:
     """Return the halos of all lamps in front of the camera.
 
@@ -67,9 +66,9 @@ def project_lamps(
         eye: the camera's position.
         axes: its rows right, up, forward.
         focal: focal length in samples.
-        height: of the picture, samples.
-        width: of the picture, samples.
+        size: height and width of the picture, samples.
     """
+    height, width = size
     glows = []
     for lamp in spots:
         for x, y, z in (lamp.points - eye) @ axes.T:

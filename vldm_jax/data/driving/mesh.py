@@ -5,11 +5,16 @@ emissive (drawn as it is, day or night). Light on a face is baked when the quad 
 and cars turn little within a clip; what depends on the camera is left to `render`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from vldm_jax.typing import Bool, Float
+
+RGB = Sequence[float] | np.ndarray
+Span = Sequence[float]
 
 AMBIENT = 0.62
 
@@ -31,8 +36,15 @@ class Quads:
     emissive: Bool[np.ndarray, " n"]
 
 
-def make_quads(corners, colors, uv=None, emissive=False) -> Quads:
-    """Return quads from anything that broadcasts to the fields' shapes."""
+def make_quads(corners: Any, colors: Any, uv: Any = None, emissive: Any = False) -> Quads:
+    """Return quads from nested sequences or arrays that broadcast to the fields' shapes.
+
+    Args:
+        corners: (n 4 3), or anything that reshapes to it.
+        colors: one colour, (n 3) one a face, or (n 4 3).
+        uv: (n 4 2); zeros by default.
+        emissive: one truth value, or (n).
+    """
     corners = np.asarray(corners, np.float64).reshape(-1, 4, 3)
     count = len(corners)
     colors = np.asarray(colors, np.float64)
@@ -81,20 +93,19 @@ def lambert(
     return np.where(emissive, 1.0, light)
 
 
-def box(x0, x1, y0, y1, z0, z1, color, top=None, inset=(0.0, 0.0, 0.0)) -> Quads:
+def box(
+    x: Span, y: Span, z: Span, color: RGB, *, inset: Sequence[float] = (0.0, 0.0, 0.0)
+) -> Quads:
     """Return the five visible faces (no floor) of a box whose roof is drawn in by `inset`.
 
     Args:
-        x0: left, and x1 right, metres.
-        x1: right.
-        y0: rear, and y1 front, metres.
-        y1: front.
-        z0: bottom.
-        z1: top.
-        color: albedo of the sides.
-        top: albedo of the roof, None for that of the sides.
+        x: left and right, metres.
+        y: rear and front.
+        z: bottom and top.
+        color: albedo.
         inset: metres by which the roof is narrower at each side, at the rear and at the front.
     """
+    (x0, x1), (y0, y1), (z0, z1) = x, y, z
     side, rear, front = inset
     low = [(x0, y0, z0), (x1, y0, z0), (x1, y1, z0), (x0, y1, z0)]
     high = [
@@ -104,5 +115,4 @@ def box(x0, x1, y0, y1, z0, z1, color, top=None, inset=(0.0, 0.0, 0.0)) -> Quads
         (x0 + side, y1 - front, z1),
     ]
     faces = [[low[i], low[(i + 1) % 4], high[(i + 1) % 4], high[i]] for i in range(4)] + [high]
-    colors = [color] * 4 + [color if top is None else top]
-    return make_quads(faces, np.asarray(colors, float))
+    return make_quads(faces, color)

@@ -6,7 +6,7 @@ they come out counter-clockwise in the world.
 
 import numpy as np
 
-from vldm_jax.data.driving.mesh import Quads, join, make_quads
+from vldm_jax.data.driving.mesh import RGB, Quads, Span, join, make_quads
 
 TRUNK = (0.36, 0.25, 0.17)
 PINES = ((0.08, 0.34, 0.18), (0.11, 0.40, 0.20), (0.06, 0.28, 0.20))
@@ -22,21 +22,26 @@ WALLS = (
 LIT = ((1.0, 0.85, 0.48), (1.0, 0.93, 0.72), (0.75, 0.88, 1.0))
 BAY = 4.0
 """Width and height of one window bay in metres (the period of the facade texture)."""
+PLOT = 20.0
+"""Metres of road that one building has."""
 WARM_LAMP = (1.0, 0.88, 0.62)
 
 
 def lamp_post(s: float, head: float, height: float, night: bool) -> Quads:
     """Return a post outside the road's edge with an arm that reaches to d = `head`."""
     foot = head + (2.4 if head > 0 else -2.4)
-    arm = sorted((foot, head))
     grey = (0.45, 0.46, 0.50)
     lamp = WARM_LAMP if night else (0.85, 0.86, 0.88)
     return join(
         [
-            block(s - 0.11, s + 0.11, foot - 0.11, foot + 0.11, 0.0, height, grey),
-            block(s - 0.09, s + 0.09, arm[0], arm[1], height, height + 0.16, grey),
+            block(_about(s, 0.11), _about(foot, 0.11), (0.0, height), grey),
+            block(_about(s, 0.09), sorted((foot, head)), (height, height + 0.16), grey),
             block(
-                s - 0.3, s + 0.3, head - 0.6, head + 0.6, height - 0.14, height + 0.1, lamp, night
+                _about(s, 0.3),
+                _about(head, 0.6),
+                (height - 0.14, height + 0.1),
+                lamp,
+                emissive=night,
             ),
         ]
     )
@@ -45,9 +50,8 @@ def lamp_post(s: float, head: float, height: float, night: bool) -> Quads:
 def gantry(s: float, rng: np.random.Generator) -> Quads:
     """Return a sign bridge over our carriageway with one or two green panels."""
     grey = (0.58, 0.60, 0.63)
-    parts = [block(s - 0.2, s + 0.2, d - 0.2, d + 0.2, 0.0, 7.0, grey) for d in (-7.8, 9.6)] + [
-        block(s - 0.15, s + 0.15, -7.8, 9.6, 6.6, 7.0, grey)
-    ]
+    parts = [block(_about(s, 0.2), _about(d, 0.2), (0.0, 7.0), grey) for d in (-7.8, 9.6)]
+    parts.append(block(_about(s, 0.15), (-7.8, 9.6), (6.6, 7.0), grey))
     for centre in (-3.6, 3.2)[rng.integers(2) :]:
         for grow, color, lift in ((0.18, (0.95, 0.96, 0.95), 0.0), (0.0, (0.05, 0.46, 0.24), 0.06)):
             a, b = centre - 2.9 - grow, centre + 2.9 + grow
@@ -61,9 +65,17 @@ def gantry(s: float, rng: np.random.Generator) -> Quads:
 
 
 def tree(
-    rng: np.random.Generator, s: float, d: float, ground: float, kind: str, scale: float
+    rng: np.random.Generator, at: tuple[float, float, float], kind: str, scale: float = 1.0
 ) -> Quads:
-    """Return a pine (two cones) or a round tree (a faceted ball) with its trunk."""
+    """Return a pine (two cones) or a round tree (a faceted ball) with its trunk.
+
+    Args:
+        rng: draws size and shade.
+        at: s, d and height of the ground.
+        kind: "pine" or "round".
+        scale: factor on the size.
+    """
+    s, d, ground = at
     ground = ground - 0.3
     if kind == "pine":
         height = scale * rng.uniform(8.0, 13.0)
@@ -81,19 +93,27 @@ def tree(
         parts = [_ball(s, d, ground + height - radius, radius, green)]
         trunk = height - 1.5 * radius
     wide = 0.03 * height
-    stem = block(s - wide, s + wide, d - wide, d + wide, ground, ground + trunk, TRUNK)
+    stem = block(_about(s, wide), _about(d, wide), (ground, ground + trunk), TRUNK)
     return join([stem, *parts])
 
 
 def building(
-    rng: np.random.Generator, start: float, edge: float, side: int, room: float, night: bool
+    rng: np.random.Generator, start: float, edge: float, side: int, night: bool
 ) -> tuple[Quads, list[Quads]]:
-    """Return the textured walls, and the roof and lit windows, of one block beside the road."""
+    """Return the textured walls, and the roof and lit windows, of one block beside the road.
+
+    Args:
+        rng: draws size, colour and windows.
+        start: s where its plot of `PLOT` metres begins.
+        edge: d of the road's edge.
+        side: 1 right of the road, -1 left.
+        night: whether windows are lit.
+    """
     wide = BAY * rng.integers(3, 6)
     deep = BAY * rng.integers(3, 5)
     floors = int(rng.integers(2, 9))
     high = BAY * floors
-    s0 = start + (room - wide) / 2
+    s0 = start + (PLOT - wide) / 2
     near = edge + side * (8.0 + rng.uniform(0, 4.0))
     d0, d1 = sorted((near, near + side * deep))
     wall = np.array(WALLS[rng.integers(len(WALLS))]) * rng.uniform(0.85, 1.1)
@@ -102,10 +122,10 @@ def building(
     uv_front = _bays(deep / BAY, floors)
     uv_street = _bays(wide / BAY, floors)
     walls = make_quads(front + street, np.minimum(wall, 1.0), np.stack([uv_front, uv_street]))
-    roof = block(s0 - 0.3, s0 + wide + 0.3, d0 - 0.3, d1 + 0.3, high, high + 0.7, wall * 0.62)
+    roof = block((s0 - 0.3, s0 + wide + 0.3), (d0 - 0.3, d1 + 0.3), (high, high + 0.7), wall * 0.62)
     plain = [roof]
     if night:
-        plain += _lit_windows(rng, s0, d0, near, wide, deep, floors, side)
+        plain += _lit_windows(rng, (s0, d0, near), (wide, deep, floors), side)
     return walls, plain
 
 
@@ -114,7 +134,7 @@ def house(rng: np.random.Generator, s: float, d: float, ground: float) -> Quads:
     w, deep, high = rng.uniform(4, 6), rng.uniform(3.5, 5), rng.uniform(3.2, 4.5)
     wall = np.array(WALLS[rng.integers(1, 4)]) * 1.05
     z0, z1, z2 = ground - 1.0, ground + high, ground + high + 3.0
-    walls = block(s - w, s + w, d - deep, d + deep, z0, z1, np.minimum(wall, 1.0))
+    walls = block(_about(s, w), _about(d, deep), (z0, z1), np.minimum(wall, 1.0))
     a, b, eaves = s - w - 0.5, s + w + 0.5, z1 - 0.2
     slopes = [
         [(a, d - deep - 0.5, eaves), (b, d - deep - 0.5, eaves), (b, d, z2), (a, d, z2)],
@@ -126,8 +146,9 @@ def house(rng: np.random.Generator, s: float, d: float, ground: float) -> Quads:
     )
 
 
-def block(s0, s1, d0, d1, z0, z1, color, emissive=False) -> Quads:
-    """Return the four sides and the top of an upright block."""
+def block(s: Span, d: Span, z: Span, color: RGB, *, emissive: bool = False) -> Quads:
+    """Return the four sides and the top of an upright block, given its extent on each axis."""
+    (s0, s1), (d0, d1), (z0, z1) = s, d, z
     faces = [
         _towards_us(s0, d0, d1, z0, z1),
         [(s1, d1, z0), (s1, d0, z0), (s1, d0, z1), (s1, d1, z1)],
@@ -136,6 +157,10 @@ def block(s0, s1, d0, d1, z0, z1, color, emissive=False) -> Quads:
         [(s0, d0, z1), (s0, d1, z1), (s1, d1, z1), (s1, d0, z1)],
     ]
     return make_quads(faces, color, emissive=emissive)
+
+
+def _about(centre, reach):
+    return centre - reach, centre + reach
 
 
 def _towards_us(s, d0, d1, z0, z1):
@@ -178,7 +203,8 @@ def _ball(s, d, z, radius, color):
     return make_quads(faces, np.minimum(colors, 1.0))
 
 
-def _lit_windows(rng, s0, d0, near, wide, deep, floors, side):
+def _lit_windows(rng, place, size, side):
+    (s0, d0, near), (wide, deep, floors) = place, size
     faces, colors = [], []
     a, b = 0.24 * BAY, 0.76 * BAY
     z0, z1 = 0.28 * BAY, 0.78 * BAY

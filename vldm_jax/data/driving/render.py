@@ -69,7 +69,7 @@ class Canvas:
             InputError: if panda3d is missing or opens no buffer.
         """
         core = self.core = load_panda3d()
-        self.height, self.width = height * SUPERSAMPLE, width * SUPERSAMPLE
+        self.size = self.height, self.width = height * SUPERSAMPLE, width * SUPERSAMPLE
         self.engine = core.GraphicsEngine()
         pipe = core.GraphicsPipeSelection.get_global_ptr().make_module_pipe("p3tinydisplay")
         if pipe is None:
@@ -101,6 +101,12 @@ class Canvas:
         self.camera = self.root.attach_new_node(core.Camera("camera", lens))
         self.buffer.make_display_region().set_camera(self.camera)
         self.textures = _textures(core)
+        self._order = 0
+
+    def next_order(self) -> int:
+        """Return a number for the next thing to draw, one more each time."""
+        self._order += 1
+        return self._order
 
     def grab(
         self, position: Float[np.ndarray, " 3"], heading: float, pitch: float
@@ -148,6 +154,8 @@ class Patch:
         node = core.GeomNode("quads")
         node.add_geom(geom)
         self.node = canvas.root.attach_new_node(node)
+        # Else panda3d sorts by memory address, and faces that touch would flicker between runs.
+        self.node.set_bin("fixed", canvas.next_order())
         # Positions of moving cars change after attaching: no stale bounding box may cull them.
         node.set_bounds(core.OmniBoundingVolume())
         node.set_final(True)

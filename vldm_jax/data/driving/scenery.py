@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from vldm_jax.data.driving.mesh import Quads, join, lambert, make_quads, normals
-from vldm_jax.data.driving.objects import building, gantry, house, lamp_post, tree
+from vldm_jax.data.driving.objects import PLOT, building, gantry, house, lamp_post, tree
 from vldm_jax.data.driving.sky import Look
 from vldm_jax.data.driving.world import Road, Spec, make_rng
 from vldm_jax.typing import Float
 
-CHUNK, STATION = 20.0, 4.0
+CHUNK, STATION = PLOT, 4.0
 LAMP_SPACING, LAMP_HEIGHT = 40.0, 8.0
 LAMP_SIDES = (7.0, -18.6)
 """d of the lamp heads over the right and the left edge of the road."""
@@ -197,11 +197,12 @@ def _plants_and_houses(parts, start, spec, land):
     rng = make_rng(spec.seed, f"side{round(start / CHUNK)}")
     for side, edge in ((1, 8.2), (-1, -20.4)):
         if spec.scenery == "city":
-            facade, plain = building(rng, start, edge, side, CHUNK, spec.night)
+            facade, plain = building(rng, start, edge, side, spec.night)
             parts["facade"].append(facade)
             parts["plain"] += plain
             if rng.random() < 0.7:
-                parts["plain"].append(tree(rng, start + 10.0, edge + side * 4.0, 0.1, "round", 0.6))
+                at = (start + 10.0, edge + side * 4.0, 0.1)
+                parts["plain"].append(tree(rng, at, "round", 0.6))
             continue
         trees = {"forest": 7, "fields": 1}[spec.scenery]
         for i in range(trees):
@@ -210,7 +211,7 @@ def _plants_and_houses(parts, start, spec, land):
             s = start + rng.uniform(0, CHUNK)
             kind = "pine" if rng.random() < (0.65 if spec.scenery == "forest" else 0.1) else "round"
             ground = float(land.height(np.array(s), np.array(side * away)))
-            parts["plain"].append(tree(rng, s, edge + side * away, ground, kind, 1.0))
+            parts["plain"].append(tree(rng, (s, edge + side * away, ground), kind))
         if spec.scenery == "fields" and rng.random() < 0.16:
             away = rng.uniform(16.0, 45.0)
             ground = float(land.height(np.array(start), np.array(side * away)))

@@ -68,9 +68,18 @@ class Shader:
     """The arithmetic above for one picture size and one look."""
 
     def __init__(
-        self, look: Look, night: bool, height: int, width: int, focal: float, supersample: int
+        self, look: Look, night: bool, size: tuple[int, int], focal: float, supersample: int
     ) -> None:
-        """Prepare tables for buffers of (height, width) samples."""
+        """Prepare tables for buffers of `size` (height, width) samples.
+
+        Args:
+            look: colours of the hour.
+            night: whether our head lights are on.
+            size: height and width in samples.
+            focal: focal length in samples.
+            supersample: samples a pixel and axis.
+        """
+        height, width = size
         self.night, self.supersample = night, supersample
         self.fog_color = np.asarray(look.horizon, np.float32)
         self.across = ((np.arange(width) + 0.5 - width / 2) / focal).astype(np.float32)

@@ -73,7 +73,7 @@ def make_look(spec: Spec) -> Look:
 
 
 def make_panorama(
-    spec: Spec, look: Look, focal: float, azimuth: Float[np.ndarray, " w"], above: int, below: int
+    spec: Spec, look: Look, focal: float, azimuth: Float[np.ndarray, " w"], rows: tuple[int, int]
 ) -> Float[np.ndarray, "3 h w"]:
     """Return the sky as seen at `focal` pixels a radian.
 
@@ -82,9 +82,9 @@ def make_panorama(
         look: colours.
         focal: pixels a radian.
         azimuth: of each column, radians clockwise from north.
-        above: rows above the horizon.
-        below: rows below it, filled with the horizon's colour.
+        rows: how many above the horizon and below it.
     """
+    above, below = rows
     rng = make_rng(spec.seed, "sky")
     elevation = ((above - 0.5 - np.arange(above + below)) / focal)[:, None].astype(np.float32)
     up = np.clip(elevation / 0.42, 0.0, 1.0) ** 0.7

@@ -50,18 +50,19 @@ def body(kind: str, color: int) -> Quads:
     parts = [shadow, *_wheels(w, half, 0.34 if kind != "truck" else 0.5)]
     if kind == "truck":
         parts += [
-            box(-w, w, half - 2.0, half, 0.5, 2.7, paint, inset=(0.05, 0.0, 0.35)),
-            box(-w, w, -half, half - 2.3, 0.9, height, (0.93, 0.93, 0.90)),
-            box(-w + 0.1, w - 0.1, -half + 0.1, half - 0.2, 0.55, 0.9, DARK),
+            box((-w, w), (half - 2.0, half), (0.5, 2.7), paint, inset=(0.05, 0.0, 0.35)),
+            box((-w, w), (-half, half - 2.3), (0.9, height), (0.93, 0.93, 0.90)),
+            box((-w + 0.1, w - 0.1), (-half + 0.1, half - 0.2), (0.55, 0.9), DARK),
             make_quads(_rear(w * 0.92, -half - 0.02, 1.0, 1.55), paint),
             make_quads(_front(w * 0.85, half - 0.1, 1.6, 2.4), GLASS),
         ]
         return join(parts)
     belt = 0.86 if kind == "sedan" else 0.98
     back, front = (1.05, 1.75) if kind == "sedan" else (0.12, 1.35)
+    cabin = (-half + 0.1 + back * 0.45, half - front * 0.75)
     parts += [
-        box(-w, w, -half, half, 0.28, belt, paint, inset=(0.05, 0.06, 0.10)),
-        _cabin(w - 0.06, -half + 0.1 + back * 0.45, half - front * 0.75, belt, height, paint, kind),
+        box((-w, w), (-half, half), (0.28, belt), paint, inset=(0.05, 0.06, 0.10)),
+        _cabin(w - 0.06, cabin, belt, paint, kind),
         make_quads(_rear(w * 0.96, -half - 0.02, 0.30, 0.46), DARK),
         make_quads(_rear(w * 0.26, -half - 0.03, 0.50, 0.64), (0.95, 0.95, 0.80)),
         make_quads(_front(w * 0.96, half + 0.02, 0.30, 0.46), DARK),
@@ -100,10 +101,11 @@ def lamp_quads(kind: str, night: bool, braking: bool) -> Quads:
     return make_quads(faces, np.array(colors), emissive=np.array(emissive))
 
 
-def _cabin(w, rear, front, belt, height, paint, kind):
+def _cabin(w, span, belt, paint, kind):
     lean_rear, lean_front = (0.75, 0.95) if kind == "sedan" else (0.22, 0.75)
+    height = SIZES[kind][2]
     inset = (0.16, lean_rear, lean_front)
-    shell = box(-w, w, rear, front, belt, height, paint, inset=inset)
+    shell = box((-w, w), span, (belt, height), paint, inset=inset)
     # Windows are the shell's four sides drawn in, so that pillars and roof edge stay painted.
     panes = []
     for face in shell.corners[:4]:

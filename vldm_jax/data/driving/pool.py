@@ -1,0 +1,31 @@
+"""Clips rendered by several processes, handed back in order."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+
+def run_all(
+    function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], workers: int
+) -> Iterator[Any]:
+    """Yield `function(*job)` for every job, in order; results wait for at most 2 jobs a worker.
+
+    Args:
+        function: of a module, so that other processes can import it.
+        jobs: its arguments, taken as they are needed.
+        workers: processes; 1 works in this one.
+    """
+    jobs = iter(jobs)
+    if workers == 1:
+        yield from (function(*job) for job in jobs)
+        return
+    # panda3d keeps threads and global state, so its processes are started afresh, not forked.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting = []
+        while True:
+            while len(waiting) < 2 * workers and (job := next(jobs, None)) is not None:
+                waiting.append(pool.submit(function, *job))
+            if not waiting:
+                return
+            yield waiting.pop(0).result()
