@@ -108,6 +108,13 @@ def test_a_truncated_file(counted, tmp_path, keep):
     expect(tmp_path / "t.mp4", "truncated")
 
 
+def test_a_file_that_ends_between_two_frames(counted, tmp_path):
+    with av.open(str(counted)) as container:
+        last = [packet for packet in container.demux(video=0) if packet.size][-1]
+    (tmp_path / "t.mp4").write_bytes(counted.read_bytes()[: last.pos])
+    expect(tmp_path / "t.mp4", "truncated")
+
+
 def test_a_file_cut_before_its_index_was_written(tmp_path):
     with av.open(str(tmp_path / "i.mp4"), "w") as container:  # no faststart: the index comes last
         stream = container.add_stream("libx264", rate=30)

@@ -33,6 +33,13 @@ def test_a_mirrored_frame_gives_the_mirrored_result():
     assert np.abs(difference).max() <= 1
 
 
+def test_what_lies_outside_the_box_is_gone():
+    frame = np.full((32, 128, 3), (200, 0, 0), np.uint8)
+    frame[:, :30], frame[:, -30:] = (0, 200, 0), (0, 200, 0)  # the box is columns 32 to 96
+    small = resize_crop(frame, 16, 32).astype(int)
+    assert np.abs(small - (200, 0, 0)).max() <= 3  # the filter reaches a little beyond the box
+
+
 def test_fine_stripes_become_grey_not_aliases():
     frame = np.zeros((96, 192, 3), np.uint8)
     frame[:, ::2] = 255

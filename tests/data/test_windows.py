@@ -51,6 +51,12 @@ def test_a_variable_rate_is_resampled_by_time():
     )
 
 
+def test_a_shot_that_ends_between_two_close_frames_gives_away_nothing():
+    times = np.array([0, 1, 2, 3, 4, 4.01, 5, 6, 7, 8], float)  # the cut is before 4.01
+    windows = clip_windows(times, np.array([[0, 5], [5, 10]]), fps=1, num_frames=5, stride=1)
+    np.testing.assert_array_equal(windows[0], np.arange(5))
+
+
 def test_timestamps_rounded_to_milliseconds_pick_the_same_frames():
     times = regular(300, 30)
     kwargs = dict(fps=7.5, num_frames=8, stride=1)

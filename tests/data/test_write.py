@@ -26,6 +26,8 @@ def test_video_is_h264_that_browsers_play_and_looks_the_same(tmp_path):
     stream, decoded, pixels = read_all(path)
     assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
     assert pixels.shape == frames.shape
+    # Tagged as what the colours were converted with: BT.601, limited range.
+    assert (stream.codec_context.colorspace, stream.codec_context.color_range) == (6, 1)
     assert psnr(pixels, frames) > 23  # 4:2:0 halves the colour at the blobs' hard edges
     content = path.read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
