@@ -18,9 +18,7 @@ from vldm_jax.training.step import make_step
 
 TEMPORAL = (("temporal.*mix", "mix"), ("temporal", "temporal"), ("", "frozen"))
 EVERYTHING = (("temporal.*mix", "mix"), ("", "temporal"))
-NET = VideoUNet(
-    channels=(8, 16), attention=(False, True), layers_per_level=1, heads=2, norm_groups=4
-)
+NET = VideoUNet(channels=(8,), attention=(False,), layers_per_level=1, heads=2, norm_groups=4)
 SHAPE = (2, 4, 8, 8, 4)
 
 
