@@ -7,8 +7,8 @@
 
 656M temporal layers on the frozen, frame-tuned 2.1 U-Net: 8 key frames at about 2 fps and 320x512,
 text in spatial and temporal cross-attention, a scalar mix a layer and relative positions (App. D:
-both let it run on longer sequences), epsilon target. 402K steps of 3 clips on 256 A100-80GB (Table 7
-as reported second-hand). Batches bring the text as `context` (b 77 1024) tokens. Not run: needs
+both let it run on longer sequences), epsilon target. 402K steps of 3 clips on 256 A100-80GB (as
+reported second-hand). Batches bring the text as `context` (b 77 1024) tokens. Not run: needs
 accelerators; the tests build it under `jax.eval_shape`.
 """
 
@@ -38,7 +38,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.model.temporal = ConfigDict(
         {
             "mix": "scalar",
-            "num_frames": 8,
+            "num_frames": config_dict.placeholder(int),  # a scalar mix has no length
             "mix_logit": 0.0,  # mix = 0.5 at step 0
             "positions": "relative",
             "max_frame_distance": config_dict.placeholder(int),

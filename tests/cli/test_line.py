@@ -182,6 +182,7 @@ def test_a_second_start_goes_on_where_the_first_ended(line, capsys):
         ("video", "--config.model.network.layers_per_level=2", "do not belong together"),
         ("video", "--config.data.path=nowhere", "nowhere"),
         ("video", "--config.data.num_frames=400", "400"),
+        ("video", "--config.data.height=36", "must be multiples of 8"),
         ("image", "--config.train.batch_size=8", "train.batch_size is 4 there and 8 here"),
     ],
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """What must fit together in a config, checked before data is read or a device is touched."""
 
+import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
@@ -8,8 +9,6 @@ from vldm_jax.build.networks import abstract_params, build_network, example_inpu
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import partition
 from vldm_jax.training.precision import compute_dtype
-
-LATENT_CHANNELS = 4
 
 
 def check(config: ConfigDict) -> None:
@@ -28,7 +27,8 @@ def check(config: ConfigDict) -> None:
     module = build_network(config.model, dtype)
     if config.objective.kind == "autoencoder":
         _need_frames(config, 1)
-        tree = {"autoencoder": abstract_params(module, jnp.zeros((1, data.height, data.width, 3)))}
+        image = jax.ShapeDtypeStruct((1, data.height, data.width, 3), jnp.float32)
+        tree = {"autoencoder": abstract_params(module, image)}
     else:
         diffusion = build_diffusion(config.diffusion)
         build_solver(config.sampling)
@@ -38,7 +38,13 @@ def check(config: ConfigDict) -> None:
             _need_frames(config, 1)
         else:
             frames = (data.num_frames,)
-        latent = (1, *frames, max(data.height // 8, 1), max(data.width // 8, 1), LATENT_CHANNELS)
+        latent = (
+            1,
+            *frames,
+            max(data.height // 8, 1),
+            max(data.width // 8, 1),
+            module.out_channels,
+        )
         text = (1, module.context_dim) if "null_context" in config.model else None
         tree = {"network": abstract_params(module, *example_inputs(module, latent, text))}
     partition(tree, train.rules)

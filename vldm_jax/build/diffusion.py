@@ -11,6 +11,7 @@ from vldm_jax.diffusion.schedules import (
     Schedule,
     ZeroTerminalSNR,
 )
+from vldm_jax.diffusion.targets import find_target
 from vldm_jax.sampling import grids
 from vldm_jax.sampling.solvers.ancestral import Ancestral
 from vldm_jax.sampling.solvers.base import Solver
@@ -48,7 +49,12 @@ def build_schedule(diffusion: ConfigDict) -> Schedule:
 
 
 def build_diffusion(diffusion: ConfigDict) -> Diffusion:
-    """Return schedule, target and weighting of `config.diffusion`."""
+    """Return schedule, target and weighting of `config.diffusion`.
+
+    Raises:
+        InputError: if the schedule or the target is unknown.
+    """
+    find_target(diffusion.target)
     return Diffusion(
         schedule=build_schedule(diffusion),
         target=diffusion.target,

@@ -6,6 +6,7 @@ against the network that the config asks for.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
 from vldm_jax.models.autoencoder import Autoencoder
-from vldm_jax.models.unet import UNet
+from vldm_jax.models.unet import UNet, UNetSkeleton
 from vldm_jax.models.video_unet import VideoUNet
 from vldm_jax.nn.temporal import TemporalSpec
 from vldm_jax.typing import DTypeLike, Key, PyTree
@@ -120,18 +121,19 @@ def fields_of(module: nn.Module) -> dict[str, Any]:
 def example_inputs(
     module: nn.Module, latent: tuple[int, ...], text: tuple[int, int] | None
 ) -> tuple[Any, ...]:
-    """Return zeros to initialise a denoising network with.
+    """Return the shapes of what a denoising network is called with.
 
     Args:
         module: UNet or VideoUNet.
         latent: shape (1 [t] h w c) of z.
         text: (tokens, width) of its text, None if it takes none.
     """
+    shape = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
     cond = Conditioning(
-        context=None if text is None else jnp.zeros((1, *text)),
-        labels=jnp.zeros((1, len(module.label_tokens))) if module.label_tokens else None,
+        context=None if text is None else shape((1, *text)),
+        labels=shape((1, len(module.label_tokens))) if module.label_tokens else None,
     )
-    return jnp.zeros(latent), jnp.zeros((1,)), cond
+    return shape(latent), shape((1,)), cond
 
 
 def init_params(
@@ -140,23 +142,32 @@ def init_params(
     """Return freshly initialised parameters of the paths that `keep` accepts.
 
     What is not kept is never computed: a frozen backbone costs nothing to leave out.
+
+    Args:
+        module: the network.
+        key: random key.
+        *inputs: shapes of its inputs.
+        keep: path -> whether to make this parameter.
     """
 
     def init(key: Key) -> dict[str, jax.Array]:
-        flat = paths.flatten(module.init(key, *inputs, **_mode(module))["params"])
+        flat = paths.flatten(_init(module, key, inputs))
         return {path: leaf for path, leaf in flat.items() if keep(path)}
 
     return paths.unflatten(jax.jit(init)(key))
 
 
 def abstract_params(module: nn.Module, *inputs: Any) -> PyTree:
-    """Return shapes and types of a module's parameters; nothing is computed.
+    """Return shapes and types of a module's parameters; nothing is computed, no device touched.
+
+    Args:
+        module: the network.
+        *inputs: shapes of its inputs.
 
     Raises:
         InputError: if the fields of the module do not fit together.
     """
-    init = lambda *args: module.init(*args, **_mode(module))  # noqa: E731
-    return jax.eval_shape(init, jax.random.key(0), *inputs)["params"]
+    return jax.eval_shape(lambda: _init(module, jax.random.key(0), inputs))
 
 
 def spatial_part(tree: PyTree) -> PyTree:
@@ -171,5 +182,7 @@ def temporal_part(tree: PyTree) -> PyTree:
     return paths.unflatten({path: leaf for path, leaf in flat.items() if TEMPORAL in path})
 
 
-def _mode(module: nn.Module) -> dict[str, bool]:
-    return {} if isinstance(module, Autoencoder) else {"train": False}
+def _init(module: nn.Module, key: Key, inputs: tuple[Any, ...]) -> PyTree:
+    zeros = jax.tree.map(lambda struct: jnp.zeros(struct.shape, struct.dtype), inputs)
+    mode = {"train": False} if isinstance(module, UNetSkeleton) else {}
+    return module.init(key, *zeros, **mode)["params"]

@@ -26,6 +26,7 @@ from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.rng import stream
 from vldm_jax.data.pipeline import Source
+from vldm_jax.models.autoencoder import Autoencoder
 from vldm_jax.models.discriminator import PatchDiscriminator
 from vldm_jax.models.perceptual import LPIPS
 from vldm_jax.models.perceptual_weights import load_lpips_weights
@@ -86,6 +87,7 @@ def build_sampler(config: ConfigDict) -> tuple[Sampler, PyTree, dict[str, str]]:
     first_stage = networks.load(config.model.autoencoder, "autoencoder", "model.autoencoder")
     autoencoder = networks.autoencoder_of(first_stage, jnp.float32)
     network = networks.build_network(config.model, dtype)
+    _check_latents(config, autoencoder, network)
     params: PyTree = {"autoencoder": first_stage.params}
     files = {first_stage.path: first_stage.sha256}
     if config.objective.kind == "video":
@@ -95,6 +97,20 @@ def build_sampler(config: ConfigDict) -> tuple[Sampler, PyTree, dict[str, str]]:
     return Sampler(config, network, autoencoder), params, files
 
 
+def _check_latents(config: ConfigDict, autoencoder: Autoencoder, network: nn.Module) -> None:
+    data, factor = config.data, autoencoder.factor
+    if data.height % factor or data.width % factor:
+        raise InputError(
+            f"config.data.height and width, {data.height}x{data.width}, must be multiples of "
+            f"{factor}, the factor of {config.model.autoencoder}"
+        )
+    if network.out_channels != autoencoder.latent_channels:
+        raise InputError(
+            f"config.model.network.out_channels={network.out_channels}, but the latents of "
+            f"{config.model.autoencoder} have {autoencoder.latent_channels} channels"
+        )
+
+
 def _autoencoder(config: ConfigDict, key: Key) -> Stage:
     dtype = compute_dtype(config.train.precision)
     module = networks.build_network(config.model, dtype)
@@ -102,7 +118,7 @@ def _autoencoder(config: ConfigDict, key: Key) -> Stage:
     perceptual = LPIPS(net=config.model.perceptual, dtype=dtype)
     fields = config.objective.to_dict()
     fields.pop("kind")
-    x = jnp.zeros((1, config.data.height, config.data.width, 3))
+    x = jax.ShapeDtypeStruct((1, config.data.height, config.data.width, 3), jnp.float32)
     params = {
         "autoencoder": networks.init_params(module, stream(key, "autoencoder"), x),
         "logvar": jnp.zeros(()),
@@ -110,7 +126,7 @@ def _autoencoder(config: ConfigDict, key: Key) -> Stage:
     if fields["perceptual_weight"]:
         params["perceptual"] = load_lpips_weights(config.model.perceptual)
     if fields["disc_weight"]:
-        params["discriminator"] = jax.jit(discriminator.init)(stream(key, "disc"), x)["params"]
+        params["discriminator"] = networks.init_params(discriminator, stream(key, "disc"), x)
     objective = AutoencoderObjective(
         encode=_method(module, "encode"),
         decode_features=_method(module, "decode_features"),

@@ -20,7 +20,7 @@ from vldm_jax.core import paths
 from vldm_jax.data.pipeline import Source
 from vldm_jax.data.write import write_contact_sheet
 from vldm_jax.parallel import hosts
-from vldm_jax.parallel.mesh import make_mesh, replicate, shard_batch
+from vldm_jax.parallel.mesh import local, make_mesh, replicate, shard_batch
 from vldm_jax.training.loop import fit
 from vldm_jax.training.metrics import MetricsLog
 from vldm_jax.training.precision import cast_frozen
@@ -85,13 +85,15 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
 
 
 def _whole(state: TrainState, frozen: PyTree) -> PyTree:
-    """The tree that samples are made with: the moving average where there is one."""
+    """The tree that samples are made with, of this process: the moving average if there is one."""
     trained = state.params if state.ema is None else state.ema
-    return paths.merge(trained, frozen)
+    return local(paths.merge(trained, frozen))
 
 
 def _preview_hook(config: ConfigDict, stage: Stage, source: Source, frozen: PyTree, workdir: Path):
     def hook(state: TrainState, step: int, log: MetricsLog) -> None:
+        if not hosts.is_main():
+            return
         frames = stage.preview(_whole(state, frozen), source, config.sampling.num_videos)
         labels = [f"sample {i}" for i in range(len(frames))]
         write_contact_sheet(workdir / "samples" / f"{step:08}.png", list(frames), labels)

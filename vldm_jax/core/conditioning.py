@@ -5,33 +5,35 @@ changes. `None` means absent; a *dropped* condition (classifier-free guidance) i
 own: the empty prompt's tokens for text, NaN for a label.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import struct
-
-from vldm_jax.typing import Array, Bool, Float, Int
 
 
 @struct.dataclass
 class Conditioning:
     """Conditions of one batch; every field leads with the axis b.
 
+    Fields are annotated `Any`, because the same class also carries shapes and shardings.
+
     Attributes:
-        context: tokens for spatial cross-attention.
-        context_temporal: tokens for temporal cross-attention; None means the spatial ones. Two
-            fields because a DreamBooth backbone brings a text encoder of its own (paper App. H.3).
-        labels: scalar labels, NaN where dropped.
-        class_labels: noise level of an upscaler, in steps.
-        concat: image or video concatenated to z on channels.
-        image_only: True where a sample is a set of independent images (mix := 1).
+        context: (b n d) tokens for spatial cross-attention.
+        context_temporal: (b m d) tokens for temporal cross-attention; None means the spatial ones.
+            Two fields because a DreamBooth backbone brings a text encoder of its own (App. H.3).
+        labels: (b k) scalar labels, NaN where dropped.
+        class_labels: (b) int, the noise level of an upscaler, in steps.
+        concat: (b [t] h w c) image or video concatenated to z on channels.
+        image_only: (b) bool, True where a sample is a set of independent images (mix := 1).
     """
 
-    context: Float[Array, "b n d"] | None = None
-    context_temporal: Float[Array, "b m d2"] | None = None
-    labels: Float[Array, "b k"] | None = None
-    class_labels: Int[Array, " b"] | None = None
-    concat: Float[Array, "b *t h w c"] | None = None
-    image_only: Bool[Array, " b"] | None = None
+    context: Any = None
+    context_temporal: Any = None
+    labels: Any = None
+    class_labels: Any = None
+    concat: Any = None
+    image_only: Any = None
 
 
 def stack(first: Conditioning, second: Conditioning) -> Conditioning:

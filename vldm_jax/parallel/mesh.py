@@ -51,6 +51,11 @@ def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
+def local(tree: PyTree) -> PyTree:
+    """Return replicated arrays as this process's own, so that it may use them without the others."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
 def shard_batch(
     batch: Mapping[str, Any], mesh: Mesh, keys: Sequence[str] | None = None
 ) -> dict[str, Any]:
