@@ -18,7 +18,9 @@ def smooth_noise(h, w):
 def moving(step, frames=4):
     """A texture translated by `step` = (dy, dx) pixels a frame, wrapped around."""
     image = smooth_noise(48, 64)
-    return np.stack([np.roll(image, (t * step[0], t * step[1]), (0, 1)) for t in range(frames)])[None]
+    return np.stack([np.roll(image, (t * step[0], t * step[1]), (0, 1)) for t in range(frames)])[
+        None
+    ]
 
 
 def test_translation_is_motion_without_flicker():

@@ -19,7 +19,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import write_json
 from vldm_jax.data.write import write_contact_sheet, write_gif, write_video
 from vldm_jax.training.precision import cast_frozen
-from vldm_jax.typing import PyTree, UInt8
+from vldm_jax.typing import Float, PyTree, UInt8
 
 ROW = 4  # images in a row of the contact sheet
 KINDS = {"image": "unet", "video": TEMPORAL}
@@ -77,12 +77,17 @@ def write_samples(
         for i, video in enumerate(videos):
             write_video(out / f"{i:04}.mp4", video, fps)
             write_gif(out / f"{i:04}.gif", video, fps)
-    # Single frames share a row, videos have one each.
+    write_sheet(out / "contact_sheet.png", videos, labels)
+
+
+def write_sheet(
+    path: Path, videos: UInt8[np.ndarray, "b t h w 3"], labels: Float[np.ndarray, "b k"]
+) -> None:
+    """Write a contact sheet: a video has a row of its own, single frames share one."""
     together = 1 if videos.shape[1] > 1 else ROW
     starts = range(0, len(videos), together)
     rows = [np.concatenate(videos[i : i + together]) for i in starts]
-    names = [caption(i, labels[i : i + together]) for i in starts]
-    write_contact_sheet(out / "contact_sheet.png", rows, names)
+    write_contact_sheet(path, rows, [caption(i, labels[i : i + together]) for i in starts])
 
 
 def caption(first: int, labels: np.ndarray) -> str:

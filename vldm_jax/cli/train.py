@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from vldm_jax.build.check import check
@@ -16,9 +17,9 @@ from vldm_jax.build.stages import WEIGHTS, Stage, build_stage
 from vldm_jax.build.training import build_training
 from vldm_jax.checkpoint.manager import Checkpoints, check_workdir
 from vldm_jax.cli.flags import Parser, add_config, parse_with_config
+from vldm_jax.cli.sample import write_sheet
 from vldm_jax.core import paths
 from vldm_jax.data.pipeline import Source
-from vldm_jax.data.write import write_contact_sheet
 from vldm_jax.parallel import hosts
 from vldm_jax.parallel.mesh import local, make_mesh, replicate, shard_batch
 from vldm_jax.training.loop import fit
@@ -95,8 +96,7 @@ def _preview_hook(config: ConfigDict, stage: Stage, source: Source, frozen: PyTr
         if not hosts.is_main():
             return
         frames = stage.preview(_whole(state, frozen), source, config.sampling.num_videos)
-        labels = [f"sample {i}" for i in range(len(frames))]
-        write_contact_sheet(workdir / "samples" / f"{step:08}.png", list(frames), labels)
+        write_sheet(workdir / "samples" / f"{step:08}.png", frames, np.zeros((len(frames), 0)))
         log.videos(step, "samples", frames, fps=float(config.data.fps))
 
     return hook

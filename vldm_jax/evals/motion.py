@@ -73,7 +73,5 @@ def _match(
     for dy, dx in shifts:
         moved = padded[:, reach + dy : reach + dy + h, reach + dx : reach + dx + w]
         difference = np.abs(after - moved)
-        errors.append(
-            difference.reshape(n, h // block, block, w // block, block).mean(axis=(2, 4))
-        )
+        errors.append(difference.reshape(n, h // block, block, w // block, block).mean(axis=(2, 4)))
     return np.stack(errors), np.asarray(shifts, np.float32)
