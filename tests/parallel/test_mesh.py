@@ -57,6 +57,9 @@ def test_a_batch_that_does_not_fit():
 def test_replicated_is_whole_everywhere():
     tree = replicate({"a": jnp.arange(4.0)}, make_mesh())
     assert [shard.data.shape for shard in tree["a"].addressable_shards] == [(4,)] * 4
+    key = replicate(jax.random.key(3), make_mesh())
+    assert len(key.sharding.device_set) == 4
+    assert jax.random.bits(key) == jax.random.bits(jax.random.key(3))
 
 
 RULES = ((r"attn.*/kernel$", (None, "data")), (r"conv", ("data",)))

@@ -48,11 +48,20 @@ def make_mesh(
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
     """Return the tree with every array whole on every device of the mesh."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    whole = NamedSharding(mesh, PartitionSpec())
+
+    def put(leaf: Any) -> jax.Array:
+        # Keys are put by their data: device_put takes no typed key to another process's devices.
+        if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            data = jax.device_put(jax.random.key_data(leaf), whole)
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        return jax.device_put(leaf, whole)
+
+    return jax.tree.map(put, tree)
 
 
 def local(tree: PyTree) -> PyTree:
-    """Return replicated arrays as this process's own, so that it may use them without the others."""
+    """Return replicated arrays as this process's own, to be used without the others."""
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 
