@@ -105,7 +105,7 @@ def _tiny(config: ConfigDict) -> None:
     config.optim.warmup_steps = 200
     config.train.precision = "float32"
     config.train.batch_size = 16
-    config.train.total_steps = 5000
+    config.train.total_steps = 3000
     config.train.ema_decay = 0.999
     config.train.log_every = 50
     config.train.sample_every = 1000
