@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from vldm_jax.build.data import build_source
 from vldm_jax.cli.flags import Parser, add_config, parse_with_config
 from vldm_jax.core.errors import InputError
+from vldm_jax.data.driving.builder import build_records as build_driving_records
 from vldm_jax.data.driving.folder import build_folder
 from vldm_jax.data.inspect import write_inspection
 from vldm_jax.data.records import build_records
@@ -66,16 +67,18 @@ def _build_driving(argv: Sequence[str]) -> None:
     parser.add_argument("--size", type=_size, default=(128, 256), metavar="HxW", help="frame size")
     parser.add_argument("--frames", type=int, default=120, help="frames a clip, at 30 fps")
     parser.add_argument("--crf", type=int, default=17, help="H.264 quality, lower is better")
+    parser.add_argument("--records", action="store_true", help="ArrayRecords instead of mp4 files")
+    parser.add_argument("--test-clips", type=int, default=0, help="held-out clips, with --records")
     args = parser.parse_args(argv)
-    labels = build_folder(
-        args.out,
-        args.clips,
-        args.seed,
-        num_frames=args.frames,
-        size=args.size,
-        crf=args.crf,
-    )
-    print(f"{args.out}: {len(labels)} clips, labels.json, boxes.npz")
+    recipe = {"seed": args.seed, "num_frames": args.frames, "size": args.size, "crf": args.crf}
+    if args.records:
+        build_driving_records(args.out, clips=args.clips, test_clips=args.test_clips, **recipe)
+        print(f"{args.out}: {args.clips} clips to train on, {args.test_clips} to test on")
+    elif args.test_clips:
+        parser.error("--test-clips needs --records; a folder has no splits")
+    else:
+        build_folder(args.out, args.clips, **recipe)
+        print(f"{args.out}: {args.clips} clips, labels.json, boxes.npz")
 
 
 def _inspect(argv: Sequence[str]) -> None:
