@@ -1,0 +1,187 @@
+"""The video U-Net against the image U-Net, and what information goes where in it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny_unet import (
+    BATCH,
+    COND,
+    CONTEXT,
+    FIELDS,
+    FRAMES,
+    TIME,
+    VIDEO,
+    Z,
+    fold,
+    fresh_params,
+    image,
+    images_of_videos,
+    is_temporal,
+    per_frame,
+    spatial,
+    trained_params,
+    video,
+)
+
+from vldm_jax.core import paths
+from vldm_jax.core.conditioning import Conditioning
+from vldm_jax.core.errors import InputError
+from vldm_jax.models.unet import UNet
+from vldm_jax.models.unet_sizes import SD14, SD21
+from vldm_jax.models.video_unet import VideoUNet
+from vldm_jax.nn.temporal import TemporalSpec
+
+
+def image_model(params):
+    """Run the image U-Net on every frame."""
+    return images_of_videos(spatial(params), fold(Z), TIME, COND).reshape(Z.shape)
+
+
+def test_at_insertion_the_video_model_is_the_image_model_bit_for_bit():
+    out = video(fresh_params(), Z, TIME, COND)
+    assert out.dtype == jnp.float32 and float(out.std()) > 0.01
+    np.testing.assert_array_equal(out, image_model(fresh_params()))
+    # Images that don't know of each other: other shapes in cross-attention, so other rounding.
+    cond = Conditioning(context=per_frame(CONTEXT))
+    alone = image(spatial(fresh_params()), fold(Z), per_frame(TIME), cond).reshape(Z.shape)
+    np.testing.assert_allclose(out, alone, atol=1e-5)
+
+
+def test_image_only_samples_are_what_the_image_model_makes_of_them():
+    flags = jnp.array([True, False])
+    out = video(trained_params(), Z, TIME, COND.replace(image_only=flags))
+    expected = image_model(trained_params())
+    np.testing.assert_array_equal(out[0], expected[0])
+    assert float(jnp.abs(out[1] - expected[1]).max()) > 1e-2
+
+
+@pytest.fixture(scope="module")
+def gradients():
+    """Gradient of the first video's first frame with respect to everything."""
+
+    def first_frame(params, z, time, context, context_temporal):
+        cond = Conditioning(context=context, context_temporal=context_temporal)
+        out = VIDEO.apply({"params": params}, z, time, cond, train=False)
+        return jnp.square(out[0, 0]).sum()
+
+    grad = jax.jit(jax.grad(first_frame, argnums=(0, 1, 2, 3, 4)))
+    return lambda params: grad(params, Z, TIME, CONTEXT, CONTEXT + 1.0)
+
+
+def frames_touched(gradient):
+    return (np.abs(gradient).sum((2, 3, 4)) > 0).tolist()
+
+
+def test_frames_meet_in_temporal_layers_only_and_videos_never(gradients):
+    _, z, *_ = gradients(fresh_params())
+    assert frames_touched(z) == [[True, False, False], [False] * FRAMES]
+    params, z, time, context, context_temporal = gradients(trained_params())
+    assert frames_touched(z) == [[True] * FRAMES, [False] * FRAMES]
+    assert float(time[0]) != 0 and float(time[1]) == 0
+    assert np.abs(context[0]).any() and not np.abs(context[1]).any()
+    assert np.abs(context_temporal[0]).any() and not np.abs(context_temporal[1]).any()
+    idle = [k for k, g in paths.flatten(params).items() if not np.abs(g).any()]
+    assert not idle
+
+
+def test_the_temporal_context_reaches_temporal_layers_only(gradients):
+    # At insertion temporal layers add nothing, so their context can't matter; the spatial one does.
+    params, _, _, context, context_temporal = gradients(fresh_params())
+    assert not np.abs(context_temporal).any() and np.abs(context[0]).any()
+    # Yet the layers that start at zero receive a gradient: training can begin.
+    ends = ("conv2/kernel", "net_2/kernel", "to_out_0/kernel")
+    flat = paths.flatten(params)
+    started = [k for k in flat if is_temporal(k) and k.endswith(ends)]
+    assert started and all(np.abs(flat[k]).any() for k in started)
+
+
+def test_without_a_temporal_context_temporal_layers_take_the_spatial_one():
+    out = video(trained_params(), Z, TIME, COND)
+    same = video(trained_params(), Z, TIME, COND.replace(context_temporal=CONTEXT))
+    other = video(trained_params(), Z, TIME, COND.replace(context_temporal=CONTEXT + 1.0))
+    np.testing.assert_array_equal(out, same)
+    assert float(jnp.abs(out - other).max()) > 1e-3
+
+
+def test_a_sample_does_not_depend_on_its_batch():
+    both = video(trained_params(), Z, TIME, COND)
+    alone = video(trained_params(), Z[:1], TIME[:1], Conditioning(context=CONTEXT[:1]))
+    np.testing.assert_allclose(both[:1], alone, atol=1e-5)
+
+
+def test_recomputing_activations_changes_neither_names_nor_gradients():
+    net = VideoUNet(**{**FIELDS, "channels": (8,), "attention": (True,)})
+    rng = np.random.default_rng(0)
+    params = paths.unflatten(
+        {
+            path: jnp.asarray(0.3 * rng.normal(size=shape), jnp.float32)
+            for path, shape in shapes(net, Z.shape, COND).items()
+        }
+    )
+
+    def grad(net):
+        def loss(p):
+            return jnp.square(net.apply({"params": p}, Z, TIME, COND, train=False)).mean()
+
+        return paths.flatten(jax.jit(jax.grad(loss))(params))
+
+    plain, again = grad(net), grad(net.copy(remat=True))
+    assert plain.keys() == again.keys()
+    largest = max(float(jnp.abs(leaf).max()) for leaf in plain.values())
+    for path, leaf in plain.items():
+        np.testing.assert_allclose(again[path], leaf, atol=1e-5 * largest, err_msg=path)
+
+
+def shapes(net, z, cond):
+    z = jax.ShapeDtypeStruct(z, jnp.float32)
+    time = jax.ShapeDtypeStruct(z.shape[:1], jnp.float32)
+    init = lambda *args: net.init(*args, train=False)  # noqa: E731
+    flat = paths.flatten(jax.eval_shape(init, jax.random.key(0), z, time, cond)["params"])
+    return {path: leaf.shape for path, leaf in flat.items()}
+
+
+def total(shapes):
+    return sum(int(np.prod(shape)) for shape in shapes.values())
+
+
+@pytest.mark.parametrize(
+    ("size", "in_space", "in_time"),
+    [(SD14, 859_520_964, 649_687_078), (SD21, 865_910_724, 656_076_838)],
+)
+def test_published_sizes(size, in_space, in_time):
+    cond = Conditioning(context=jnp.zeros((1, 77, size["context_dim"])))
+    net = shapes(VideoUNet(**size), (1, 8, 8, 8, 4), cond)
+    temporal = {path: shape for path, shape in net.items() if is_temporal(path)}
+    assert total(temporal) == in_time
+    assert total(net) - total(temporal) == in_space
+    assert sum(path.endswith("mixer/logit") for path in temporal) == 22 + 16
+
+
+def test_spatial_parameters_are_the_image_model_s_path_for_path():
+    net = shapes(VIDEO, Z.shape, COND)
+    alone = shapes(UNet(**FIELDS), Z[:, 0].shape, COND)
+    assert alone == {path: shape for path, shape in net.items() if not is_temporal(path)}
+
+
+def test_a_mix_per_frame_has_a_weight_for_each_and_wants_that_many():
+    net = VideoUNet(**FIELDS, temporal=TemporalSpec(mix="per_frame", num_frames=FRAMES))
+    mixes = {k: s for k, s in shapes(net, Z.shape, COND).items() if k.endswith("mixer/logit")}
+    assert mixes and set(mixes.values()) == {(FRAMES,)}
+    with pytest.raises(InputError, match=f"made for {FRAMES} frames, got {FRAMES + 1}"):
+        shapes(net, (BATCH, FRAMES + 1, *Z.shape[2:]), COND)
+
+
+def test_an_image_may_be_concatenated_to_every_frame():
+    net = VideoUNet(**{**FIELDS, "context_dim": None})
+    low = jnp.zeros((BATCH, *Z.shape[2:4], 3))
+    once = shapes(net, Z.shape, Conditioning(concat=low))
+    each = jnp.repeat(low[:, None], FRAMES, axis=1)
+    assert once == shapes(net, Z.shape, Conditioning(concat=each))
+    assert once["conv_in/kernel"] == (3, 3, 7, 8)
+
+
+def test_a_temporal_context_for_a_network_without_context_is_refused():
+    net = VideoUNet(**{**FIELDS, "context_dim": None})
+    with pytest.raises(InputError, match="context_temporal, but the network has no context_dim"):
+        shapes(net, Z.shape, Conditioning(context_temporal=CONTEXT))
