@@ -25,6 +25,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.data.kind = "folder"
     config.data.path = "asset:driving/clips"
     config.data.index = config_dict.placeholder(str)  # JSON file that remembers the scan
+    config.data.labels = ("night", "cars")  # by name, from labels.json; unknown where it lacks them
     config.data.fps = 1.0  # the paper's rate of independent frames
     config.data.num_frames = 1
     config.data.stride = 1.0
@@ -79,7 +80,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.sampling.guidance = 1.5
     config.sampling.num_videos = 16  # images
     config.sampling.batch_size = 16  # images sampled at once
-    config.sampling.labels = ((0.0, 4.0), (1.0, 4.0))  # night, cars; repeated in turn
+    config.sampling.labels = ((0.0, 4.0), (1.0, 4.0))  # night, cars; in turn; () for any
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every = 1000

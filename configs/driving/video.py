@@ -25,6 +25,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.data.kind = "folder"
     config.data.path = "asset:driving/clips"
     config.data.index = config_dict.placeholder(str)  # JSON file that remembers the scan
+    config.data.labels = ("night", "cars")  # by name, from labels.json; unknown where it lacks them
     config.data.fps = 2.0  # key frames; 1.875 where the source has 30 fps
     config.data.num_frames = 8
     config.data.stride = 1.0  # frames between the starts of two windows
@@ -93,7 +94,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.sampling.guidance = 1.5
     config.sampling.num_videos = 8
     config.sampling.batch_size = 8  # videos sampled at once
-    config.sampling.labels = ((0.0, 4.0), (1.0, 4.0))  # night, cars; repeated in turn
+    config.sampling.labels = ((0.0, 4.0), (1.0, 4.0))  # night, cars; in turn; () for any
     config.sampling.image_only = False  # True: mix := 1, independent frames from the same noise
 
     config.checkpoint = ConfigDict()

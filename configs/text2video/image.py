@@ -24,6 +24,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.data.kind = "folder"
     config.data.path = config_dict.placeholder(str)
     config.data.index = config_dict.placeholder(str)  # JSON file that remembers the scan
+    config.data.labels = ()
     config.data.fps = 1.0  # the paper's rate of independent frames
     config.data.num_frames = 1
     config.data.stride = 1.0

@@ -25,6 +25,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.data.kind = "folder"
     config.data.path = config_dict.placeholder(str)
     config.data.index = config_dict.placeholder(str)  # JSON file that remembers the scan
+    config.data.labels = ()
     config.data.fps = 1.875  # key frames: 30 / 16
     config.data.num_frames = 8
     config.data.stride = 1.0  # frames between the starts of two windows

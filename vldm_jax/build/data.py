@@ -9,20 +9,30 @@ from ml_collections import ConfigDict
 from vldm_jax.build.table import from_table
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
+from vldm_jax.data.inspect import Described
 from vldm_jax.data.pipeline import Loader, Source, make_loader
 from vldm_jax.data.record_source import records_source
+from vldm_jax.data.relabel import RelabelledSource
 from vldm_jax.data.source import folder_source
 
+Labels = tuple[str, ...]
 
-def _folder(*, path: str | None, workers: int, **fields: Any) -> Source:
-    del workers  # the loader's
+
+def _folder(*, path: str | None, workers: int, labels: Labels, **fields: Any) -> Described:
+    del workers, labels  # the loader's, and every source's
     return folder_source(_resolve(path), **fields)
 
 
 def _records(
-    *, path: str | None, workers: int, cache: str | None, index: str | None, **fields: Any
-) -> Source:
-    del workers, cache, index  # records need neither
+    *,
+    path: str | None,
+    workers: int,
+    labels: Labels,
+    cache: str | None,
+    index: str | None,
+    **fields: Any,
+) -> Described:
+    del workers, labels, cache, index  # records need neither cache nor index
     return records_source(_resolve(path), **fields)
 
 
@@ -35,13 +45,13 @@ def _resolve(path: str | None) -> Path:
     return resolve(path)
 
 
-def build_source(data: ConfigDict) -> Source:
+def build_source(data: ConfigDict) -> RelabelledSource:
     """Return the examples of `config.data`; prints what is kept and skipped.
 
     Raises:
         InputError: if nothing is usable.
     """
-    source = from_table(SOURCES, data, "data")
+    source = RelabelledSource(from_table(SOURCES, data, "data"), data.labels)
     if jax.process_index() == 0:
         print(source.report, flush=True)
     return source

@@ -133,6 +133,8 @@ class Sampler:
         if not self.config.objective.use_labels:
             return np.zeros(0, np.float32)
         rows = self.config.sampling.labels
+        if not rows:  # nothing asked for: every label unknown
+            return np.full(len(self.network.label_tokens), np.nan, np.float32)
         row = rows[index % len(rows)]
         if len(row) != len(self.network.label_tokens):
             raise InputError(

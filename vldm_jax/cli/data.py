@@ -90,10 +90,10 @@ def _inspect(argv: Sequence[str]) -> None:
     if args.count < 1:
         raise InputError(f"vldm data inspect: --count must be at least 1, got {args.count}")
     source = build_source(config.data)
-    summary = write_inspection(
+    write_inspection(
         source, args.out, count=args.count, seed=config.seed, worker_count=config.data.workers
     )
-    print(summary)
+    print(f"{args.out}: sheet.png, summary.txt and, for clips, clips.mp4")
 
 
 def _size(text: str) -> tuple[int, int]:

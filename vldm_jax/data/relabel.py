@@ -1,0 +1,45 @@
+"""The labels that a model takes, by name, from a source that has others, more, or none.
+
+So a model trained with ("night", "cars") also trains on a folder without `labels.json`: every label
+is unknown there (NaN), the condition that guidance calls dropped.
+"""
+
+from dataclasses import dataclass
+from typing import Any, SupportsIndex
+
+import numpy as np
+
+from vldm_jax.data.inspect import Described
+
+
+@dataclass(frozen=True, eq=False)
+class RelabelledSource:
+    """A source whose examples have the labels `label_names`, NaN where `source` has none such.
+
+    Attributes:
+        source: where the examples come from.
+        label_names: the labels wanted, in order.
+    """
+
+    source: Described
+    label_names: tuple[str, ...]
+
+    @property
+    def report(self) -> str:
+        """Lines on what is kept and skipped, and which labels are unknown."""
+        unknown = [name for name in self.label_names if name not in self.source.label_names]
+        note = f"\n  labels unknown here: {', '.join(unknown)}" if unknown else ""
+        return self.source.report + note
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, key: SupportsIndex) -> dict[str, Any]:
+        example = self.source[key]
+        found = dict(zip(self.source.label_names, example["labels"], strict=True))
+        values = [found[name] if name in found else np.nan for name in self.label_names]
+        return example | {"labels": np.array(values, np.float32)}
+
+    def describe(self, key: int) -> str:
+        """Return one line on an example, as the source does."""
+        return self.source.describe(key)
