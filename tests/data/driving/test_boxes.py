@@ -56,6 +56,15 @@ def test_box_of_a_car_that_reaches_behind_the_camera_is_cut_at_the_near_plane():
     np.testing.assert_allclose(box[:2], brute_force(corners)[:2], atol=5e-3)
 
 
+def test_the_cut_at_the_near_plane_bounds_the_box():
+    """A thin rod from behind the camera to 3.75 m ahead: its widest part is the cut at 0.4 m."""
+    local = box_corners(0.2, 4.5, 0.1)
+    corners = local[:, [0, 2, 1]] + np.array([0.0, -0.05, 1.5])
+    box, _ = project_box(corners, FOCAL, ASPECT)
+    x, y = FOCAL * 0.1 / NEAR_PLANE, FOCAL * ASPECT * 0.05 / NEAR_PLANE
+    np.testing.assert_allclose(box, [0.5 - x, 0.5 - y, 0.5 + x, 0.5 + y], atol=1e-9)
+
+
 @pytest.mark.parametrize("centre", [(0, -1.4, -10.0), (80.0, -1.4, 20.0)])
 def test_no_box_behind_or_beside_the_picture(centre):
     assert project_box(place(0.0, np.array(centre, float)), FOCAL, ASPECT) is None

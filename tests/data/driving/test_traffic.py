@@ -73,6 +73,19 @@ def test_lanes_are_changed():
     assert max(moved) > 3.59
 
 
+@pytest.mark.parametrize(
+    "away,speed,safe",
+    [(5.0, 20.0, False), (40.0, 20.0, True), (-40.0, 20.0, True), (-14.0, 32.0, False)],
+)
+def test_nobody_moves_beside_or_in_front_of_a_faster_car(away, speed, safe):
+    road = rules._Carriageway(np.random.default_rng(0), LANES, 0.035, -70.0, 330.0, ego=True)
+    road.s[:] = 1e4 * np.arange(1, len(road.s) + 1)
+    road.lane[:2], road.s[:2] = (0, 1), (0.0, away)
+    road.source[:2] = np.array(LANES)[[0, 1]]
+    road.speed[:2], road.desired[:2], road.length[:2] = (20.0, speed), 36.0, 4.5
+    assert road._is_safe(0, 1) == safe
+
+
 def test_no_lane_change_without_gain(monkeypatch):
     monkeypatch.setattr(rules, "CHANGE_GAIN", np.inf)
     assert max(np.ptp(simulate(spec, 60, FPS).d, axis=0).max() for spec in CROWDED[:1]) == 0.0

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -58,3 +60,14 @@ def test_slope_is_the_derivative_of_the_elevation():
 @pytest.mark.parametrize("seed", range(5))
 def test_road_starts_northwards(seed):
     assert Road(make_spec(seed), 50.0).heading(np.zeros(1)) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_curvature_bends_the_road_and_bounds_the_bend():
+    spec = dataclasses.replace(make_spec(2), curvature=0.003)
+    s = np.arange(0.0, 300.0)
+    heading = Road(spec, 50.0).heading(s)
+    # Two waves of amplitude 1 and 1/2.
+    assert np.abs(np.diff(heading)).max() <= 1.5 * spec.curvature + 1e-9
+    assert np.ptp(heading) > 0.1
+    straight = Road(dataclasses.replace(spec, curvature=0.0), 50.0)
+    assert np.ptp(straight.heading(s)) == 0.0
