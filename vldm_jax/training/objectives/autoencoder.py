@@ -207,7 +207,8 @@ def measure_latent_scale(
     """
     count, total, squares = 0, 0.0, 0.0
     for index, image in enumerate(batches):
-        z_raw = sample_posterior(*encode(to_pixels(jnp.asarray(image))), jax.random.fold_in(key, index))
+        mean, logvar = encode(to_pixels(jnp.asarray(image)))
+        z_raw = sample_posterior(mean, logvar, jax.random.fold_in(key, index))
         count += z_raw.size
         total += float(jnp.sum(z_raw))
         squares += float(jnp.sum(jnp.square(z_raw)))
