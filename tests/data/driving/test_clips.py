@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.data.driving import boxes, render
-from vldm_jax.data.driving.clips import LABELS, render_clip
+from vldm_jax.data.driving import render
+from vldm_jax.data.driving.clips import LABELS, _Scene, render_clip
 from vldm_jax.data.driving.world import make_spec
 
 SMALL = dict(num_frames=3, size=(64, 128))
@@ -67,32 +67,28 @@ def test_other_seeds_other_clips(day, night):
     assert not np.array_equal(day["video"], night["video"])
 
 
-def test_cars_are_drawn_exactly_where_their_boxes_are(monkeypatch):
-    """What changes when the cars are taken away lies inside their boxes, and fills them."""
+@pytest.mark.parametrize("seed", [4, 0, 3])
+def test_a_car_is_drawn_exactly_where_its_box_is(monkeypatch, seed):
+    """What changes when one car is taken away lies inside its box and touches its sides."""
     pytest.importorskip("panda3d")
-    monkeypatch.setattr(boxes, "MIN_HEIGHT", 1e-3)
-    monkeypatch.setattr(boxes, "MIN_WIDTH", 0.0)
-    monkeypatch.setattr(boxes, "MIN_SHARE", 0.0)
     height, width = 128, 256
-    arguments = dict(num_frames=1, size=(height, width))
-    seed = DAY_SEED
-    clip = render_clip(seed, **arguments)
-    monkeypatch.setattr("vldm_jax.data.driving.clips.CAR_SIGHT", -12.0)
-    empty = render_clip(seed, **arguments)
-    changed = np.any(clip["video"][0] != empty["video"][0], axis=-1)
-    allowed = np.zeros_like(changed)
-    for x0, y0, x1, y1 in clip["boxes"][0] * np.array([width, height, width, height]):
-        # The shadow reaches a little beyond the body: 0.15 m beside and 0.2 m behind it.
-        margin = 1.0 + 0.12 * (x1 - x0)
-        left, right = int(x0 - margin), int(np.ceil(x1 + margin))
-        allowed[int(y0 - 0.5) : int(np.ceil(y1 + margin)), max(left, 0) : right] = True
-    assert not np.any(changed & ~allowed)
-    x0, y0, x1, y1 = max(clip["boxes"][0], key=lambda box: np.prod(box[2:] - box[:2]))
-    inside = changed[int(y0 * height) : int(y1 * height), int(x0 * width) : int(x1 * width)]
-    # The largest car touches all four sides of its box, to within two pixels.
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    assert rows[0] <= 2 and columns[0] <= 2
-    assert rows[-1] >= len(inside) - 3 and columns[-1] >= inside.shape[1] - 3
+
+    def render(*cars):
+        monkeypatch.setattr(_Scene, "_in_sight", lambda scene, i: list(cars))
+        return render_clip(seed, num_frames=1, size=(height, width))
+
+    everyone = render_clip(seed, num_frames=1, size=(height, width))
+    area = np.prod(everyone["boxes"][0][:, 2:] - everyone["boxes"][0][:, :2], axis=1)
+    car = int(everyone["ids"][0][np.argmax(area)])
+    alone, empty = render(car), render()
+    assert alone["ids"][0].tolist() == [car] and empty["ids"][0].size == 0
+    x0, y0, x1, y1 = alone["boxes"][0][0] * np.array([width, height, width, height])
+    changed = np.any(alone["video"][0] != empty["video"][0], axis=-1)
+    # The shadow reaches 0.15 m beside and 0.2 m behind the body, and lies in the lowest part.
+    body = changed[: int(y0 + 0.75 * (y1 - y0))]
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(body.any(axis=0))
+    assert abs(rows[0] - y0) <= 1.5 and abs(rows[-1] + 1 - y1) <= 1.5 + 0.08 * (y1 - y0)
+    assert abs(columns[0] - x0) <= 1.5 and abs(columns[-1] + 1 - x1) <= 1.5
 
 
 @pytest.mark.parametrize(
