@@ -1,9 +1,9 @@
 """Convolution over space, channels last, with kernels in H W I O order.
 
-A 1x1 convolution is computed as a matrix product: the same parameters, and the fastest path on every
-backend. Larger kernels go to XLA's convolution, the fastest form on CPU too: for the forward pass and
-both gradients together im2col takes 1.05 to 3 times as long, nine shifted products 1.2 to 1.3 times,
-at latents of 16x32 to 4x8 with 32 to 128 channels.
+A 1x1 convolution is computed as a matrix product: the same parameters, and the fastest path on
+every backend. Larger kernels go to XLA's convolution, the fastest form on CPU too: for the
+forward pass and both gradients together im2col takes 1.05 to 3 times as long, nine shifted
+products 1.2 to 1.3 times, at latents of 16x32 to 4x8 with 32 to 128 channels.
 """
 
 from collections.abc import Callable
