@@ -2,8 +2,10 @@ import av
 import numpy as np
 from PIL import Image
 
+from vldm_jax.data import inspect
 from vldm_jax.data.inspect import mosaic, write_inspection
 from vldm_jax.data.pipeline import make_loader
+from vldm_jax.data.relabel import RelabelledSource
 from vldm_jax.data.source import folder_source
 
 SMALL = dict(height=32, width=64, fps=7.5, num_frames=4)
@@ -28,6 +30,17 @@ def test_files_show_the_first_examples_of_training(clips, tmp_path):
     assert text == summary + "\n"
     for part in ("skipped 1: not a video", "36 examples; 5 shown", "label night: known for"):
         assert part in text
+
+
+def test_the_sheet_shows_the_labels_that_the_model_gets(clips, tmp_path, monkeypatch):
+    """Not the folder's: they may stand in another order, be left out or be unknown."""
+    shown = []
+    monkeypatch.setattr(inspect, "write_contact_sheet", lambda *args, **more: shown.extend(args[2]))
+    source = RelabelledSource(folder_source(clips, **SMALL), ("fog", "cars"))
+    write_inspection(source, tmp_path / "out", count=36, shuffle=False)
+    assert shown[0] == "a.mp4 at 0.00 s  fog ?  cars 4"
+    assert shown[25] == "sub/c.mp4 at 0.13 s  fog ?  cars ?"
+    assert not any("night" in line for line in shown)
 
 
 def test_images_have_a_sheet_and_no_video(clips, tmp_path):

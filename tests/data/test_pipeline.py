@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import time
 
 import numpy as np
 import pytest
@@ -133,6 +134,7 @@ def test_a_position_of_other_data_is_refused(change, message):
         ({"batch_size": 21}, "20 examples, fewer than one global batch of 21"),
         ({"process_count": 7}, "fewer than one global batch of 21"),
         ({"batch_size": 0}, "batch_size=0 must be positive"),
+        ({"worker_count": -1}, r"worker_count=-1 \(config\.data\.workers\) must be 0"),
         ({"process_index": 2, "process_count": 2}, "process_index=2 below process_count=2"),
         ({"process_count": 2, "drop_remainder": False}, "different numbers of batches"),
     ],
@@ -141,6 +143,27 @@ def test_impossible_requests_are_one_clear_line(change, message):
     with pytest.raises(InputError, match=message) as caught:
         make_loader(Numbers(20), **{**ARGS, **change})
     assert "\n" not in str(caught.value)
+
+
+class Slow(Numbers):
+    """Takes 20 ms an example."""
+
+    def __getitem__(self, key):
+        time.sleep(0.02)
+        return super().__getitem__(key)
+
+
+def test_the_next_batch_is_ready_when_the_consumer_comes_back():
+    """A batch of 4 takes 80 ms to prepare and 120 ms to consume: then nothing is left to wait."""
+    waits = []
+    with make_loader(Slow(100), batch_size=4, seed=0, shuffle=True) as loader:
+        for _ in range(10):
+            start = time.perf_counter()
+            next(loader)
+            waits.append(time.perf_counter() - start)
+            time.sleep(0.12)
+    assert waits[0] > 0.08  # the first has to be prepared
+    assert np.median(waits[2:]) < 0.02
 
 
 def test_a_video_that_breaks_later_stops_the_run_and_is_not_replaced(clips):

@@ -8,7 +8,7 @@ from av.video.reformatter import Colorspace
 from synthetic_videos import damage, encode, number_of, numbered, scene
 
 from vldm_jax.data.read import VideoError, read_frames, scan
-from vldm_jax.data.write import write_video
+from vldm_jax.data.write import write_gif, write_video
 
 
 @pytest.fixture
@@ -101,11 +101,63 @@ def expect(path, reason):
     assert "re-encode the file or remove it" in str(caught.value)
 
 
-@pytest.mark.parametrize("keep", [0.4, 0.8, 0.97])
-def test_a_truncated_file(counted, tmp_path, keep):
-    content = counted.read_bytes()
-    (tmp_path / "t.mp4").write_bytes(content[: int(keep * len(content))])
-    expect(tmp_path / "t.mp4", "truncated")
+def write_as(suffix, path, frames):
+    if suffix == "gif":
+        write_gif(path, frames, 25)
+    elif suffix == "mp4":
+        write_video(path, frames, 25)
+    else:
+        codec = {"mkv": "libx264", "webm": "libvpx", "flv": "libx264"}[suffix]
+        encode(path, frames, np.arange(len(frames)) / 25, codec=codec)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm", "gif", "flv"])
+def test_a_truncated_file(tmp_path, suffix):
+    path = tmp_path / f"t.{suffix}"
+    write_as(suffix, path, numbered(100))
+    content = path.read_bytes()
+    assert len(scan(path)[0].pts) == 100
+    for keep in (0.4, 0.6, 0.8, 0.97):
+        path.write_bytes(content[: int(keep * len(content))])
+        expect(path, "truncated")
+
+
+def test_a_matroska_that_ends_between_two_frames(tmp_path):
+    """Nothing is cut in half here: only the declared length tells."""
+    encode(tmp_path / "a.mkv", numbered(100), np.arange(100) / 25)
+    with av.open(str(tmp_path / "a.mkv")) as container:
+        places = sorted(packet.pos for packet in container.demux(video=0) if packet.size)
+    content = (tmp_path / "a.mkv").read_bytes()
+    start = content.rindex(b"\xa3", 0, places[60])  # SimpleBlock
+    (tmp_path / "t.mkv").write_bytes(content[:start])
+    expect(tmp_path / "t.mkv", "truncated")
+
+
+def test_sound_that_outlasts_the_picture_is_no_truncation(tmp_path):
+    """The file's length is the sound's; its picture is whole, also if the sound's end is lost."""
+    path = tmp_path / "s.mkv"
+    with av.open(str(path), "w") as container:
+        picture, sound = container.add_stream("libx264", rate=25), container.add_stream("pcm_s16le")
+        picture.height, picture.width, picture.pix_fmt = 32, 64, "yuv420p"
+        sound.sample_rate, sound.layout = 8000, "mono"
+        for array in numbered(20):
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(array, format="rgb24")))
+        container.mux(picture.encode(None))
+        for second in range(4):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), "s16", "mono")
+            frame.sample_rate, frame.pts = 8000, 8000 * second
+            container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    assert len(scan(path)[0].pts) == 20
+    content = path.read_bytes()
+    path.write_bytes(content[: int(0.7 * len(content))])
+    assert len(scan(path)[0].pts) == 20
+
+
+def test_a_gif_padded_with_zeros_is_whole(tmp_path):
+    write_gif(tmp_path / "a.gif", numbered(5), 25)
+    (tmp_path / "a.gif").write_bytes((tmp_path / "a.gif").read_bytes() + bytes(3))
+    assert len(scan(tmp_path / "a.gif")[0].pts) == 5
 
 
 def test_a_file_that_ends_between_two_frames(counted, tmp_path):

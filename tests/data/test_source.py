@@ -20,7 +20,8 @@ def test_an_example_is_what_the_package_says(clips):
     np.testing.assert_array_equal(example["labels"], np.float32([1, 4]))
     assert example["labels"].dtype == np.float32
     assert example["fps"] == np.float32(7.5) and example["key"] == 0
-    assert source.describe(25) == "sub/c.mp4 at 0.13 s  night 0  cars ?"
+    assert example["key"].dtype == np.int32
+    assert source.describe(25) == "sub/c.mp4 at 0.13 s"
 
 
 def test_the_right_frames_come_out(tmp_path):
@@ -139,3 +140,17 @@ def test_unusable_requests_are_one_clear_line(clips, change, message):
     with pytest.raises(InputError, match=message) as caught:
         folder_source(clips, **{**SMALL, **change})
     assert str(clips) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "places", [{"cache": "bad"}, {"index": "bad/i.json"}, {"cache": "bad", "index": "good/i.json"}]
+)
+def test_a_place_that_cannot_be_written_is_one_clear_line_before_the_scan(
+    clips, tmp_path, monkeypatch, places
+):
+    monkeypatch.setattr("vldm_jax.data.folder.scan", lambda path: pytest.fail("scanned"))
+    (tmp_path / "bad").write_text("a file")
+    places = {key: tmp_path / place / "more" for key, place in places.items()}
+    with pytest.raises(InputError, match="bad is a file; choose another") as caught:
+        folder_source(clips, **SMALL, **places)
+    assert "\n" not in str(caught.value)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vldm_jax.core.errors import InputError
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -28,6 +30,20 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         _remove(temporary)
+
+
+def check_writable(folder: str | os.PathLike[str]) -> None:
+    """Raise unless `folder` is a folder that can be written, or could be made; makes nothing.
+
+    Raises:
+        InputError: naming the folder.
+    """
+    path = Path(folder).absolute()
+    while not path.exists():
+        path = path.parent
+    if not path.is_dir() or not os.access(path, os.W_OK):
+        what = "is not writable" if path.is_dir() else "is a file"
+        raise InputError(f"cannot write to the folder {folder}: {path} {what}; choose another one")
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -6,9 +6,11 @@
     source     windows -> examples                         cache      decoded frames, each once
     pipeline   examples -> batches, a saved position       inspect    what the model sees, as files
     records    a folder -> ArrayRecord, once               record_source  and back
-    write      mp4, GIF, contact sheets                    driving/   rendered driving scenes
+    write      mp4, GIF, contact sheets                    truncation where a file was cut off
+    relabel    the labels that a model takes               record_set what a stored set consists of
+    driving/   rendered driving scenes
 
 An example is a dict: `video` uint8 (t h w 3) or `image` uint8 (h w 3), `labels` float32 (k) with
-NaN for unknown, `fps` float32, `key` int64, the position in its source. Nothing here imports
+NaN for unknown, `fps` float32, `key` int32, the position in its source. Nothing here imports
 jax.numpy or Flax.
 """

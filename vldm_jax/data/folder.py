@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.files import write_json
+from vldm_jax.core.files import check_writable, write_json
 from vldm_jax.data.labels import read_labels
 from vldm_jax.data.read import Video, VideoError, scan
 from vldm_jax.data.shots import find_shots
@@ -30,7 +30,7 @@ Path_ = str | os.PathLike[str]
 SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .ogv .wmv .flv .3gp .gif".split()
 )
-INDEX_VERSION = 1
+INDEX_VERSION = 2  # 1 took cut mkv, webm and gif files for whole
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -84,8 +84,10 @@ def read_folder(
 
     Raises:
         InputError: if the path is missing, holds no video, none of them decodes, or its
-            `labels.json` cannot be used.
+            `labels.json` cannot be used, or the index cannot be written.
     """
+    if index is not None:
+        check_writable(Path(index).parent)
     path = Path(path)
     root, files = _list_videos(path)
     label_names, labels = read_labels(root)
@@ -96,16 +98,8 @@ def read_folder(
         found = list(bar)
     if index is not None:
         write_json(index, {"version": INDEX_VERSION, "videos": dict(found)})
-    unknown = (np.nan,) * len(label_names)
     entries = tuple(
-        Entry(
-            name=name,
-            video=_video(root / name, record),
-            shots=np.array(
-                record["shots"] if cuts else [[0, len(_unpack(record["pts"]))]], np.int64
-            ),
-            labels=np.array(labels[name] if name in labels else unknown, np.float32),
-        )
+        _entry(root, name, record, labels, label_names, cuts)
         for name, record in found
         if "reason" not in record
     )
@@ -162,6 +156,22 @@ def _scan_or_recall(
         "pts": list(_pack(video.pts)),
         "shots": find_shots(thumbnails).tolist(),
     }
+
+
+def _entry(
+    root: Path,
+    name: str,
+    record: Mapping[str, Any],
+    labels: Mapping[str, tuple[float, ...]],
+    label_names: tuple[str, ...],
+    cuts: bool,
+) -> Entry:
+    video = _video(root / name, record)
+    shots = record["shots"] if cuts else [[0, len(video.pts)]]
+    values = labels[name] if name in labels else (np.nan,) * len(label_names)
+    return Entry(
+        name=name, video=video, shots=np.array(shots, np.int64), labels=np.array(values, np.float32)
+    )
 
 
 def _video(path: Path, record: Mapping[str, Any]) -> Video:

@@ -1,10 +1,11 @@
 """What the model sees, as files for a person: the loader's own batches, not the videos.
 
-    sheet.png     one row an example with its origin and labels, one column a frame
+    sheet.png     one row an example with its origin and its labels, one column a frame
     clips.mp4     the same examples playing side by side (videos only)
     summary.txt   what is kept and what is skipped, by reason; labels, brightness, motion
 
-Everything comes out of `pipeline.make_loader`, so a wrong crop, rate, order or label shows here.
+Everything comes out of `pipeline.make_loader`, so a wrong crop, rate, order or label shows here:
+the labels are those in the batch, not those in the folder.
 """
 
 import math
@@ -16,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vldm_jax.core.files import atomic_path
+from vldm_jax.data.labels import describe_labels
 from vldm_jax.data.pipeline import make_loader
 from vldm_jax.data.write import write_contact_sheet, write_video
 
@@ -34,7 +36,7 @@ class Described(Protocol):
     def __getitem__(self, key: SupportsIndex) -> dict[str, Any]: ...
 
     def describe(self, key: int) -> str:
-        """Return one line on an example."""
+        """Return where an example comes from, without its labels: those are in the example."""
         ...
 
 
@@ -64,12 +66,15 @@ def write_inspection(
         batch = next(loader)
     is_video = "video" in batch
     videos = batch["video"] if is_video else batch["image"][:, None]
-    labels = [source.describe(int(key)) for key in batch["key"]]
+    titles = [
+        source.describe(int(key)) + describe_labels(source.label_names, labels)
+        for key, labels in zip(batch["key"], batch["labels"], strict=True)
+    ]
     fps = float(batch["fps"][0])
     times = [f"{index / fps:.2f} s" for index in range(videos.shape[1])] if is_video else []
     scale = max(1, 96 // videos.shape[2])
     out = Path(out)
-    write_contact_sheet(out / "sheet.png", list(videos), labels, columns=times, scale=scale)
+    write_contact_sheet(out / "sheet.png", list(videos), titles, columns=times, scale=scale)
     if is_video:
         write_video(out / "clips.mp4", mosaic(videos), fps)
     summary = _summary(source, batch, videos, fps)

@@ -163,15 +163,7 @@ def make_loader(
         InputError: if the source is smaller than one global batch or an argument is out of range.
     """
     global_batch = batch_size * process_count
-    if batch_size < 1 or not 0 <= process_index < process_count:
-        raise InputError(
-            f"{batch_size=} must be positive and {process_index=} below {process_count=}"
-        )
-    if process_count > 1 and not drop_remainder:
-        raise InputError(
-            f"{drop_remainder=} with {process_count=}: processes would have different numbers of "
-            "batches; drop the remainder or use one process"
-        )
+    _check(batch_size, worker_count, process_index, process_count, drop_remainder)
     if len(source) < global_batch and drop_remainder:
         raise InputError(
             f"the data has {len(source)} examples, fewer than one global batch of {global_batch} "
@@ -186,3 +178,22 @@ def make_loader(
     batches = stream[process_index::process_count].batch(batch_size, drop_remainder=drop_remainder)
     identity = {"num_examples": len(source), "seed": seed, "shuffle": int(shuffle)}
     return Loader(batches, identity, global_batch, worker_count, prefetch)
+
+
+def _check(
+    batch_size: int, worker_count: int, process_index: int, process_count: int, drop_remainder: bool
+) -> None:
+    if batch_size < 1 or not 0 <= process_index < process_count:
+        raise InputError(
+            f"{batch_size=} must be positive and {process_index=} below {process_count=}"
+        )
+    if worker_count < 0:
+        raise InputError(
+            f"{worker_count=} (config.data.workers) must be 0, for threads, or the number of "
+            "worker processes"
+        )
+    if process_count > 1 and not drop_remainder:
+        raise InputError(
+            f"{drop_remainder=} with {process_count=}: processes would have different numbers of "
+            "batches; drop the remainder or use one process"
+        )

@@ -6,14 +6,15 @@ that it can be decoded, and keeps each frame's timestamp and a thumbnail (for cu
 decodes from there. Timestamps, never frame numbers times 1/fps, so a variable frame rate is exact.
 
 A file that cannot be used raises `VideoError`, whose `reason` is one of a few words that a report
-can count. Audio is ignored. This file resizes nothing but thumbnails.
+can count; `truncation` tells where a file was cut off. Audio is ignored. This
+file resizes nothing but thumbnails.
 """
 
 import io
 import itertools
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from av.video.reformatter import VideoReformatter
 from jaxtyping import Float, Int, UInt8
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.data.truncation import Seen, is_whole_gif, missing_end, read_declared
 
 Path_ = str | os.PathLike[str]
 THUMBNAIL = (16, 28)
@@ -75,40 +77,27 @@ def scan(path: Path_, *, threads: int = 1) -> tuple[Video, UInt8[np.ndarray, "n 
     Raises:
         VideoError: if any part of it cannot be decoded, or its timestamps cannot be used.
     """
-    pts: list[int | None] = []
     stream = None
-    thumbnails = []
-    small = VideoReformatter()  # one for the file: it keeps its tables, a frame's own does not
     try:
         with av.open(str(path)) as container:
             stream = _video_stream(path, container, threads)
-            packets = 0
-            shape = None
-            for packet in container.demux(stream):
-                packets += packet.size > 0
-                if packet.is_corrupt:
-                    raise VideoError(path, "truncated", f"cut off after {packets} packets")
-                for frame in packet.decode():
-                    if frame.is_corrupt:
-                        raise VideoError(path, "corrupt", f"frame {len(pts)} is damaged")
-                    pts.append(frame.pts)
-                    thumbnails.append(_thumbnail(small, frame))
-                    shape = shape or _shown_shape(frame)
-            expected, time_base = stream.frames, stream.time_base
+            if container.format.name == "gif" and not is_whole_gif(path):
+                raise VideoError(path, "truncated", "its end mark is missing")
+            declared, time_base = read_declared(container, stream), stream.time_base
+            found = _decode_all(path, container, stream)
     except av.FFmpegError as error:
         reason = "not a video" if stream is None else "corrupt"
         raise VideoError(path, reason, error.strerror or str(error)) from error
-    if packets < expected:
-        raise VideoError(path, "truncated", f"{packets} of {expected} frames are in the file")
-    if shape is None or time_base is None:
+    if fault := missing_end(declared, found):
+        raise VideoError(path, "truncated", fault)
+    if found.shape is None or time_base is None:
         raise VideoError(path, "no frames", "nothing could be decoded")
-    if None in pts or np.any(np.diff(np.array(pts, np.int64)) <= 0):
+    pts = np.array([pts for pts in found.pts if pts is not None], np.int64)
+    if len(pts) < len(found.pts) or np.any(np.diff(pts) <= 0):
         raise VideoError(path, "no timestamps", "frames have no increasing times")
-    video = Video(
-        path=Path(path), pts=np.array(pts, np.int64), time_base=time_base,
-        height=shape[0], width=shape[1],
-    )  # fmt: skip
-    return video, np.stack(thumbnails)
+    height, width = found.shape
+    video = Video(path=Path(path), pts=pts, time_base=time_base, height=height, width=width)
+    return video, np.stack(found.thumbnails)
 
 
 def read_frames(
@@ -142,6 +131,36 @@ def read_frames(
     except av.FFmpegError as error:
         raise VideoError(path, "corrupt", error.strerror or str(error)) from error
     raise VideoError(path, "changed", f"no frame at tick {wanted[position]} any more")
+
+
+@dataclass(kw_only=True)
+class _Found(Seen):
+    """What a decode has come across so far."""
+
+    pts: list[int | None] = field(default_factory=list)
+    thumbnails: list[np.ndarray] = field(default_factory=list)
+    shape: tuple[int, int] | None = None
+
+
+def _decode_all(
+    path: Path_, container: av.container.InputContainer, stream: av.VideoStream
+) -> _Found:
+    found = _Found()
+    small = VideoReformatter()  # one for the file: it keeps its tables, a frame's own does not
+    for packet in container.demux():
+        is_picture = packet.stream_index == stream.index
+        found.note(packet, is_picture)
+        if not is_picture:
+            continue
+        if packet.is_corrupt:
+            raise VideoError(path, "truncated", f"cut off after {found.packets} packets")
+        for frame in packet.decode():
+            if frame.is_corrupt:
+                raise VideoError(path, "corrupt", f"frame {len(found.pts)} is damaged")
+            found.pts.append(frame.pts)
+            found.thumbnails.append(_thumbnail(small, frame))
+            found.shape = found.shape or _shown_shape(frame)
+    return found
 
 
 def _frames_from(

@@ -18,9 +18,8 @@ import tensorflow_datasets as tfds
 from jaxtyping import Int
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.data.labels import describe_labels
 from vldm_jax.data.read import read_frames
-from vldm_jax.data.source import Example
+from vldm_jax.data.source import Example, check_positive
 from vldm_jax.data.transforms import resize_crop
 from vldm_jax.data.windows import SLOWEST, clip_windows
 
@@ -78,10 +77,9 @@ class RecordSource:
         }
 
     def describe(self, key: int) -> str:
-        """Return where an example comes from and its labels, for a person."""
+        """Return where an example comes from, for a person."""
         record = self._records[int(self.video[key])]
-        labels = describe_labels(self.label_names, record["labels"])
-        return f"{record['name'].decode()} record {self.video[key]}{labels}"
+        return f"{record['name'].decode()} record {self.video[key]}"
 
 
 def records_source(
@@ -93,6 +91,9 @@ def records_source(
     width: int | None = None,
     stride: Number = 1.0,
     split: str = "train",
+    test_fraction: Number = 0.0,
+    cuts: bool = True,
+    enlarge: bool = False,
 ) -> RecordSource:
     """Return the clip windows of a set that `build_records` wrote.
 
@@ -104,18 +105,42 @@ def records_source(
         width: columns, at most the stored; the stored by default.
         stride: distance between windows, in frames at `fps`.
         split: "train" or "test".
+        test_fraction: 0 only, as for `folder_source`: the build has decided what is held out.
+        cuts: True only: the build has decided whether to look for cuts.
+        enlarge: take a size above the stored one.
 
     Raises:
-        InputError: if it is no such set, or has nothing of that size, rate and length.
+        InputError: if it is no such set, has nothing of that size, rate and length, or is asked
+            for what only a new build can change.
     """
+    if test_fraction != 0 or not cuts:
+        raise InputError(
+            f"{path}: {test_fraction=} and {cuts=} are decided when records are built: leave them "
+            "at 0.0 and True, or build the set again (vldm data build folder --test-fraction)"
+        )
     stored = _metadata(Path(path))
     fps = stored["fps"] if fps is None else fps
-    size = (height or stored["height"], width or stored["width"])
-    if size[0] > stored["height"] or size[1] > stored["width"] or fps > stored["fps"] / SLOWEST:
+    height, width = height or stored["height"], width or stored["width"]
+    too_large = not enlarge and (height > stored["height"] or width > stored["width"])
+    if too_large or fps > stored["fps"] / SLOWEST:
         raise InputError(
             f"{path}: stores {stored['height']}x{stored['width']} at {stored['fps']:g} fps, asked "
-            f"for {size[0]}x{size[1]} at {fps:g}: build it again, or ask for less"
+            f"for {height}x{width} at {fps:g}: build it again, or ask for less"
         )
+    windows = _windows(path, stored, split, fps=fps, num_frames=num_frames, stride=stride)
+    video = np.repeat(np.arange(len(windows), dtype=np.int32), [len(found) for found in windows])
+    return RecordSource(
+        path=Path(path), split=split, label_names=tuple(stored["label_names"]), video=video,
+        frames=np.concatenate(windows), height=height, width=width, fps=float(fps),
+        report=f"{stored['report']}\n  {len(video)} windows of {num_frames} frames at {fps:g} fps",
+    )  # fmt: skip
+
+
+def _windows(
+    path: Path_, stored: dict[str, Any], split: str, *, fps: Number, num_frames: int, stride: Number
+) -> list[Int[np.ndarray, "n t"]]:
+    """The windows of each record of a split."""
+    check_positive(path, fps=fps, num_frames=num_frames, stride=stride)
     lengths = stored["num_frames"][split] if split in stored["num_frames"] else []
     windows = [
         clip_windows(
@@ -129,12 +154,7 @@ def records_source(
             f"{path}: no window of {num_frames} frames at {fps:g} fps in the {len(lengths)} "
             f"clips of {split!r} (longest {max(lengths, default=0)} frames): ask for fewer"
         )
-    video = np.repeat(np.arange(len(windows), dtype=np.int32), [len(found) for found in windows])
-    return RecordSource(
-        path=Path(path), split=split, label_names=tuple(stored["label_names"]), video=video,
-        frames=np.concatenate(windows), height=size[0], width=size[1], fps=float(fps),
-        report=f"{stored['report']}\n  {len(video)} windows of {num_frames} frames at {fps:g} fps",
-    )  # fmt: skip
+    return windows
 
 
 def _metadata(path: Path) -> dict[str, Any]:

@@ -2,43 +2,34 @@
 
 `build_records` cuts every usable video into its shots, resamples and resizes them to one fps and
 size and stores each as a short mp4 with close key frames, so that training opens no foreign file
-and decodes only what it needs. One record is
-
-    video: mp4 bytes    labels: float32 (k), NaN unknown    name: bytes, the file inside its folder
-    num_frames: int64   ticks: int64, timestamp units from one frame to the next
-
-Bytes and arrays only, so TensorFlow is not needed to write or to read. What windows need (the
-length of every record) stands in the set's metadata.json. A set appears whole or not at all. Many
-machines at once (Beam) are not for this file.
+and decodes only what it needs. `record_set` says what a record holds; its `name` is the file inside
+its folder. Many machines at once (Beam) are not for this file.
 """
 
-import contextlib
-import io
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 from jaxtyping import Int
 from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.files import atomic_path
 from vldm_jax.data.folder import Entry, read_folder
 from vldm_jax.data.read import scan
+from vldm_jax.data.record_set import KEY_EVERY, ClipSet, Records, check_new, write_set
 from vldm_jax.data.source import decode_clip
 from vldm_jax.data.windows import SLOWEST, held_out, on_screen
-from vldm_jax.data.write import write_video
+from vldm_jax.data.write import check_crf, frame_rate, write_video
 
 Path_ = str | os.PathLike[str]
 Number = int | float
-KEY_EVERY = 8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -74,21 +65,73 @@ def build_records(
         shortest: shots of fewer stored frames are dropped (and counted).
         longest: longer shots are stored in pieces of this many frames.
         crf: quality of the stored mp4s, lower is better and bigger.
-        test_fraction: share of the shots that go to the split "test", by a hash of their names.
+        test_fraction: share of the shots, in [0, 1), that go to the split "test", by a hash of
+            their names.
         cuts: whether to look for cuts.
         threads: files worked on at a time.
 
     Raises:
-        InputError: if `out` exists, a size is odd, or nothing is usable.
+        InputError: if `out` exists, an argument is out of range, or nothing is usable.
     """
-    if Path(out).exists():
-        raise InputError(f"{out}: exists already: give a new folder or remove it")
-    if height % 2 or width % 2 or min(height, width) < 2:
-        raise InputError(f"{out}: stored videos need even sizes, got {height}x{width}")
+    out = Path(out)
+    check_new(out)
+    _check(folder, height, width, fps, crf, test_fraction)
+    fps = float(fps)
     scanned = read_folder(folder, cuts=cuts, threads=threads)
+    splits, dropped = _cut_segments(
+        scanned.entries, (height, width), fps, (shortest, longest), test_fraction
+    )
+    if not any(splits.values()):
+        why = ", ".join(f"{n} {why}" for why, n in dropped.items())
+        raise InputError(f"{folder}: nothing to store at {fps:g} fps and {height}x{width} ({why})")
+    lines = [scanned.report(), *(f"  dropped {n} {why}" for why, n in sorted(dropped.items()))]
+    lines += [f"  stored {len(part)} clips in {name!r}" for name, part in splits.items() if part]
+    report = "\n".join(lines)
+    metadata = {
+        "fps": fps,
+        "height": height,
+        "width": width,
+        "label_names": list(scanned.label_names),
+        "report": report,
+        "num_frames": {name: [len(s.frames) for s in part] for name, part in splits.items()},
+    }
+    makers = {
+        name: partial(_generate, part, (height, width), fps, crf, threads)
+        for name, part in splits.items()
+        if part
+    }
+    write_set(out, lambda folder: _VideoRecords(folder, makers, metadata))
+    return report
+
+
+class _VideoRecords(ClipSet, skip_registration=True):
+    name = "video_records"
+
+
+def _check(
+    folder: Path_, height: int, width: int, fps: Number, crf: int, test_fraction: Number
+) -> None:
+    """Raise what would otherwise come up in the middle of the work."""
+    if height % 2 or width % 2 or min(height, width) < 2:
+        raise InputError(f"{folder}: stored videos need even sizes, got {height}x{width}")
+    if not 0 <= test_fraction < 1:
+        raise InputError(f"{folder}: test_fraction must lie in [0, 1), got {test_fraction}")
+    frame_rate(fps)
+    check_crf(crf)
+
+
+def _cut_segments(
+    entries: Sequence[Entry],
+    size: tuple[int, int],
+    fps: Number,
+    lengths: tuple[int, int],
+    test_fraction: Number,
+) -> tuple[dict[str, list[Segment]], Counter[str]]:
+    """The pieces of either split, and how many videos or shots give none, by reason."""
+    height, width = size
     splits: dict[str, list[Segment]] = {"train": [], "test": []}
     dropped: Counter[str] = Counter()
-    for entry in scanned.entries:
+    for entry in entries:
         if entry.video.height < height or entry.video.width < width:
             dropped[f"videos smaller than {height}x{width}"] += 1
         elif entry.video.fps < SLOWEST * fps:
@@ -96,107 +139,29 @@ def build_records(
         else:
             for number, shot in enumerate(entry.shots):
                 split = "test" if held_out(entry.name, number, test_fraction) else "train"
-                pieces = _segments(entry, shot, fps, shortest, longest)
+                pieces = _segments(entry, shot, fps, *lengths)
                 splits[split] += pieces
-                dropped[f"shots shorter than {shortest} frames at {fps:g} fps"] += not pieces
-    dropped = +dropped
-    lines = [scanned.report(), *(f"  dropped {n} {why}" for why, n in sorted(dropped.items()))]
-    if not any(splits.values()):
-        why = ", ".join(f"{n} {why}" for why, n in dropped.items())
-        raise InputError(f"{folder}: nothing to store at {fps:g} fps and {height}x{width} ({why})")
-    lines += [f"  stored {len(part)} clips in {name!r}" for name, part in splits.items() if part]
-    report = "\n".join(lines)
-    metadata = {
-        "fps": float(fps),
-        "height": height,
-        "width": width,
-        "label_names": list(scanned.label_names),
-        "report": report,
-        "num_frames": {name: [len(s.frames) for s in part] for name, part in splits.items()},
-    }
-    _write(Path(out), {k: v for k, v in splits.items() if v}, metadata, crf, threads)
-    return report
+                dropped[f"shots shorter than {lengths[0]} frames at {fps:g} fps"] += not pieces
+    return splits, +dropped
 
 
-def _write(
-    out: Path,
-    splits: dict[str, list[Segment]],
-    metadata: dict[str, Any],
-    crf: int,
-    threads: int | None,
-) -> None:
-    parent = out.absolute().parent
-    parent.mkdir(parents=True, exist_ok=True)
-    tfds.disable_progress_bar()  # it would show one bar a shard beside ours
-    with tempfile.TemporaryDirectory(prefix=".records-", dir=parent) as scratch:
-        builder = _Builder(scratch, splits, metadata, crf, threads)
-        with contextlib.redirect_stdout(io.StringIO()):  # tfds speaks of downloads
-            builder.download_and_prepare()
-        with atomic_path(out) as temporary:
-            os.replace(builder.data_path, temporary)
-
-
-class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Writes segments in their order, so that the metadata's lists match."""
-
-    name = "video_records"
-    VERSION = tfds.core.Version("1.0.0")
-    code_path = None  # nothing of this set lies beside its code, so tfds need not look there
-
-    def __init__(
-        self,
-        data_dir: str,
-        splits: Mapping[str, list[Segment]],
-        metadata: dict[str, Any],
-        crf: int,
-        threads: int | None,
+def _generate(
+    segments: list[Segment], size: tuple[int, int], fps: float, crf: int, threads: int | None
+) -> Records:
+    workers = threads or os.cpu_count() or 1
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(total=len(segments), desc="storing", leave=False, disable=None) as bar,
     ):
-        self._splits, self._metadata = splits, metadata
-        self._crf, self._threads = crf, threads or os.cpu_count() or 1
-        super().__init__(data_dir=data_dir, file_format="array_record")
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        features = {
-            "video": tfds.features.Text(),
-            "labels": tfds.features.Tensor(
-                shape=(len(self._metadata["label_names"]),), dtype=np.float32
-            ),
-            "name": tfds.features.Text(),
-            "num_frames": tfds.features.Scalar(np.int64),
-            "ticks": tfds.features.Scalar(np.int64),
-        }
-        return tfds.core.DatasetInfo(
-            builder=self,
-            features=tfds.features.FeaturesDict(features),
-            metadata=tfds.core.MetadataDict(self._metadata),
-            disable_shuffling=True,
-        )
-
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        return {name: self._generate_examples(part) for name, part in self._splits.items()}
-
-    def _generate_examples(self, segments: list[Segment]) -> Iterator[tuple[int, dict[str, Any]]]:
-        size = (self._metadata["height"], self._metadata["width"])
-        with (
-            tempfile.TemporaryDirectory() as scratch,
-            ThreadPoolExecutor(self._threads) as pool,
-            tqdm(total=len(segments), desc="storing", leave=False, disable=None) as bar,
-        ):
-            for start in range(0, len(segments), 4 * self._threads):
-                numbered = enumerate(segments[start : start + 4 * self._threads], start)
-                jobs = [
-                    (
-                        Path(scratch) / f"{number}.mp4",
-                        segment,
-                        size,
-                        self._metadata["fps"],
-                        self._crf,
-                    )
-                    for number, segment in numbered
-                ]
-                for number, record in enumerate(pool.map(lambda job: _store(*job), jobs), start):
-                    bar.update()
-                    yield number, record
+        for start in range(0, len(segments), 4 * workers):
+            jobs = [
+                (Path(scratch) / f"{number}.mp4", segment, size, fps, crf)
+                for number, segment in enumerate(segments[start : start + 4 * workers], start)
+            ]
+            for number, record in enumerate(pool.map(lambda job: _store(*job), jobs), start):
+                bar.update()
+                yield number, record
 
 
 def _store(

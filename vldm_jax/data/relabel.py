@@ -41,5 +41,5 @@ class RelabelledSource:
         return example | {"labels": np.array(values, np.float32)}
 
     def describe(self, key: int) -> str:
-        """Return one line on an example, as the source does."""
+        """Return where an example comes from, as the source does."""
         return self.source.describe(key)

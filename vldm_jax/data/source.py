@@ -15,6 +15,7 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -22,9 +23,9 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import check_writable
 from vldm_jax.data.cache import FrameArray, FrameFile, store_frames
 from vldm_jax.data.folder import Entry, Folder, read_folder
-from vldm_jax.data.labels import describe_labels
 from vldm_jax.data.read import read_frames
 from vldm_jax.data.transforms import resize_crop
 from vldm_jax.data.windows import SLOWEST, clip_windows, held_out
@@ -81,10 +82,9 @@ class ClipSource:
         }
 
     def describe(self, key: int) -> str:
-        """Return where an example comes from and its labels, for a person."""
+        """Return where an example comes from, for a person."""
         entry = self.entries[self.video[key]]
-        start = entry.video.times[self.frames[key, 0]]
-        return f"{entry.name} at {start:.2f} s{describe_labels(self.label_names, entry.labels)}"
+        return f"{entry.name} at {entry.video.times[self.frames[key, 0]]:.2f} s"
 
 
 def decode_clip(
@@ -131,32 +131,23 @@ def folder_source(
     Raises:
         InputError: if nothing is usable, or an argument is out of range.
     """
-    for name, value in dict(
-        height=height, width=width, fps=fps, num_frames=num_frames, stride=stride
-    ).items():
-        if not value > 0:
-            raise InputError(f"{path}: {name} must be positive, got {value}")
+    check_positive(path, height=height, width=width, fps=fps, num_frames=num_frames, stride=stride)
     if split not in ("train", "test") or not 0 <= test_fraction <= 1:
         raise InputError(
             f'{path}: split must be "train" or "test" and test_fraction in [0, 1], '
             f"got {split!r} and {test_fraction}"
         )
-    if index is None and cache not in (None, "memory"):
-        index = Path(cache) / f"index-{zlib.crc32(os.fsencode(Path(path).resolve())):08x}.json"
+    if cache not in (None, "memory"):
+        check_writable(cache)
+        index = index or _index_in(cache, path)
     folder = read_folder(path, index=index, cuts=cuts, threads=threads)
+    smallest = (0, 0) if enlarge else (height, width)
+    cut = partial(clip_windows, fps=fps, num_frames=num_frames, stride=stride)
     windows: list[tuple[int, np.ndarray]] = []
     reasons = Counter(folder.reasons)
-    smallest = (0, 0) if enlarge else (height, width)
     for number, entry in enumerate(folder.entries):
-        shots = [
-            shot
-            for shot_number, shot in enumerate(entry.shots)
-            if held_out(entry.name, shot_number, test_fraction) == (split == "test")
-        ]
-        found = clip_windows(
-            entry.video.times, np.array(shots, np.int64).reshape(-1, 2),
-            fps=fps, num_frames=num_frames, stride=stride,
-        )  # fmt: skip
+        shots = _shots_of(entry, test_fraction, split)
+        found = cut(entry.video.times, shots)
         if reason := _fault(entry, found, smallest, fps, num_frames, len(shots)):
             reasons[reason] += 1
         else:
@@ -167,20 +158,27 @@ def folder_source(
             f"{sum(reasons.values())} videos ({_counts(reasons)}): ask for fewer frames, a lower "
             "fps or a smaller size, or add videos"
         )
+    what = f"{num_frames} frames at {fps:g} fps, {height}x{width}"
+    counts = [len(found) for _, found in windows]
     source = ClipSource(
-        entries=folder.entries,
-        label_names=folder.label_names,
-        video=np.concatenate([np.full(len(found), number, np.int32) for number, found in windows]),
+        entries=folder.entries, label_names=folder.label_names,
+        video=np.repeat(np.array([number for number, _ in windows], np.int32), counts),
         frames=np.concatenate([found for _, found in windows]),
-        height=height,
-        width=width,
-        fps=float(fps),
-        report=_report(
-            folder, windows, reasons, f"{num_frames} frames at {fps:g} fps, {height}x{width}"
-        ),
-        reasons=reasons,
-    )
+        height=height, width=width, fps=float(fps),
+        report=_report(folder, windows, reasons, what), reasons=reasons,
+    )  # fmt: skip
     return source if cache is None else with_cache(source, cache, threads=threads)
+
+
+def check_positive(path: Path_, **values: int | float) -> None:
+    """Raise unless every value is positive.
+
+    Raises:
+        InputError: naming the path and the first that is not.
+    """
+    for name, value in values.items():
+        if not value > 0:
+            raise InputError(f"{path}: {name} must be positive, got {value}")
 
 
 def with_cache(source: ClipSource, cache: Path_, *, threads: int | None = None) -> ClipSource:
@@ -190,6 +188,18 @@ def with_cache(source: ClipSource, cache: Path_, *, threads: int | None = None) 
         height=source.height, width=source.width, cache=cache, threads=threads,
     )  # fmt: skip
     return dataclasses.replace(source, cache=stored, rows=rows)
+
+
+def _index_in(cache: Path_, path: Path_) -> Path:
+    return Path(cache) / f"index-{zlib.crc32(os.fsencode(Path(path).resolve())):08x}.json"
+
+
+def _shots_of(entry: Entry, test_fraction: int | float, split: str) -> Int[np.ndarray, "shots 2"]:
+    mine = [
+        held_out(entry.name, number, test_fraction) == (split == "test")
+        for number in range(len(entry.shots))
+    ]
+    return entry.shots[np.array(mine, bool)]
 
 
 def _fault(

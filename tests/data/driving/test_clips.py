@@ -1,6 +1,7 @@
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,14 +16,12 @@ NIGHT_SEED, DAY_SEED = 37, 4
 
 
 @pytest.fixture(scope="module")
-def day():
-    pytest.importorskip("panda3d")
+def day(renderer):
     return render_clip(DAY_SEED, **SMALL)
 
 
 @pytest.fixture(scope="module")
-def night():
-    pytest.importorskip("panda3d")
+def night(renderer):
     return render_clip(NIGHT_SEED, **SMALL)
 
 
@@ -68,9 +67,8 @@ def test_other_seeds_other_clips(day, night):
 
 
 @pytest.mark.parametrize("seed", [4, 0, 3])
-def test_a_car_is_drawn_exactly_where_its_box_is(monkeypatch, seed):
+def test_a_car_is_drawn_exactly_where_its_box_is(renderer, monkeypatch, seed):
     """What changes when one car is taken away lies inside its box and touches its sides."""
-    pytest.importorskip("panda3d")
     height, width = 128, 256
 
     def render(*cars):
@@ -96,6 +94,7 @@ def test_a_car_is_drawn_exactly_where_its_box_is(monkeypatch, seed):
     [
         (dict(num_frames=0), "num_frames=0 >= 1"),
         (dict(fps=0.0), "fps=0.0 > 0"),
+        (dict(fps=float("nan")), "fps=nan > 0"),
         (dict(seed=-1), "seed=-1 >= 0"),
         (dict(size=(63, 128)), "even and at least 16 pixels, not 63x128"),
     ],
@@ -113,3 +112,16 @@ def test_without_panda3d_the_error_says_what_to_install(monkeypatch):
             render.load_panda3d()
     finally:
         render.load_panda3d.cache_clear()
+
+
+def test_without_libx11_the_error_names_the_package(monkeypatch):
+    """panda3d then imports, but gives no pipe for its CPU renderer."""
+    no_pipe = SimpleNamespace(make_module_pipe=lambda name: None)
+    core = SimpleNamespace(
+        GraphicsEngine=lambda: None,
+        GraphicsPipeSelection=SimpleNamespace(get_global_ptr=lambda: no_pipe),
+    )
+    monkeypatch.setattr(render, "load_panda3d", lambda: core)
+    with pytest.raises(InputError, match="apt-get install libx11-6") as caught:
+        render.Canvas(32, 64)
+    assert "\n" not in str(caught.value)

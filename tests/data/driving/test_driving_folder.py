@@ -1,21 +1,25 @@
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.data.driving.builder import TEST_OFFSET, Driving, build_records
+from vldm_jax.data.driving.builder import TEST_OFFSET, build_records
 from vldm_jax.data.driving.clips import render_clip
 from vldm_jax.data.driving.folder import build_folder, read_boxes
 from vldm_jax.data.folder import read_folder
 from vldm_jax.data.record_source import records_source
 
 RECIPE = dict(num_frames=8, size=(32, 64))
+FRAMES = 16  # of a clip that takes long enough to be interrupted
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    pytest.importorskip("panda3d")
+def folder(renderer, tmp_path_factory):
     out = tmp_path_factory.mktemp("driving") / "clips"
     build_folder(out, 2, seed=5, workers=2, **RECIPE)
     return out
@@ -62,8 +66,7 @@ def test_no_boxes_in_a_foreign_folder(tmp_path):
         read_boxes(tmp_path)
 
 
-def test_records_hold_clips_and_boxes_and_are_read_as_windows(tmp_path):
-    pytest.importorskip("panda3d")
+def test_records_hold_clips_and_boxes_and_are_read_as_windows(renderer, tmp_path):
     import tensorflow_datasets as tfds
 
     for name in ("a", "b"):
@@ -91,6 +94,94 @@ def test_records_hold_clips_and_boxes_and_are_read_as_windows(tmp_path):
 
 def test_splits_cannot_overlap(tmp_path):
     with pytest.raises(InputError, match="seed \\+ clips <="):
-        Driving(tmp_path, clips=10, seed=TEST_OFFSET - 5)
+        build_records(tmp_path / "new", clips=10, seed=TEST_OFFSET - 5)
     with pytest.raises(InputError, match="exists already"):
         build_records(tmp_path, clips=1)
+
+
+@pytest.mark.parametrize("build", [build_folder, build_records])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"size": (31, 64)}, "even and at least 16 pixels, not 31x64"),
+        ({"num_frames": 0}, "num_frames=0 >= 1"),
+        ({"fps": 0.0}, "fps=0.0 > 0"),
+        ({"seed": -1}, "seed"),
+        ({"crf": 52}, r"crf must lie in \[0, 51\], got 52"),
+        ({"clips": 0}, "0"),
+    ],
+)
+def test_bad_arguments_are_one_clear_line_before_any_work(
+    tmp_path, monkeypatch, build, change, message
+):
+    for module in ("folder", "builder"):
+        place = f"vldm_jax.data.driving.{module}.open_canvas"
+        monkeypatch.setattr(place, lambda *size: pytest.fail("began"))
+    with pytest.raises(InputError, match=message) as caught:
+        build(tmp_path / "out", **{"clips": 1, **RECIPE, **change})
+    assert "\n" not in str(caught.value) and ".mp4" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    for build in (build_folder, build_records):
+        with pytest.raises(InputError, match=r"notes\.txt is a file"):
+            build(tmp_path / "notes.txt" / "out", clips=1)
+
+
+@pytest.mark.parametrize("content", ['{"names": ["night', "[1, 2]", '{"clips": 3}', "\x00"])
+def test_a_damaged_list_is_one_clear_line_and_is_left_alone(renderer, tmp_path, content):
+    (tmp_path / "labels.json").write_text(content)
+    with pytest.raises(InputError, match=r"labels\.json (is damaged|lists no clips)") as caught:
+        build_folder(tmp_path, 1, **RECIPE)
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "labels.json").read_text() == content
+
+
+@pytest.fixture(scope="module")
+def whole(renderer, tmp_path_factory):
+    """Four clips made at one go."""
+    out = tmp_path_factory.mktemp("whole") / "clips"
+    build_folder(out, 4, seed=5, workers=1, num_frames=FRAMES, size=(32, 64))
+    return out
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_a_build_that_is_stopped_early_goes_on_to_the_same_result(whole, tmp_path, stop):
+    script = (
+        "from vldm_jax.data.driving.folder import build_folder; "
+        f"build_folder('clips', 4, seed=5, workers=1, num_frames={FRAMES}, size=(32, 64))"
+    )
+    folder = tmp_path / "clips"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    while not (folder / "000001.mp4").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(stop)
+    process.communicate(timeout=60)
+    assert process.returncode != 0 and not (folder / "000003.mp4").exists()
+    listed = json.loads((folder / "labels.json").read_text())["clips"]
+    assert bool(listed) == (stop == signal.SIGINT)
+    kept = {name: (folder / name).stat().st_mtime_ns for name in listed}
+    build_folder(folder, 4, seed=5, workers=1, num_frames=FRAMES, size=(32, 64))
+    assert kept == {name: (folder / name).stat().st_mtime_ns for name in listed}
+    names = {path.name for path in whole.iterdir()}
+    assert {path.name for path in folder.iterdir()} == names
+    for name in names - {"boxes.npz"}:
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+    ours, theirs = read_boxes(folder), read_boxes(whole)
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+def test_a_lost_clip_is_made_again_and_a_half_written_one_removed(renderer, tmp_path):
+    labels = build_folder(tmp_path / "clips", 2, seed=5, workers=1, **RECIPE)
+    content = (tmp_path / "clips" / "000001.mp4").read_bytes()
+    (tmp_path / "clips" / "000001.mp4").unlink()
+    (tmp_path / "clips" / ".000001.77.tmp.mp4").write_bytes(content[:99])
+    assert build_folder(tmp_path / "clips", 2, seed=5, workers=1, **RECIPE) == labels
+    assert (tmp_path / "clips" / "000001.mp4").read_bytes() == content
+    assert not list((tmp_path / "clips").glob(".*"))

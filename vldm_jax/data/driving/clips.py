@@ -58,11 +58,7 @@ def render_clip(
     Raises:
         InputError: if panda3d cannot render, or an argument is out of range.
     """
-    height, width = size
-    if num_frames < 1 or fps <= 0 or seed < 0:
-        raise InputError(f"a clip needs {seed=} >= 0, {num_frames=} >= 1 and {fps=} > 0")
-    if height % 2 or width % 2 or min(size) < 16:
-        raise InputError(f"a clip's size must be even and at least 16 pixels, not {height}x{width}")
+    check_clip(seed, num_frames, fps, size)
     spec = make_spec(seed)
     traffic = simulate(spec, num_frames, fps)
     road = Road(spec, float(traffic.s[-1, 0]) + 10.0)
@@ -83,6 +79,29 @@ def render_clip(
     }
 
 
+def check_clip(seed: int, num_frames: int, fps: float, size: tuple[int, int]) -> None:
+    """Raise unless `render_clip` takes these.
+
+    Raises:
+        InputError: if an argument is out of range.
+    """
+    height, width = size
+    if num_frames < 1 or not 0 < fps < np.inf or seed < 0:
+        raise InputError(f"a clip needs {seed=} >= 0, {num_frames=} >= 1 and {fps=} > 0")
+    if height % 2 or width % 2 or min(size) < 16:
+        raise InputError(f"a clip's size must be even and at least 16 pixels, not {height}x{width}")
+
+
+@cache
+def open_canvas(height: int, width: int) -> Canvas:
+    """Return this process's one canvas for pictures of a size.
+
+    Raises:
+        InputError: if panda3d or libX11 is missing, or no buffer of that size can be opened.
+    """
+    return Canvas(height, width)
+
+
 @dataclass(frozen=True)
 class _Pose:
     """Where a vehicle stands: rows of `axes` are right, forward, up in the world."""
@@ -92,9 +111,6 @@ class _Pose:
 
     def world(self, points):
         return points @ self.axes + self.origin
-
-
-_CANVASES: dict[tuple[int, int], Canvas] = {}
 
 
 @cache
@@ -108,9 +124,7 @@ class _Scene:
     """One clip on a canvas."""
 
     def __init__(self, spec: Spec, road: Road, traffic: Traffic, fps, size):
-        if size not in _CANVASES:
-            _CANVASES[size] = Canvas(*size)
-        canvas = self.canvas = _CANVASES[size]
+        canvas = self.canvas = open_canvas(*size)
         self.spec, self.road, self.traffic, self.fps = spec, road, traffic, fps
         self.focal = focal_length(canvas.width)
         look = make_look(spec)

@@ -7,7 +7,9 @@
 `boxes.npz` holds one row a box: `clip` (the number in the file's name), `frame`, `car` (id within
 the clip) and `box` (x0 y0 x1 y1, normalised, float16: 1/2048 of the picture or finer).
 
-A build that was stopped goes on where it was: clips that `labels.json` lists are not made again.
+A build that was stopped goes on where it was: clips that `labels.json` lists are not made again. It
+is written at the start, after every `SAVE_EVERY` clips and when the build ends, also by an error or
+Ctrl-C; a killed one makes its last few clips once more, which come out the same.
 """
 
 import json
@@ -18,13 +20,17 @@ import numpy as np
 from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.files import atomic_path, write_json
-from vldm_jax.data.driving.clips import LABELS, render_clip
+from vldm_jax.core.files import atomic_path, check_writable, write_json
+from vldm_jax.data.driving.clips import LABELS, check_clip, open_canvas, render_clip
 from vldm_jax.data.driving.pool import run_all
-from vldm_jax.data.driving.render import load_panda3d
-from vldm_jax.data.write import write_video
+from vldm_jax.data.write import check_crf, write_video
 
 SAVE_EVERY = 20
+NO_BOXES = {
+    "frame": np.zeros(0, np.uint16),
+    "car": np.zeros(0, np.uint16),
+    "box": np.zeros((0, 4), np.float16),
+}
 
 
 def build_folder(
@@ -51,23 +57,32 @@ def build_folder(
         workers: processes; None for one a core.
 
     Raises:
-        InputError: if panda3d cannot render, or the folder holds clips of another build.
+        InputError: if panda3d cannot render, an argument is out of range, or the folder cannot be
+            written, holds clips of another build or a damaged `labels.json`.
     """
+    out = Path(out)
     if clips < 1:
         raise InputError(f"cannot build {clips} clips in {out}: ask for at least 1")
-    load_panda3d()
-    out = Path(out)
+    check_clip(seed, num_frames, fps, size)
+    check_crf(crf)
+    check_writable(out)
+    open_canvas(*size)
     recipe = {"seed": seed, "num_frames": num_frames, "fps": fps, "size": list(size), "crf": crf}
     labels, rows = _resume(out, recipe)
     todo = [i for i in range(clips) if _name(i) not in labels]
     workers = min(workers or os.cpu_count() or 1, max(1, len(todo)))
     jobs = ((out / _name(i), seed + i, num_frames, fps, size, crf) for i in todo)
-    results = tqdm(run_all(_build_clip, jobs, workers), "rendering", len(todo), unit="clip")
-    for done, (i, result) in enumerate(zip(todo, results, strict=True), start=1):
-        labels[_name(i)], rows[i] = result
-        if done % SAVE_EVERY == 0:
-            _save(out, recipe, labels, rows)
-    _save(out, recipe, labels, rows)
+    results = tqdm(
+        run_all(_build_clip, jobs, workers), "rendering", len(todo), unit="clip", disable=None
+    )
+    _save(out, recipe, labels, rows)  # from the first moment on, the folder says whose it is
+    try:
+        for done, (i, result) in enumerate(zip(todo, results, strict=True), start=1):
+            labels[_name(i)], rows[i] = result
+            if done % SAVE_EVERY == 0:
+                _save(out, recipe, labels, rows)
+    finally:
+        _save(out, recipe, labels, rows)
     return labels
 
 
@@ -103,26 +118,45 @@ def _build_clip(path, seed, num_frames, fps, size, crf):
 def _resume(out, recipe):
     path = out / "labels.json"
     if not path.exists():
-        if out.exists() and any(out.iterdir()):
+        if out.exists() and any(file.name != "boxes.npz" for file in out.iterdir()):
             raise InputError(f"{out} is not empty and holds no labels.json: give another folder")
         out.mkdir(parents=True, exist_ok=True)
         return {}, {}
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = _read_saved(path)
     if "recipe" not in found or found["recipe"] != recipe:
         raise InputError(f"{out} holds clips made another way: give another folder or remove it")
+    for file in out.glob(".*.tmp.mp4"):  # what a killed build was writing
+        file.unlink()
     boxes = read_boxes(out)
+    labels = {name: v for name, v in found["clips"].items() if (out / name).is_file()}
     rows = {}
-    for name in found["clips"]:
+    for name in labels:
         index = int(Path(name).stem)
         mine = boxes["clip"] == index
         rows[index] = {key: boxes[key][mine] for key in ("frame", "car", "box")}
-    return dict(found["clips"]), rows
+    return labels, rows
+
+
+def _read_saved(path):
+    """The content of a `labels.json`; of one that this simulator wrote, all that is asked of it."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path} is damaged ({error}): remove the folder, or give another one"
+        ) from error
+    if not (isinstance(found, dict) and "clips" in found and isinstance(found["clips"], dict)):
+        raise InputError(f"{path} lists no clips: remove the folder, or give another one")
+    return found
 
 
 def _save(out, recipe, labels, rows):
     order = sorted(rows)
-    clip = np.repeat(np.array(order, np.uint32), [len(rows[i]["frame"]) for i in order])
-    arrays = {key: np.concatenate([rows[i][key] for i in order]) for key in ("frame", "car", "box")}
+    counts = np.array([len(rows[i]["frame"]) for i in order], np.int64)
+    clip = np.repeat(np.array(order, np.uint32), counts)
+    arrays = {
+        key: np.concatenate([NO_BOXES[key], *(rows[i][key] for i in order)]) for key in NO_BOXES
+    }
     with atomic_path(out / "boxes.npz") as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, clip=clip, **arrays)
     clips = {name: labels[name] for name in sorted(labels)}

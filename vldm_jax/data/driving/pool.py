@@ -1,5 +1,6 @@
 """Clips rendered by several processes, handed back in order."""
 
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -21,11 +22,19 @@ def run_all(
         yield from (function(*job) for job in jobs)
         return
     # panda3d keeps threads and global state, so its processes are started afresh, not forked.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = []
-        while True:
-            while len(waiting) < 2 * workers and (job := next(jobs, None)) is not None:
-                waiting.append(pool.submit(function, *job))
-            if not waiting:
-                return
-            yield waiting.pop(0).result()
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _leave_interrupts_to_the_parent) as pool:
+        try:
+            waiting = []
+            while True:
+                while len(waiting) < 2 * workers and (job := next(jobs, None)) is not None:
+                    waiting.append(pool.submit(function, *job))
+                if not waiting:
+                    return
+                yield waiting.pop(0).result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # else an interrupt waits for all jobs in line
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
