@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -54,9 +55,10 @@ def test_k_sigma_is_noise_over_signal(schedule):
 
 
 def test_a_schedule_is_a_value(schedule):
-    assert hash(schedule) == hash(schedule)
-    assert ScaledLinearSchedule() == ScaledLinearSchedule()
-    assert ScaledLinearSchedule() != ScaledLinearSchedule(beta_end=0.02)
+    """Equal fields are one static argument of `jax.jit`, other fields or classes another one."""
+    again = dataclasses.replace(schedule)
+    assert again is not schedule and again == schedule and hash(again) == hash(schedule)
+    assert [other for other in SCHEDULES.values() if other == schedule] == [schedule]
 
 
 def test_stable_diffusion_ends():

@@ -1,15 +1,13 @@
-"""Meshes, batches on them, and layouts by rule."""
+"""Meshes, batches and trees on them, and a process that is alone."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import PartitionSpec as P
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.parallel import hosts
 from vldm_jax.parallel.mesh import make_mesh, replicate, shard_batch
-from vldm_jax.parallel.rules import shardings, spec_of
 
 
 @pytest.mark.parametrize(
@@ -60,38 +58,6 @@ def test_replicated_is_whole_everywhere():
     key = replicate(jax.random.key(3), make_mesh())
     assert len(key.sharding.device_set) == 4
     assert jax.random.bits(key) == jax.random.bits(jax.random.key(3))
-
-
-RULES = ((r"attn.*/kernel$", (None, "data")), (r"conv", ("data",)))
-
-
-def test_the_first_rule_decides_and_the_rest_is_replicated():
-    assert spec_of(RULES, "network/attn1/to_q/kernel") == P(None, "data")
-    assert spec_of(RULES, "network/attn1/to_q/bias") == P()
-
-
-def test_moments_lie_as_their_parameter():
-    params = {"attn": {"kernel": jnp.zeros((3, 8)), "bias": jnp.zeros(8)}}
-    state = {"mu": params, "count": jnp.zeros(()), "params": params}
-    found = shardings(state, make_mesh(), RULES)
-    assert found["mu"]["attn"]["kernel"].spec == found["params"]["attn"]["kernel"].spec
-    assert found["mu"]["attn"]["kernel"].spec == P(None, "data")
-    assert found["count"].spec == P()
-    placed = jax.device_put(state, found)
-    assert placed["mu"]["attn"]["kernel"].addressable_shards[0].data.shape == (3, 2)
-
-
-@pytest.mark.parametrize(
-    ("rules", "message"),
-    [
-        ((("a", ("tensor",)),), "on the axis 'tensor'; the mesh has"),
-        ((("a", (None, "data")),), r"'a' of shape \(6,\) the partition"),
-        ((("a", ("data",)),), "6 does not divide by 4"),
-    ],
-)
-def test_a_layout_that_does_not_fit(rules, message):
-    with pytest.raises(InputError, match=message):
-        shardings({"a": jnp.zeros(6)}, make_mesh(), rules)
 
 
 def test_one_process_agrees_with_itself():

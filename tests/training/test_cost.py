@@ -8,6 +8,7 @@ import pytest
 from vldm_jax.core import paths
 from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.diffusion.schedules import ScaledLinearSchedule
+from vldm_jax.models.unet import UNet
 from vldm_jax.models.video_unet import VideoUNet
 from vldm_jax.nn.mixer import mixes
 from vldm_jax.training.objectives.denoising import Diffusion
@@ -18,7 +19,8 @@ from vldm_jax.training.step import make_step
 
 TEMPORAL = (("temporal.*mix", "mix"), ("temporal", "temporal"), ("", "frozen"))
 EVERYTHING = (("temporal.*mix", "mix"), ("", "temporal"))
-NET = VideoUNet(channels=(8,), attention=(False,), layers_per_level=1, heads=2, norm_groups=4)
+FIELDS = {"channels": (16,), "attention": (True,), "layers_per_level": 1, "norm_groups": 4}
+NET, IMAGE = VideoUNet(**FIELDS, heads=2), UNet(**FIELDS, heads=2)
 SHAPE = (2, 4, 8, 8, 4)
 
 
@@ -52,6 +54,20 @@ def compiled_step(params, rules):
     return lowered.compile(), state, frozen
 
 
+def spatial_share(params):
+    """FLOPs of the image U-Net on all frames, as a part of the video U-Net's."""
+    flat = paths.flatten(params)
+    image = paths.unflatten({k: leaf for k, leaf in flat.items() if "temporal" not in k})
+    frames = SHAPE[0] * SHAPE[1]
+
+    def flops(net, params, shape):
+        run = lambda p, z, time: net.apply({"params": p}, z, time, Conditioning(), train=False)  # noqa: E731
+        inputs = [jax.ShapeDtypeStruct(s, jnp.float32) for s in (shape, shape[:1])]
+        return jax.jit(run).lower(params, *inputs).compile().cost_analysis()["flops"]
+
+    return flops(IMAGE, image, (frames, *SHAPE[2:])) / flops(NET, params, SHAPE)
+
+
 def size(tree):
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
 
@@ -63,7 +79,12 @@ def test_temporal_training_costs_less_than_full_fine_tuning(params, record_prope
     ratio = alone.cost_analysis()["flops"] / full.cost_analysis()["flops"]
     record_property("flops_ratio", ratio)
     print(f"temporal-only / full step: {ratio:.3f} of the FLOPs")
-    assert ratio < 0.9
+    # A step is forward, gradient of activations and gradient of weights, about equal; spatial
+    # layers save the third. The optimiser, and that nothing flows below the first temporal layer,
+    # move it by a few hundredths. Found: 0.845, from a share of 0.531.
+    share = spatial_share(params)
+    assert 0.4 < share < 0.7
+    assert ratio == pytest.approx(1 - share / 3, abs=0.04)
 
     # Moments and average: exactly three copies of what is trained, none of what is frozen.
     floats = [x for x in jax.tree.leaves(alone_state.opt_state) if x.dtype == jnp.float32]

@@ -21,7 +21,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.parallel.mesh import replicate
 from vldm_jax.training.state import create_state
 from vldm_jax.training.step import compile_step
-from vldm_jax.training.stopping import NonFiniteError
+from vldm_jax.training.stopping import NonFiniteError, StopRequest
 
 
 @functools.cache
@@ -160,6 +160,15 @@ def test_sigterm_saves_and_leaves(tmp_path, whole, capsys):
     assert_equal(saved, jax.device_get(state))
     assert loader.position == 5
     assert_equal(train(tmp_path, 12)[0], whole[0])
+
+
+def test_among_several_processes_signals_are_left_alone(monkeypatch):
+    """SIGTERM is jax's there, SIGINT Python's; `test_two_processes.py` sends one for real."""
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with StopRequest():
+        inside = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    assert inside == before
 
 
 def test_a_time_limit_saves_and_leaves(tmp_path, whole):

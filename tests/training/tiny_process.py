@@ -1,4 +1,8 @@
-"""One process of a run of two: `python tiny_process.py WORKDIR PORT PROCESS` (not a test)."""
+"""One process of a run of two (not a test).
+
+`python tiny_process.py WORKDIR PORT PROCESS SECONDS_A_BATCH TOTAL_STEPS [TOTAL_STEPS ...]` trains
+to each total in turn, from the checkpoint of the one before, unless it is stopped on the way.
+"""
 
 import os
 import sys
@@ -31,9 +35,11 @@ class Share(Loader):
 
 assert hosts.agree(process == 0), "what process 0 says holds everywhere"
 run = make_run(mesh=make_mesh())
-state, _ = train(workdir, 3, run=run, loader=Share())
-state, loader = train(workdir, 6, run=run, loader=Share())
-assert loader.position == 6
+for total_steps in sys.argv[5:]:
+    loader = Share(float(sys.argv[4]))
+    state, _ = train(workdir, int(total_steps), run=run, loader=loader, keep=1)
+    assert loader.position == int(state.step)
+    print(f"left at step {loader.position}", flush=True)
 if hosts.is_main():
     leaves = [np.asarray(leaf.addressable_data(0)) for leaf in jax.tree.leaves(state)]
     np.savez(workdir / "state.npz", *leaves)

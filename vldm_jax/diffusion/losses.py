@@ -18,18 +18,15 @@ from vldm_jax.typing import Array, Float
 def prediction_loss(
     prediction: Float[Array, " b *rest"],
     target: Float[Array, " b *rest"],
-    weight: Float[Array, " b"] | None = None,
 ) -> Float[Array, " b"]:
-    """Return the mean squared error of each sample in float32, times `weight` if given, Eq. 1.
+    """Return the mean squared error of each sample in float32, Eq. 1.
 
     Args:
         prediction: (b ...) the network's output.
         target: (b ...) from `make_target`.
-        weight: (b) loss weight, for instance `min_snr_weight`; None is 1.
     """
     error = prediction.astype(jnp.float32) - target.astype(jnp.float32)
-    loss = jnp.mean(error**2, axis=tuple(range(1, error.ndim)))
-    return loss if weight is None else weight * loss
+    return jnp.mean(error**2, axis=tuple(range(1, error.ndim)))
 
 
 def min_snr_weight(

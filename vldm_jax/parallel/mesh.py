@@ -1,6 +1,6 @@
 """The device mesh, and how a batch and a tree are laid on it.
 
-The axis "data" splits the batch; parameters are replicated unless `parallel.rules` says otherwise.
+The axis "data" splits the batch; parameters are replicated, whole on every device.
 Every process feeds its own share of the global batch.
 """
 

@@ -34,7 +34,6 @@ def make_step(
     *,
     learning_rate: Callable,
     ema_decay: float | None = None,
-    ema_warmup: bool = True,
     accumulate: int = 1,
 ) -> Step:
     """Return the step function; `compile_step` compiles it.
@@ -44,7 +43,6 @@ def make_step(
         tx: optimiser of the trainable tree.
         learning_rate: the optimiser's schedule, for the metric `lr`.
         ema_decay: decay of the moving average; None if the state has none.
-        ema_warmup: whether the decay starts small, see `training.ema`.
         accumulate: number of microbatches; must divide the batch.
     """
 
@@ -61,7 +59,7 @@ def make_step(
         params = optax.apply_updates(state.params, updates)
         ema = None
         if ema_decay is not None:
-            decay = averages.decay_at(ema_decay, state.step, warmup=ema_warmup)
+            decay = averages.decay_at(ema_decay, state.step)
             ema = averages.update(state.ema, params, decay)
         metrics |= {
             "grad_norm": optax.tree.norm(grads),

