@@ -11,6 +11,7 @@ from vldm_jax.checkpoint.inspect import describe
 from vldm_jax.checkpoint.manager import Checkpoints, complete_steps, is_complete
 from vldm_jax.checkpoint.position import decode, encode
 from vldm_jax.core.errors import InputError
+from vldm_jax.nn.mixer import mixes
 from vldm_jax.parallel.mesh import make_mesh
 
 CONFIG = {
@@ -134,7 +135,6 @@ def test_a_summary_says_what_is_inside(tmp_path):
     checkpoints = open_folder(tmp_path / "checkpoints", backbones={"image.safetensors": "abc"})
     checkpoints.save(7, make_state(2.0), Loader())
     checkpoints.close()
-    mixes = lambda p: {"temporal_0": jax.nn.sigmoid(p["temporal_0"]["mixer"]["logit"])}  # noqa: E731
     text = describe(tmp_path, mixes)
     assert "checkpoint of step 7" in text
     assert "fps = 7.5" in text
@@ -143,6 +143,6 @@ def test_a_summary_says_what_is_inside(tmp_path):
     assert lines["params", "temporal"][2:7] == ["1", "arrays", "12", "values", "48"]
     assert lines["params", "mix"][2:7] == ["1", "arrays", "1", "values", "4"]
     assert lines["ema", "2"][1:6] == ["2", "arrays", "13", "values", "52"]
-    assert lines["temporal_0", "0.881"]
+    assert lines["network/temporal_0", "0.881"]  # sigmoid(2)
     with pytest.raises(InputError, match="holds no complete checkpoint"):
         describe(tmp_path / "nothing")

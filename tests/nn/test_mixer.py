@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.nn.mixer import Mixer
+from vldm_jax.nn.mixer import Mixer, mixes
 
 SPATIAL = jax.random.normal(jax.random.key(0), (2, 3, 4, 5))
 TEMPORAL = jax.random.normal(jax.random.key(1), (2, 3, 4, 5))
@@ -57,3 +57,15 @@ def test_the_blend_is_float32_under_bfloat16():
     out = blend(net, 7.0, spatial, temporal)
     assert out.dtype == jnp.bfloat16
     assert float(out[0, 0, 0]) == pytest.approx(1024 / (1 + np.exp(7.0)), rel=5e-3)
+
+
+def test_mixes_of_a_tree_go_by_the_layer_and_nothing_else_is_one():
+    mixer = {"mixer": {"logit": np.float16(0)}}
+    tree = {
+        "down": {"temporal_a": {**mixer, "conv": {"bias": jnp.ones(2)}}},
+        "temporal_b": {"mixer": {"logit": jnp.array([100.0, -100.0])}, "mixer_2": mixer["mixer"]},
+    }
+    found = mixes(tree)
+    assert found.keys() == {"down/temporal_a", "temporal_b"}
+    assert found["down/temporal_a"] == 0.5 and found["down/temporal_a"].dtype == jnp.float32
+    np.testing.assert_allclose(found["temporal_b"], [1.0, 0.0], atol=1e-6)

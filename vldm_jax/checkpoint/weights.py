@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.files import atomic_path, sha256
+from vldm_jax.core.files import atomic_path
 from vldm_jax.typing import PyTree
 
 METADATA_KEY = "vldm"
@@ -95,7 +95,7 @@ def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not metadata or METADATA_KEY not in metadata:
         raise InputError(
             f"{path} is a safetensors file without a {METADATA_KEY!r} description: "
-            "convert foreign weights first (vldm convert import)"
+            "it is no file of this project's, and foreign weights cannot be read yet"
         )
     try:
         meta = json.loads(metadata[METADATA_KEY])
@@ -132,47 +132,10 @@ def check_fits(path: str | os.PathLike[str], params: PyTree, expected: PyTree) -
     raise InputError(f"{path} {problem}: the file and the model's config do not belong together")
 
 
-def export_trained(
-    path: str | os.PathLike[str],
-    state: Any,
-    *,
-    kind: str,
-    config: Mapping[str, Any],
-    network: str = "network",
-    use_ema: bool = True,
-    backbone: str | os.PathLike[str] | None = None,
-    dtype: str | None = None,
-    **more: Any,
-) -> None:
-    """Write the trained parameters of a run as a weights file.
-
-    Args:
-        path: file to write.
-        state: a training state (fields step, params, ema).
-        kind: what the file is: "autoencoder", "unet", "video_unet", "temporal".
-        config: fields of the module.
-        network: which sub-tree of the parameters to write.
-        use_ema: whether to write the moving average instead of the last parameters.
-        backbone: weights file that the frozen part came from; its name and SHA-256 are recorded.
-        dtype: as `save_weights`.
-        **more: further JSON values for the description.
-
-    Raises:
-        InputError: if the average is asked for and the run keeps none.
-    """
-    if use_ema and state.ema is None:
-        raise InputError(f"cannot export the moving average to {path}: the run keeps none")
-    params = (state.ema if use_ema else state.params)[network]
-    meta = {"kind": kind, "config": dict(config), "steps": int(state.step), "ema": use_ema, **more}
-    if backbone is not None:
-        meta["backbone"] = {"name": Path(backbone).name, "sha256": sha256(backbone)}
-    save_weights(path, params, meta, dtype=dtype)
-
-
 def check_backbone(
-    path: str | os.PathLike[str], meta: Mapping[str, Any], backbone: str | os.PathLike[str]
+    path: str | os.PathLike[str], meta: Mapping[str, Any], backbone: str, digest: str
 ) -> None:
-    """Raise if temporal layers were trained on another backbone than the file `backbone`.
+    """Raise if temporal layers were trained on another backbone than `backbone` of this SHA-256.
 
     Raises:
         InputError: naming both files.
@@ -180,7 +143,7 @@ def check_backbone(
     if "backbone" not in meta:
         raise InputError(f"{path} does not say which backbone its layers were trained on")
     recorded = meta["backbone"]
-    if sha256(backbone) != recorded["sha256"]:
+    if digest != recorded["sha256"]:
         raise InputError(
             f"{path} was trained on the backbone {recorded['name']} "
             f"(sha256 {recorded['sha256'][:12]}...), which is not {backbone}"
