@@ -11,6 +11,8 @@ Run from the repository's root: python launch/demo.py --out demo [--minutes 5]
 import argparse
 import dataclasses
 import json
+import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -19,10 +21,11 @@ from ml_collections import ConfigDict
 from PIL import Image, ImageDraw, ImageFont
 
 from vldm_jax.build.data import build_source
-from vldm_jax.build.stages import WEIGHTS
+from vldm_jax.build.networks import WEIGHTS
 from vldm_jax.cli.flags import load_config
 from vldm_jax.cli.sample import load_trained
 from vldm_jax.cli.train import train
+from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import write_json
 from vldm_jax.data.write import write_contact_sheet, write_gif, write_video
 from vldm_jax.evals.motion import measure_motion
@@ -52,6 +55,7 @@ def main() -> None:
         ],
     )
     run = args.out / "run"
+    shutil.rmtree(run, ignore_errors=True)  # an earlier demo's: the figures are of one training
     state = train(config, run)
     sets = sample_all(config, run)
     write_side_by_side(args.out, sets, config)
@@ -129,4 +133,7 @@ def report(out: Path, figures: dict) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"demo: error: {error}")

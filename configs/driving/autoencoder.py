@@ -27,6 +27,10 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.data.num_frames = 1
     config.data.stride = 1.0
     config.data.height, config.data.width = 128, 256
+    config.data.split = "train"  # or "test": the shots held out
+    config.data.test_fraction = 0.0  # share of shots held out
+    config.data.enlarge = False  # whether videos smaller than height x width are used
+    config.data.cuts = True  # whether to look for cuts inside a video
     config.data.cache = config_dict.placeholder(str)  # "memory" or a folder: decode once
     config.data.workers = 8
 
@@ -37,6 +41,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     )
     config.model.discriminator = ConfigDict({"base": 64, "layers": 3})
     config.model.perceptual = "vgg16"
+    config.model.init = config_dict.placeholder(str)  # weights to start from; None: from scratch
 
     config.objective = ConfigDict()
     config.objective.kind = "autoencoder"

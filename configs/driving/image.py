@@ -30,6 +30,10 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.data.num_frames = 1
     config.data.stride = 1.0
     config.data.height, config.data.width = 128, 256
+    config.data.split = "train"  # or "test": the shots held out
+    config.data.test_fraction = 0.0  # share of shots held out
+    config.data.enlarge = False  # whether videos smaller than height x width are used
+    config.data.cuts = True  # whether to look for cuts inside a video
     config.data.cache = config_dict.placeholder(str)  # "memory" or a folder: decode once
     config.data.workers = 8
 
@@ -37,6 +41,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.model.kind = "unet"
     config.model.network = ConfigDict(SIZES["driving"])
     config.model.autoencoder = config_dict.placeholder(str)
+    config.model.init = config_dict.placeholder(str)  # weights to start from; None: from scratch
 
     config.diffusion = ConfigDict()
     config.diffusion.schedule = ConfigDict(
@@ -65,9 +70,13 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.train.precision = "bfloat16"
     config.train.batch_size = 640  # frames over all devices
     config.train.total_steps = 73_000
-    config.train.rules = (("^autoencoder/", "frozen"), ("^network/", "network"))
+    config.train.rules = (
+        ("^autoencoder/", "frozen"),
+        ("^network/.*(norm|bias)", "plain"),
+        ("^network/", "network"),
+    )
     # group: (multiplier of lr, multiplier of weight_decay)
-    config.train.groups = ConfigDict({"network": (1.0, 1.0)})
+    config.train.groups = ConfigDict({"network": (1.0, 1.0), "plain": (1.0, 0.0)})
     config.train.ema_decay = 0.9999
     config.train.log_every = 100
     config.train.sample_every = 5000

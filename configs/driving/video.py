@@ -30,6 +30,10 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.data.num_frames = 8
     config.data.stride = 1.0  # frames between the starts of two windows
     config.data.height, config.data.width = 128, 256
+    config.data.split = "train"  # or "test": the shots held out
+    config.data.test_fraction = 0.0  # share of shots held out
+    config.data.enlarge = False  # whether videos smaller than height x width are used
+    config.data.cuts = True  # whether to look for cuts inside a video
     config.data.cache = config_dict.placeholder(str)  # "memory" or a folder: decode once
     config.data.workers = 8
 
@@ -47,6 +51,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     )
     config.model.backbone = config_dict.placeholder(str)  # image model, never changed
     config.model.autoencoder = config_dict.placeholder(str)
+    config.model.init = config_dict.placeholder(str)  # temporal layers to start from
 
     config.diffusion = ConfigDict()
     config.diffusion.schedule = ConfigDict(
@@ -77,11 +82,14 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.train.total_steps = 60_000
     config.train.rules = (
         ("temporal.*mix", "mix"),
+        ("temporal.*(norm|bias)", "plain"),
         ("temporal", "temporal"),
         ("", "frozen"),
     )
     # group: (multiplier of lr, multiplier of weight_decay)
-    config.train.groups = ConfigDict({"temporal": (1.0, 1.0), "mix": (1.0, 0.0)})
+    config.train.groups = ConfigDict(
+        {"temporal": (1.0, 1.0), "plain": (1.0, 0.0), "mix": (1.0, 0.0)}
+    )
     config.train.ema_decay = 0.9999
     config.train.log_every = 100
     config.train.sample_every = 5000

@@ -7,8 +7,11 @@
 
 Stable Diffusion was trained on squares; temporal layers put straight on it at 320x512 degrade
 badly, so the image model is tuned first on independent frames with their captions. 14K steps of 300
-frames, lr 1e-4, epsilon (Table 7 as reported second-hand). Batches bring the text as `context`
-(b 77 1024) tokens. Not run: needs accelerators; the tests build it under `jax.eval_shape`.
+frames, lr 1e-4, epsilon (Table 7 as reported second-hand).
+
+Text is tokens `context` (b 77 1024) of a batch. No data source of this version brings them, so this
+config builds and samples but does not train yet. Not run at all: needs accelerators; the tests
+build it under `jax.eval_shape`.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -29,15 +32,19 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.data.num_frames = 1
     config.data.stride = 1.0
     config.data.height, config.data.width = 320, 512
+    config.data.split = "train"  # or "test": the shots held out
+    config.data.test_fraction = 0.0  # share of shots held out
+    config.data.enlarge = False  # whether videos smaller than height x width are used
+    config.data.cuts = True  # whether to look for cuts inside a video
     config.data.cache = config_dict.placeholder(str)  # "memory" or a folder: decode once
     config.data.workers = 8
 
     config.model = ConfigDict()
     config.model.kind = "unet"
     config.model.network = ConfigDict(SIZES["sd21"])
-    config.model.init = config_dict.placeholder(str)  # weights to start from
+    config.model.init = "SD21.safetensors"  # weights to start from; None: from scratch
     config.model.autoencoder = config_dict.placeholder(str)
-    config.model.null_context = config_dict.placeholder(str)  # safetensors: "context" (77 1024)
+    config.model.null_context = config_dict.placeholder(str)  # safetensors: "context" (1 77 1024)
 
     config.diffusion = ConfigDict()
     config.diffusion.schedule = ConfigDict(
@@ -66,9 +73,13 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.train.precision = "bfloat16"
     config.train.batch_size = 300  # frames over all devices
     config.train.total_steps = 14_000
-    config.train.rules = (("^autoencoder/", "frozen"), ("^network/", "network"))
+    config.train.rules = (
+        ("^autoencoder/", "frozen"),
+        ("^network/.*(norm|bias)", "plain"),
+        ("^network/", "network"),
+    )
     # group: (multiplier of lr, multiplier of weight_decay)
-    config.train.groups = ConfigDict({"network": (1.0, 1.0)})
+    config.train.groups = ConfigDict({"network": (1.0, 1.0), "plain": (1.0, 0.0)})
     config.train.ema_decay = 0.9999
     config.train.log_every = 100
     config.train.sample_every = 5000
@@ -79,6 +90,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.sampling.grid = ConfigDict({"kind": "uniform"})
     config.sampling.steps = 50
     config.sampling.guidance = 7.5
+    config.sampling.context = config_dict.placeholder(str)  # safetensors: "context" (b 77 1024)
     config.sampling.num_videos = 16  # images
     config.sampling.batch_size = 16  # images sampled at once
 

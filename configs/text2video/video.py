@@ -8,8 +8,11 @@
 656M temporal layers on the frozen, frame-tuned 2.1 U-Net: 8 key frames at about 2 fps and 320x512,
 text in spatial and temporal cross-attention, a scalar mix a layer and relative positions (App. D:
 both let it run on longer sequences), epsilon target. 402K steps of 3 clips on 256 A100-80GB (as
-reported second-hand). Batches bring the text as `context` (b 77 1024) tokens. Not run: needs
-accelerators; the tests build it under `jax.eval_shape`.
+reported second-hand).
+
+Text is tokens `context` (b 77 1024) of a batch. No data source of this version brings them, so this
+config builds and samples but does not train yet. Not run at all: needs accelerators; the tests
+build it under `jax.eval_shape`.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -30,6 +33,10 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.data.num_frames = 8
     config.data.stride = 1.0  # frames between the starts of two windows
     config.data.height, config.data.width = 320, 512
+    config.data.split = "train"  # or "test": the shots held out
+    config.data.test_fraction = 0.0  # share of shots held out
+    config.data.enlarge = False  # whether videos smaller than height x width are used
+    config.data.cuts = True  # whether to look for cuts inside a video
     config.data.cache = config_dict.placeholder(str)  # "memory" or a folder: decode once
     config.data.workers = 8
 
@@ -47,7 +54,8 @@ def get_config(variant: str = "full") -> ConfigDict:
     )
     config.model.backbone = config_dict.placeholder(str)  # image model, never changed
     config.model.autoencoder = config_dict.placeholder(str)
-    config.model.null_context = config_dict.placeholder(str)  # safetensors: "context" (77 1024)
+    config.model.init = config_dict.placeholder(str)  # temporal layers to start from
+    config.model.null_context = config_dict.placeholder(str)  # safetensors: "context" (1 77 1024)
 
     config.diffusion = ConfigDict()
     config.diffusion.schedule = ConfigDict(
@@ -78,11 +86,14 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.train.total_steps = 402_000
     config.train.rules = (
         ("temporal.*mix", "mix"),
+        ("temporal.*(norm|bias)", "plain"),
         ("temporal", "temporal"),
         ("", "frozen"),
     )
     # group: (multiplier of lr, multiplier of weight_decay)
-    config.train.groups = ConfigDict({"temporal": (1.0, 1.0), "mix": (1.0, 0.0)})
+    config.train.groups = ConfigDict(
+        {"temporal": (1.0, 1.0), "plain": (1.0, 0.0), "mix": (1.0, 0.0)}
+    )
     config.train.ema_decay = 0.9999
     config.train.log_every = 100
     config.train.sample_every = 5000
@@ -93,6 +104,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.sampling.grid = ConfigDict({"kind": "uniform"})
     config.sampling.steps = 50
     config.sampling.guidance = 7.5
+    config.sampling.context = config_dict.placeholder(str)  # safetensors: "context" (b 77 1024)
     config.sampling.num_videos = 8
     config.sampling.batch_size = 8  # videos sampled at once
     config.sampling.image_only = False  # True: mix := 1, independent frames from the same noise

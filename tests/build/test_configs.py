@@ -83,8 +83,9 @@ def test_driving_video_trains_temporal_layers_only():
     config = load("driving/video")
     tree = {"network": shapes(config, (1, 8, 16, 32, 4)), "autoencoder": {"x": jnp.zeros(())}}
     parts = partition(tree, config.train.rules)
-    assert set(parts) == {"frozen", "temporal", "mix"}
-    assert all("temporal" in path for path in flatten(parts["temporal"]))
+    assert set(parts) == {"frozen", "temporal", "plain", "mix"}
+    assert all("temporal" in path for path in flatten(parts["temporal"]) | flatten(parts["plain"]))
+    assert all(path.endswith("/kernel") for path in flatten(parts["temporal"]))
     assert not any("temporal" in path for path in flatten(parts["frozen"]))
     assert all(path.endswith("logit") for path in flatten(parts["mix"]))
 
@@ -98,7 +99,7 @@ def test_every_solver_and_grid_is_built_by_its_name(solver, grid):
         config.sampling.grid = {"kind": grid}
     sigmas = build_grid(config.sampling, build_schedule(config.diffusion))
     assert len(sigmas) == config.sampling.steps + 1 and sigmas[-1] == 0.0
-    assert build_solver(config.sampling) is not None
+    assert build_solver(config.sampling) == SOLVERS[solver]()
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,24 @@ def test_every_solver_and_grid_is_built_by_its_name(solver, grid):
         ("driving/video:tiny", "model.network.norm_groups=7", "7"),
         ("driving/video:tiny", "data.num_frames=5", "8 frames, got 5"),
         ("driving/video:tiny", "model.temporal.mix=none", "mix 'none' is unknown"),
+        ("driving/video:tiny", "model.network.head_dim=0", "head_dim 0 does not divide"),
         ("driving/video:tiny", "optim.accumulate=3", "divisible by config.optim.accumulate=3"),
+        ("driving/video:tiny", "optim.accumulate=0", "optim.accumulate=0 must be at least 1"),
+        ("driving/video:tiny", "optim.name=sgd", "choose one of"),
+        ("driving/video:tiny", "optim.schedule=step", "choose one of"),
+        ("driving/video:tiny", "optim.lr=0.0", "must be more than 0"),
+        ("driving/video:tiny", "objective.kind=gan", "choose one of"),
+        ("driving/video:tiny", "objective.p_drop=7.0", r"must be in \[0, 1\]"),
+        ("driving/video:tiny", "objective.use_labels=False", "set both or neither"),
+        ("driving/video:tiny", "data.labels=('night',)", "must name 2 labels"),
+        ("driving/video:tiny", "data.workers=-1", "must be at least 0"),
+        ("driving/video:tiny", "sampling.labels=((1.0,),)", "a tuple of 2 values"),
+        ("driving/video:tiny", "sampling.labels=(1.0, 2.0)", "a tuple of 2 values"),
+        ("driving/video:tiny", "sampling.num_videos=0", "must be at least 1"),
+        ("driving/video:tiny", "train.rules=(('temporal', 'other'), ('', 'frozen'))", "other"),
+        ("driving/video:tiny", "train.rules=(('temporal', 'temporal'),)", "covered by no rule"),
+        ("driving/video:tiny", "checkpoint.weights_dtype=int8", "choose one of"),
+        ("text2video/video", "diffusion.zero_terminal_snr=True", "epsilon"),
         ("driving/video:tiny", "diffusion.target=noise", "noise"),
         ("driving/video:tiny", "diffusion.schedule.kind=square", "choose one of"),
         ("driving/video:tiny", "sampling.solver.kind=rk4", "choose one of"),
@@ -116,6 +134,8 @@ def test_every_solver_and_grid_is_built_by_its_name(solver, grid):
         ("driving/image:tiny", "data.num_frames=2", "single frames"),
         ("driving/autoencoder:tiny", "model.network.norm_groups=5", "norm_groups=5"),
         ("driving/autoencoder:tiny", "data.height=60", "multiple of 8"),
+        ("driving/autoencoder:tiny", "model.perceptual=resnet", "resnet"),
+        ("driving/autoencoder", "train.rules=(('^autoencoder/', 'autoencoder'),)", "no rule"),
     ],
 )
 def test_what_does_not_fit_is_said_before_anything_slow(name, override, message):

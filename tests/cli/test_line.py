@@ -7,11 +7,15 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
+from vldm_jax.build.networks import abstract_params
+from vldm_jax.build.stages import build_sampler
 from vldm_jax.checkpoint.weights import load_weights, save_weights
 from vldm_jax.cli import main as entry
 from vldm_jax.cli.flags import load_config
 from vldm_jax.cli.sample import load_trained
+from vldm_jax.core.files import sha256
 from vldm_jax.core.paths import flatten, unflatten
 from vldm_jax.data.write import write_video
 
@@ -25,6 +29,10 @@ SMALL_NETWORK = [
     "--config.model.network.context_dim=16",
     "--config.model.network.out_channels=4",
 ]
+TEXT_NETWORK = {
+    "channels": (16, 24), "attention": (False, True), "norm_groups": 4, "head_dim": 8,
+    "context_dim": 16,
+}  # fmt: skip
 COMMON = [
     f"--config.data.height={HEIGHT}",
     f"--config.data.width={WIDTH}",
@@ -85,7 +93,7 @@ def line(tmp_path_factory):
         f"--config={CONFIGS / 'video.py'}:tiny",
         *on_autoencoder,
         *FEW_STEPS,
-        f"--config.model.backbone={root / 'image' / 'weights.safetensors'}",
+        f"--config.model.backbone={root / 'image'}",
         f"--config.data.num_frames={FRAMES}",
         f"--config.model.temporal.num_frames={FRAMES}",
     ]
@@ -98,7 +106,7 @@ def test_temporal_file_holds_temporal_layers_and_names_its_backbone(line):
     params, meta = load_weights(root / "video" / "weights.safetensors")
     assert all("temporal" in path for path in flatten(params))
     assert meta["kind"] == "temporal" and meta["steps"] == 2
-    assert meta["backbone"]["name"] == "weights.safetensors"
+    assert meta["backbone"]["sha256"] == sha256(root / "image" / "weights.safetensors")
     assert not any(
         "temporal" in path
         for path in flatten(load_weights(root / "image" / "weights.safetensors")[0])
@@ -177,23 +185,54 @@ def test_a_second_start_goes_on_where_the_first_ended(line, capsys):
 @pytest.mark.parametrize(
     ("stage", "change", "message"),
     [
-        ("video", "--config.optim.lr=0.5", "another config"),
         ("video", "--config.model.backbone=nowhere.safetensors", "no such file"),
-        ("video", "--config.model.network.layers_per_level=2", "do not belong together"),
+        ("video", "--config.model.network.layers_per_level=2", "made for another experiment"),
+        ("video", "--config.model.init=asset:driving/image.safetensors", "'unet', not 'temporal'"),
         ("video", "--config.data.path=nowhere", "nowhere"),
         ("video", "--config.data.num_frames=400", "400"),
         ("video", "--config.data.height=36", "must be multiples of 8"),
-        ("image", "--config.train.batch_size=8", "train.batch_size is 4 there and 8 here"),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_line(line, capsys, stage, change, message):
+def test_bad_input_is_one_line_and_leaves_no_workdir(line, capsys, stage, change, message):
     root, configs = line
-    capsys.readouterr()
+    refused(capsys, ["train", f"--workdir={root / 'new'}", *configs[stage], change], message)
+    assert not (root / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "change", "message"),
+    [
+        ("video", "--config.optim.lr=0.5", "another config"),
+        ("image", "--config.train.batch_size=8", "train.batch_size is 4 there and 8 here"),
+    ],
+)
+def test_a_workdir_of_another_config_is_refused_untouched(line, capsys, stage, change, message):
+    root, configs = line
     before = sorted(path.name for path in (root / stage).iterdir())
-    assert entry.main(["train", f"--workdir={root / stage}", *configs[stage], change]) == 2
+    refused(capsys, ["train", f"--workdir={root / stage}", *configs[stage], change], message)
+    assert sorted(path.name for path in (root / stage).iterdir()) == before
+
+
+def refused(capsys, argv, message):
+    """Run a command that must fail with one line that says `message`."""
+    capsys.readouterr()
+    assert entry.main(argv) == 2
     err = capsys.readouterr().err
     assert err.startswith("vldm: error: ") and message in err and err.count("\n") == 1
-    assert sorted(path.name for path in (root / stage).iterdir()) == before
+
+
+@pytest.mark.parametrize("stage", ["image", "video"])
+def test_training_starts_from_given_weights(line, stage):
+    """With a learning rate of nearly zero, what comes out is what went in."""
+    root, configs = line
+    start = root / stage / "weights.safetensors"
+    out = root / f"{stage}_again"
+    vldm("train", f"--workdir={out}", *configs[stage], "--config.optim.lr=1e-12",
+         f"--config.model.init={start}")  # fmt: skip
+    before, after = (flatten(load_weights(path)[0]) for path in (start, out / start.name))
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name], value, err_msg=name)
 
 
 def test_too_little_data_is_said_before_training(line, capsys):
@@ -215,11 +254,71 @@ def test_temporal_layers_of_another_backbone_are_refused(line, capsys):
     assert not (root / "no").exists()
 
 
-def test_inspect_tells_the_mix(line, capsys):
+@pytest.mark.parametrize("name", ["video", "video/weights.safetensors"])
+def test_inspect_tells_the_mix(line, capsys, name):
     root, _ = line
-    vldm("inspect", root / "video" / "weights.safetensors")
+    vldm("inspect", root / name)
+    lines = capsys.readouterr().out.splitlines()
+    first = lines.index("mix per layer (1: the image model alone, 0: the temporal layer alone)") + 1
+    mixes = [float(word) for text in lines[first:] for word in text.split()[1:]]
+    assert len(mixes) >= FRAMES and all(0.4 < mix < 0.6 for mix in mixes)
+
+
+def test_inspect_of_an_image_stage_has_no_mix(line, capsys):
+    root, _ = line
+    vldm("inspect", root / "ae")
     out = capsys.readouterr().out
-    assert "temporal" in out and "mix" in out
+    assert "params autoencoder" in out and "mix" not in out
+
+
+@pytest.mark.parametrize(
+    "change", ["--config.diffusion.target=epsilon", "--config.model.temporal.positions=relative"]
+)
+def test_sampling_with_the_wrong_meaning_is_refused(line, capsys, change):
+    """Every shape fits, but the weights were trained for something else."""
+    root, configs = line
+    argv = ["sample", f"--workdir={root / 'video'}", f"--out={root / 'no'}", *configs["video"]]
+    refused(capsys, [*argv, change], "was made for another experiment")
+    assert not (root / "no").exists()
+
+
+def test_a_network_on_another_autoencoder_is_refused(line, capsys):
+    root, configs = line
+    params, meta = load_weights(root / "ae" / "weights.safetensors")
+    save_weights(root / "other_ae.safetensors", params, meta | {"steps": 7})
+    argv = ["sample", f"--workdir={root / 'image'}", f"--out={root / 'no'}", *configs["image"]]
+    change = f"--config.model.autoencoder={root / 'other_ae.safetensors'}"
+    refused(capsys, [*argv, change], "autoencoder_sha256")
+
+
+def test_text_enters_through_the_context(line):
+    """A text network on the line's autoencoder: other prompts, other videos."""
+    root, _ = line
+    values = {"null": np.zeros(1), "cat": np.ones(2), "dog": -np.ones(2)}
+    texts = {k: np.tile(v[:, None, None], (1, 3, 16)).astype(np.float32) for k, v in values.items()}
+    for name, tokens in texts.items():
+        save_file({"context": tokens}, root / f"{name}.safetensors")
+    config = load_config(
+        str(CONFIGS.parent / "text2video" / "image.py"),
+        [
+            *FEW_STEPS,
+            f"--config.model.autoencoder={root / 'ae'}",
+            f"--config.model.null_context={root / 'null.safetensors'}",
+            f"--config.data.height={HEIGHT}", f"--config.data.width={WIDTH}",
+        ],
+    )  # fmt: skip
+    with config.unlocked():
+        config.model.network = TEXT_NETWORK
+    sampler, frozen, _ = build_sampler(config)
+    rng = np.random.default_rng(0)
+    shapes = flatten(abstract_params(sampler.network, *sampler.example_inputs()))
+    network = {k: rng.normal(0, 0.2, v.shape).astype(np.float32) for k, v in shapes.items()}
+    params = frozen | {"network": unflatten(network)}
+    videos = {}
+    for name in ("cat", "dog"):
+        config.sampling.context = str(root / f"{name}.safetensors")
+        videos[name] = sampler(params, 2)[0].astype(int)
+    assert np.abs(videos["cat"] - videos["dog"]).max() > 0
 
 
 def test_what_the_model_sees_is_written(line):

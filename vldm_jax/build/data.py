@@ -61,9 +61,14 @@ def build_loader(config: ConfigDict, source: Source) -> Loader:
     """Return this process's share of endless shuffled batches.
 
     Raises:
-        InputError: if the batch does not divide over the processes or exceeds the data.
+        InputError: if the batch does not divide over the devices or exceeds the data.
     """
-    processes = jax.process_count()
+    processes, devices = jax.process_count(), jax.device_count()
+    if config.train.batch_size % devices:
+        raise InputError(
+            f"config.train.batch_size={config.train.batch_size} must be divisible by the number of "
+            f"devices, {devices}"
+        )
     return make_loader(
         source,
         batch_size=config.train.batch_size // processes,

@@ -7,7 +7,8 @@ against the network that the config asks for.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from vldm_jax.build.table import from_table
-from vldm_jax.checkpoint.weights import load_weights
+from vldm_jax.checkpoint.weights import load_weights, read_meta
 from vldm_jax.core import paths
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.conditioning import Conditioning
@@ -29,6 +30,7 @@ from vldm_jax.nn.temporal import TemporalSpec
 from vldm_jax.typing import DTypeLike, Key, PyTree
 
 TEMPORAL = "temporal"
+WEIGHTS = "weights.safetensors"  # what a stage leaves in its workdir
 
 
 def _unet(*, network: dict[str, Any], dtype: DTypeLike, **rest: Any) -> UNet:
@@ -77,32 +79,39 @@ def build_network(model: ConfigDict, dtype: DTypeLike) -> nn.Module:
     return from_table(NETWORKS, model, "model", dtype=dtype)
 
 
-def load(path: str | None, kind: str, key: str) -> Loaded:
-    """Read a weights file of one kind.
+def find(path: str | None, kind: str, flag: str) -> tuple[Path, dict[str, Any]]:
+    """Return a weights file of one kind and what it says of itself; its arrays are not read.
 
     Args:
         path: file, or "asset:NAME"; a stage's workdir means its exported file.
         kind: what it must hold.
-        key: the config key that names it, for messages.
+        flag: what the user named it with, for messages: "--config.model.backbone".
 
     Raises:
         InputError: if it is not given, missing, unreadable or of another kind.
     """
     if not path:
-        raise InputError(f"config.{key} is not set: give {kind} weights, --config.{key}=FILE")
+        raise InputError(f"{flag[2:]} is not set: give {kind} weights, {flag}=FILE")
     file = resolve(path)
-    file = file / "weights.safetensors" if file.is_dir() else file
-    params, meta = load_weights(resolve(str(file)))
+    if file.is_dir():
+        file = resolve(str(file / WEIGHTS))
+    meta = read_meta(file)
     if meta["kind"] != kind:
-        raise InputError(f"config.{key}: {path} holds a {meta['kind']!r}, not a {kind!r}")
-    return Loaded(path, sha256(file), params, meta)
+        raise InputError(f"{flag}: {path} holds weights of kind {meta['kind']!r}, not {kind!r}")
+    return file, meta
 
 
-def autoencoder_of(loaded: Loaded, dtype: DTypeLike) -> Autoencoder:
-    """Return the module that a loaded autoencoder describes."""
+def load(path: str | None, kind: str, flag: str) -> Loaded:
+    """Read a weights file of one kind, as `find`."""
+    file, meta = find(path, kind, flag)
+    return Loaded(str(path), sha256(file), load_weights(file)[0], meta)
+
+
+def autoencoder_of(meta: Mapping[str, Any], dtype: DTypeLike) -> Autoencoder:
+    """Return the module that an autoencoder's file describes."""
     fields = {
         name: tuple(value) if isinstance(value, list) else value
-        for name, value in loaded.meta["config"].items()
+        for name, value in meta["config"].items()
     }
     return Autoencoder(**fields, dtype=dtype)
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from vldm_jax.build.diffusion import build_grid, build_schedule, build_solver
@@ -136,11 +137,6 @@ class Sampler:
         if not rows:  # nothing asked for: every label unknown
             return np.full(len(self.network.label_tokens), np.nan, np.float32)
         row = rows[index % len(rows)]
-        if len(row) != len(self.network.label_tokens):
-            raise InputError(
-                f"config.sampling.labels: {row} must have {len(self.network.label_tokens)} values, "
-                f"one for each of {self.network.label_tokens}"
-            )
         return np.asarray(row, np.float32)
 
     def _conditions(
@@ -152,8 +148,8 @@ class Sampler:
             cond = cond.replace(labels=jnp.asarray(labels))
             null = null.replace(labels=jnp.full(labels.shape, jnp.nan))
         if "null_context" in self.config.model:
-            empty = load_context(self.config.model.null_context, "model.null_context")
-            text = load_context(self.config.sampling.context, "sampling.context")
+            empty = load_context(self.config.model.null_context, "--config.model.null_context")
+            text = load_context(self.config.sampling.context, "--config.sampling.context")
             cond = cond.replace(context=jnp.asarray(text[index % len(text)]))
             null = null.replace(context=jnp.broadcast_to(empty[:1], (b, *empty.shape[1:])))
         if isinstance(self.network, VideoUNet):
@@ -163,17 +159,20 @@ class Sampler:
         return cond, null
 
 
-def load_context(path: str | None, key: str) -> Float[np.ndarray, "b n d"]:
+def load_context(path: str | None, flag: str) -> Float[np.ndarray, "b n d"]:
     """Return the text tokens of a safetensors file with one array "context".
 
     Raises:
-        InputError: if the file is not given, missing or has no such array.
+        InputError: if the file is not given, missing, damaged or has no such array.
     """
     if not path:
-        raise InputError(f"config.{key} is not set: give a safetensors file with 'context' (b n d)")
-    arrays = load_file(resolve(path))
+        raise InputError(f"{flag[2:]} is not set: give a safetensors file with 'context' (b n d)")
+    try:
+        arrays = load_file(resolve(path))
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{flag}: {path} is no whole safetensors file ({error})") from error
     if "context" not in arrays or arrays["context"].ndim != 3:
-        raise InputError(f"config.{key}: {path} has no array 'context' (b n d)")
+        raise InputError(f"{flag}: {path} has no array 'context' (b n d)")
     return arrays["context"].astype(np.float32)
 
 

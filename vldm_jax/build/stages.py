@@ -20,16 +20,16 @@ from ml_collections import ConfigDict
 
 from vldm_jax.build import networks
 from vldm_jax.build.diffusion import build_diffusion
+from vldm_jax.build.origin import describe_origin
 from vldm_jax.build.sampler import Sampler, load_context, to_uint8
 from vldm_jax.checkpoint.weights import check_fits, save_weights
 from vldm_jax.core import paths
-from vldm_jax.core.errors import InputError
 from vldm_jax.core.rng import stream
 from vldm_jax.data.pipeline import Source
-from vldm_jax.models.autoencoder import Autoencoder
 from vldm_jax.models.discriminator import PatchDiscriminator
 from vldm_jax.models.perceptual import LPIPS
 from vldm_jax.models.perceptual_weights import load_lpips_weights
+from vldm_jax.nn.mixer import mixes
 from vldm_jax.training.objectives.autoencoder import AutoencoderObjective, measure_latent_scale
 from vldm_jax.training.objectives.base import Objective
 from vldm_jax.training.objectives.image import ImageObjective
@@ -37,7 +37,6 @@ from vldm_jax.training.objectives.video import VideoObjective
 from vldm_jax.training.precision import compute_dtype
 from vldm_jax.typing import Array, Key, PyTree, UInt8
 
-WEIGHTS = "weights.safetensors"
 SCALE_BATCHES, SCALE_BATCH = 16, 16  # frames that the latent scale is measured on: 256
 
 
@@ -61,15 +60,12 @@ class Stage:
 
 
 def build_stage(config: ConfigDict) -> Stage:
-    """Return the stage of `config.objective.kind`, with initial and loaded parameters.
+    """Return the stage of a config that passed `build.check`, with its parameters.
 
     Raises:
         InputError: if a weights file is missing or does not fit the config.
     """
-    kind = config.objective.kind
-    if kind not in STAGES:
-        raise InputError(f"config.objective.kind={kind!r}: choose one of {sorted(STAGES)}")
-    return STAGES[kind](config, stream(jax.random.key(config.seed), "init"))
+    return STAGES[config.objective.kind](config, stream(jax.random.key(config.seed), "init"))
 
 
 def build_sampler(config: ConfigDict) -> tuple[Sampler, PyTree, dict[str, str]]:
@@ -79,36 +75,20 @@ def build_sampler(config: ConfigDict) -> tuple[Sampler, PyTree, dict[str, str]]:
     by the caller.
 
     Raises:
-        InputError: if the config is an autoencoder's, or a weights file does not fit.
+        InputError: if a weights file is missing or of another kind.
     """
-    if config.objective.kind == "autoencoder":
-        raise InputError("an autoencoder has nothing to sample; use the image or video config")
-    dtype = compute_dtype(config.train.precision)
-    first_stage = networks.load(config.model.autoencoder, "autoencoder", "model.autoencoder")
-    autoencoder = networks.autoencoder_of(first_stage, jnp.float32)
-    network = networks.build_network(config.model, dtype)
-    _check_latents(config, autoencoder, network)
+    model = config.model
+    first_stage = networks.load(model.autoencoder, "autoencoder", "--config.model.autoencoder")
+    # Always float32: decoded pixels would show the eight bits of bfloat16 as bands.
+    autoencoder = networks.autoencoder_of(first_stage.meta, jnp.float32)
+    network = networks.build_network(model, compute_dtype(config.train.precision))
     params: PyTree = {"autoencoder": first_stage.params}
     files = {first_stage.path: first_stage.sha256}
     if config.objective.kind == "video":
-        backbone = networks.load(config.model.backbone, "unet", "model.backbone")
+        backbone = networks.load(model.backbone, "unet", "--config.model.backbone")
         params["network"] = backbone.params
         files[backbone.path] = backbone.sha256
     return Sampler(config, network, autoencoder), params, files
-
-
-def _check_latents(config: ConfigDict, autoencoder: Autoencoder, network: nn.Module) -> None:
-    data, factor = config.data, autoencoder.factor
-    if data.height % factor or data.width % factor:
-        raise InputError(
-            f"config.data.height and width, {data.height}x{data.width}, must be multiples of "
-            f"{factor}, the factor of {config.model.autoencoder}"
-        )
-    if network.out_channels != autoencoder.latent_channels:
-        raise InputError(
-            f"config.model.network.out_channels={network.out_channels}, but the latents of "
-            f"{config.model.autoencoder} have {autoencoder.latent_channels} channels"
-        )
 
 
 def _autoencoder(config: ConfigDict, key: Key) -> Stage:
@@ -120,7 +100,7 @@ def _autoencoder(config: ConfigDict, key: Key) -> Stage:
     fields.pop("kind")
     x = jax.ShapeDtypeStruct((1, config.data.height, config.data.width, 3), jnp.float32)
     params = {
-        "autoencoder": networks.init_params(module, stream(key, "autoencoder"), x),
+        "autoencoder": _initial(config, "autoencoder", module, stream(key, "autoencoder"), x),
         "logvar": jnp.zeros(()),
     }
     if fields["perceptual_weight"]:
@@ -162,12 +142,13 @@ def _image(config: ConfigDict, key: Key) -> Stage:
     sampler, frozen, files = build_sampler(config)
     module = sampler.network
     inputs = sampler.example_inputs()
-    params = {**frozen, "network": _initial(config, module, key, inputs)}
+    network = _initial(config, "unet", module, stream(key, "network"), *inputs)
+    params = {**frozen, "network": network}
     objective = ImageObjective(**_denoising(config, sampler))
 
     def export(path: Path, params: PyTree, steps: int, source: Source) -> None:
         meta = {"kind": "unet", "config": networks.fields_of(module), "steps": steps}
-        meta |= _origin(config, sampler, files, source)
+        meta |= describe_origin(config, files[config.model.autoencoder], len(source))
         save_weights(path, params["network"], meta, dtype=config.checkpoint.weights_dtype)
 
     return Stage(
@@ -182,11 +163,12 @@ def _video(config: ConfigDict, key: Key) -> Stage:
     inputs = sampler.example_inputs()
     wanted = networks.abstract_params(module, *inputs)
     check_fits(config.model.backbone, frozen["network"], networks.spatial_part(wanted))
-    temporal = networks.init_params(
-        module, stream(key, "network"), *inputs, keep=lambda path: networks.TEMPORAL in path
-    )
+    temporal = _initial(
+        config, networks.TEMPORAL, module, stream(key, "network"), *inputs,
+        keep=lambda path: networks.TEMPORAL in path,
+    )  # fmt: skip
     params = {**frozen, "network": paths.merge(frozen["network"], temporal)}
-    objective = VideoObjective(**_denoising(config, sampler), mixes=mixes_of)
+    objective = VideoObjective(**_denoising(config, sampler), mixes=mixes)
 
     def export(path: Path, params: PyTree, steps: int, source: Source) -> None:
         name = Path(config.model.backbone).name
@@ -196,7 +178,7 @@ def _video(config: ConfigDict, key: Key) -> Stage:
             "steps": steps,
             "backbone": {"name": name, "sha256": files[config.model.backbone]},
         }
-        meta |= _origin(config, sampler, files, source)
+        meta |= describe_origin(config, files[config.model.autoencoder], len(source))
         layers = networks.temporal_part(params["network"])
         save_weights(path, layers, meta, dtype=config.checkpoint.weights_dtype)
 
@@ -209,20 +191,12 @@ def _video(config: ConfigDict, key: Key) -> Stage:
 STAGES = {"autoencoder": _autoencoder, "image": _image, "video": _video}
 
 
-def mixes_of(network: PyTree) -> dict[str, Array]:
-    """Return {layer: mix in [0, 1]} of a video network's parameters."""
-    return {
-        path.removesuffix("/logit"): jax.nn.sigmoid(leaf)
-        for path, leaf in paths.flatten(network).items()
-        if path.endswith("mixer/logit")
-    }
-
-
 def _denoising(config: ConfigDict, sampler: Sampler) -> dict[str, Any]:
     module, autoencoder = sampler.network, sampler.autoencoder
     null = None
     if "null_context" in config.model:
-        null = jnp.asarray(load_context(config.model.null_context, "model.null_context")[0])
+        empty = load_context(config.model.null_context, "--config.model.null_context")
+        null = jnp.asarray(empty[0])
     return {
         "encode": _method(autoencoder, "encode"),
         "predict": lambda p, z, time, cond: module.apply({"params": p}, z, time, cond, train=True),
@@ -234,24 +208,22 @@ def _denoising(config: ConfigDict, sampler: Sampler) -> dict[str, Any]:
     }
 
 
-def _initial(config: ConfigDict, module: nn.Module, key: Key, inputs: tuple[Any, ...]) -> PyTree:
-    if "init" not in config.model:
-        return networks.init_params(module, stream(key, "network"), *inputs)
-    loaded = networks.load(config.model.init, "unet", "model.init")
-    check_fits(config.model.init, loaded.params, networks.abstract_params(module, *inputs))
-    return loaded.params
-
-
-def _origin(
-    config: ConfigDict, sampler: Sampler, files: dict[str, str], source: Source
-) -> dict[str, Any]:
-    return {
-        "diffusion": config.diffusion.to_dict(),
-        "autoencoder_sha256": files[config.model.autoencoder],
-        "latent_shape": list(sampler.latent_shape),
-        "fps": float(config.data.fps),
-        "examples": len(source),
-    }
+def _initial(
+    config: ConfigDict,
+    kind: str,
+    module: nn.Module,
+    key: Key,
+    *inputs: Any,
+    keep: Callable[[str], bool] = lambda path: True,
+) -> PyTree:
+    """What training starts from: fresh parameters, or those of `config.model.init`, float32."""
+    if config.model.init is None:
+        return networks.init_params(module, key, *inputs, keep=keep)
+    loaded = networks.load(config.model.init, kind, "--config.model.init")
+    expected = paths.flatten(networks.abstract_params(module, *inputs))
+    kept = {path: leaf for path, leaf in expected.items() if keep(path)}
+    check_fits(config.model.init, loaded.params, paths.unflatten(kept))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), loaded.params)
 
 
 def _sample_preview(sampler: Sampler) -> Callable:

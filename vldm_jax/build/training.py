@@ -23,8 +23,8 @@ class Training:
     step: Step
 
 
-def build_training(config: ConfigDict, objective: Objective) -> Training:
-    """Return optimiser and step of an experiment.
+def build_optimiser(config: ConfigDict) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """Return optimiser and learning rate of an experiment.
 
     Raises:
         InputError: if the schedule, the optimiser or the groups do not fit.
@@ -45,11 +45,21 @@ def build_training(config: ConfigDict, objective: Objective) -> Training:
         weight_decay=optim.weight_decay,
         clip_norm=optim.clip_norm,
     )
+    return optimiser, learning_rate
+
+
+def build_training(config: ConfigDict, objective: Objective) -> Training:
+    """Return optimiser and step of an experiment.
+
+    Raises:
+        InputError: as `build_optimiser`.
+    """
+    optimiser, learning_rate = build_optimiser(config)
     step = make_step(
         objective,
         optimiser,
         learning_rate=learning_rate,
-        ema_decay=train.ema_decay,
-        accumulate=optim.accumulate,
+        ema_decay=config.train.ema_decay,
+        accumulate=config.optim.accumulate,
     )
     return Training(optimiser=optimiser, step=step)

@@ -12,9 +12,9 @@ from typing import Any
 from vldm_jax.core.errors import InputError
 
 HARMLESS = (
-    r"train\.(total_steps|log_every|checkpoint_every|sample_every|stop_after_minutes|tensorboard)",
-    r"(checkpoint|logging|sampling|evals)\..*",
-    r"data\.(workers|prefetch|cache|index)",
+    r"train\.(total_steps|log_every|sample_every|stop_after_minutes)",
+    r"(checkpoint|sampling)\..*",
+    r"data\.(workers|cache|index)",
     r"model\.(backbone|autoencoder)",  # compared by what is in the files, not by where they are
 )
 

@@ -79,7 +79,7 @@ def _describe_checkpoint(path: Path, mixes: Callable | None) -> list[str]:
     lines.append("frozen, not stored")
     lines += [f"  {file}  sha256 {digest}" for file, digest in meta["backbones"].items()] or ["  -"]
     if mixes is not None:
-        lines += _mix_lines(mixes(_read_params(path, tree["params"])["network"]))
+        lines += _mix_lines(mixes(_read_params(path, tree["params"])))
     return lines
 
 

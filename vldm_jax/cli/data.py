@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from vldm_jax.build.data import build_source
 from vldm_jax.cli.flags import Parser, add_config, parse_with_config
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import check_writable
 from vldm_jax.data.driving.builder import build_records as build_driving_records
 from vldm_jax.data.driving.folder import build_folder
 from vldm_jax.data.inspect import write_inspection
@@ -87,6 +88,7 @@ def _inspect(argv: Sequence[str]) -> None:
     parser.add_argument("--out", required=True, help="folder to write to")
     parser.add_argument("--count", type=int, default=16, help="examples to show")
     args, config = parse_with_config(parser, argv)
+    check_writable(args.out)
     if args.count < 1:
         raise InputError(f"vldm data inspect: --count must be at least 1, got {args.count}")
     source = build_source(config.data)

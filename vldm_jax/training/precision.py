@@ -2,7 +2,8 @@
 
 "float32": everything float32. "bfloat16": the frozen parameters are stored in bfloat16 and the
 networks compute in it (their `dtype` field, set where they are built); the trained parameters,
-their moments and average, the gradient sum, the schedule and the loss stay float32.
+their moments and average, the gradient sum, the schedule and the loss stay float32. So does the
+autoencoder that a stage stands on: it is small, and bfloat16's eight bits show as bands in pixels.
 """
 
 import jax
@@ -27,5 +28,8 @@ def compute_dtype(policy: str) -> DTypeLike:
 
 def cast_frozen(frozen: PyTree, policy: str) -> PyTree:
     """Return the frozen parameters as they are stored on the device under the policy."""
-    dtype = compute_dtype(policy)
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), frozen)
+    dtypes = {name: compute_dtype(policy) for name in frozen} | {"autoencoder": jnp.float32}
+    return {
+        name: jax.tree.map(lambda leaf, dtype=dtypes[name]: jnp.asarray(leaf, dtype), tree)
+        for name, tree in frozen.items()
+    }

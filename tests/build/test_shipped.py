@@ -1,0 +1,37 @@
+"""What ships belongs together: each file names the one that it stands on."""
+
+import pytest
+
+from vldm_jax.build.check import check, check_files
+from vldm_jax.checkpoint.weights import read_meta
+from vldm_jax.cli.flags import load_config
+from vldm_jax.cli.sample import load_trained
+from vldm_jax.core.assets import resolve
+from vldm_jax.core.files import sha256
+
+CONFIGS = resolve("asset:driving").parents[2] / "configs" / "driving"
+NAMES = ("autoencoder", "image", "temporal")
+
+
+def test_each_file_names_what_it_stands_on():
+    files = {name: resolve(f"asset:driving/{name}.safetensors") for name in NAMES}
+    digests = {name: sha256(path) for name, path in files.items()}
+    image, temporal = read_meta(files["image"]), read_meta(files["temporal"])
+    assert image["autoencoder_sha256"] == digests["autoencoder"]
+    assert temporal["autoencoder_sha256"] == digests["autoencoder"]
+    assert temporal["backbone"]["sha256"] == digests["image"]
+
+
+@pytest.mark.parametrize(("stage", "name"), [("image", "image"), ("video", "temporal")])
+def test_the_tiny_configs_run_on_them(stage, name):
+    config = load_config(f"{CONFIGS / stage}.py:tiny")
+    check(config)
+    check_files(config)
+    load_trained(config, f"asset:driving/{name}.safetensors")
+
+
+def test_they_keep_to_their_size():
+    sizes = {name: resolve(f"asset:driving/{name}.safetensors").stat().st_size for name in NAMES}
+    assert sizes["autoencoder"] + sizes["image"] < 10e6 and sizes["temporal"] < 6e6
+    clips = sum(path.stat().st_size for path in resolve("asset:driving/clips").iterdir())
+    assert clips < 8e6
