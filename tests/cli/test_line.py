@@ -255,9 +255,10 @@ def test_temporal_layers_of_another_backbone_are_refused(line, capsys):
 
 
 @pytest.mark.parametrize("name", ["video", "video/weights.safetensors"])
-def test_inspect_tells_the_mix(line, capsys, name):
+def test_inspect_tells_the_mix(line, capsys, monkeypatch, name):
     root, _ = line
-    vldm("inspect", root / name)
+    monkeypatch.chdir(root)
+    vldm("inspect", name)
     lines = capsys.readouterr().out.splitlines()
     first = lines.index("mix per layer (1: the image model alone, 0: the temporal layer alone)") + 1
     mixes = [float(word) for text in lines[first:] for word in text.split()[1:]]

@@ -30,7 +30,7 @@ def describe(path: str | os.PathLike[str], mixes: Callable | None = None) -> str
     Raises:
         InputError: if there is nothing to describe.
     """
-    path = Path(path)
+    path = Path(path).absolute()  # orbax takes no other
     if path.is_file():
         return "\n".join(_describe_weights(path, mixes))
     return "\n".join(_describe_checkpoint(_find_checkpoint(path), mixes))

@@ -75,6 +75,8 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
 
 
 def _one_line(error: BaseException) -> str:
+    if "Traceback" in str(error):  # of the config file: its last line says what it refuses
+        error = ValueError(str(error).strip().splitlines()[-1])
     text = " ".join(str(error).split())
     if match := re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text):
         return f"the config has no key {match[2]!r}; did you mean {match[1]!r}?"

@@ -64,7 +64,8 @@ class Mixer(nn.Module):
         if frames != self.num_frames:
             raise InputError(
                 f"mixer: mix 'per_frame' was made for {self.num_frames} frames, got {frames}; "
-                "use that many frames, or mix 'scalar' for a variable length"
+                "use that many frames, change model.temporal.num_frames, or use mix 'scalar' for a "
+                "variable length"
             )
         return (frames,)
 

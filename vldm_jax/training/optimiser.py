@@ -38,7 +38,8 @@ def make_schedule(
     if total_steps <= warmup_steps:
         raise InputError(
             f"optim.schedule='cosine' needs train.total_steps > optim.warmup_steps, "
-            f"got {total_steps} <= {warmup_steps}"
+            f"got {total_steps} <= {warmup_steps}: lower the warm-up, or use "
+            "train.stop_after_minutes for a short look"
         )
     start = 0.0 if warmup_steps else lr
     return optax.warmup_cosine_decay_schedule(start, lr, warmup_steps, total_steps)
