@@ -10,10 +10,11 @@ import pytest
 
 from vldm_jax.build.check import check
 from vldm_jax.build.diffusion import GRIDS, SOLVERS, build_grid, build_schedule, build_solver
-from vldm_jax.build.networks import abstract_params, build_network, example_inputs
+from vldm_jax.build.networks import build_network
 from vldm_jax.cli.flags import load_config
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import count, flatten, partition
+from vldm_jax.models.table import abstract_params, example_inputs
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = sorted((ROOT / "configs").glob("*/*.py"))

@@ -32,12 +32,16 @@ def call(params, method, *args):
 
 
 @pytest.mark.parametrize(
-    ("size", "count", "factor"), [("sd_f8", 83_653_863, 8), ("upscaler_f4", 55_325_927, 4)]
+    ("size", "count", "factor"),
+    [("sd_f8", 83_653_863, 8), ("upscaler_f4", 55_325_927, 4), ("svd_f8", 97_742_847, 8)],
 )
 def test_published_sizes(size, count, factor):
+    """Counts of the public models; svd_f8 from diffusers' class on torch's meta device."""
     model = Autoencoder(**SIZES[size])
     x = jax.ShapeDtypeStruct((2, 64, 128, 3), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    batch = (1, 2) if model.temporal_decoder else (2,)
+    seen = jax.ShapeDtypeStruct((*batch, *x.shape[1:]), x.dtype)
+    variables = jax.eval_shape(model.init, jax.random.key(0), seen)
     assert paths.count(jax.tree.leaves(variables)) == count
     mean, logvar = jax.eval_shape(lambda v, x: model.apply(v, x, method="encode"), variables, x)
     assert mean.shape == logvar.shape == (2, 64 // factor, 128 // factor, 4)

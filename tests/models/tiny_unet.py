@@ -1,6 +1,11 @@
-"""A video U-Net small enough to compile in seconds, with every kind of layer in it."""
+"""A video U-Net small enough to compile in seconds, with every kind of layer in it.
+
+And what the comparisons with diffusers share: random weights for a torch module, and its weights
+as our tree.
+"""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -97,3 +102,50 @@ def images_of_videos(params, z, time, cond):
         train=False,
         method="denoise",
     )
+
+
+def randomise(module, seed):
+    """Give every parameter of a torch module a random value, zero-initialised ones included.
+
+    What enters a norm stays small, so that the norm's epsilon shows.
+    """
+    import torch
+
+    rng = np.random.default_rng(seed)
+    quiet = ("conv_in", "conv1", "conv2", "time_emb_proj", "proj_out")
+    for name, p in module.named_parameters():
+        noise = rng.normal(size=tuple(p.shape))
+        if p.ndim > 1:
+            noise /= np.sqrt(np.prod(p.shape[1:]))
+        elif name.endswith("bias") or "norm" in name:
+            noise *= 0.1
+        if any(part in name for part in quiet):
+            noise *= 0.03
+        if "norm" in name and name.endswith("weight"):
+            noise += 1.0
+        p.data = torch.tensor(noise, dtype=torch.float32)
+    return module.eval()
+
+
+def from_torch(state, renames=()):
+    """Return a torch state dict as our tree: kernels (*window, in, out), list indices after `_`."""
+    flat = {}
+    for name, value in state.items():
+        if name.endswith("pos_embed.pe"):
+            continue
+        for old, new in renames:
+            name = re.sub(old, new, name)
+        leaf = jnp.asarray(value.numpy())
+        if leaf.ndim == 5:
+            leaf = leaf[..., 0, 0]
+        if leaf.ndim > 1:
+            leaf = jnp.moveaxis(leaf, (0, 1), (-1, -2))
+        path = re.sub(r"\.(\d+)(?=\.)", r"_\1", name).replace(".", "/")
+        path = path.replace("/weight", "/kernel" if leaf.ndim > 1 else "/scale")
+        flat[path] = leaf.reshape(()) if path.endswith("logit") else leaf
+    return paths.unflatten(flat)
+
+
+def largest_difference(ours, theirs):
+    """Return max |ours - theirs| in standard deviations of theirs."""
+    return float(np.abs(np.asarray(ours) - theirs).max() / theirs.std())

@@ -23,6 +23,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
 from vldm_jax.core.paths import partition
 from vldm_jax.diffusion.denoiser import make_denoiser
+from vldm_jax.models import table
 from vldm_jax.models.discriminator import PatchDiscriminator
 from vldm_jax.models.perceptual import LPIPS
 from vldm_jax.models.perceptual_weights import find_lpips_weights
@@ -90,13 +91,13 @@ def check_files(config: ConfigDict) -> None:
     path = model.autoencoder
     file, meta = networks.find(path, "autoencoder", "--config.model.autoencoder")
     network = networks.build_network(model, compute_dtype(config.train.precision))
-    _check_latents(config, network, networks.autoencoder_of(meta, jnp.float32))
+    _check_latents(config, network, table.module_of("autoencoder", meta["config"], jnp.float32))
     if kind == "video":
         _, meta = networks.find(model.backbone, "unet", "--config.model.backbone")
         check_origin(model.backbone, meta, config, network, sha256(file))
     if "null_context" in model:
         load_context(model.null_context, "--config.model.null_context")
-    _check_init(config, {"image": "unet", "video": networks.TEMPORAL}[kind])
+    _check_init(config, {"image": "unet", "video": table.TEMPORAL}[kind])
 
 
 def _check_ranges(config: ConfigDict) -> None:
@@ -119,15 +120,15 @@ def _autoencoder_tree(config: ConfigDict, dtype: Any) -> PyTree:
     image = jax.ShapeDtypeStruct((1, data.height, data.width, 3), jnp.float32)
     module = networks.build_network(model, dtype)
     tree = {
-        "autoencoder": networks.abstract_params(module, image),
+        "autoencoder": table.abstract_params(module, image),
         "logvar": jax.ShapeDtypeStruct((), jnp.float32),
     }
     if weights.disc_weight:
         discriminator = PatchDiscriminator(**model.discriminator, dtype=dtype)
-        tree["discriminator"] = networks.abstract_params(discriminator, image)
+        tree["discriminator"] = table.abstract_params(discriminator, image)
     if weights.perceptual_weight:
         perceptual = LPIPS(net=model.perceptual, dtype=dtype)
-        tree["perceptual"] = networks.abstract_params(perceptual, image, image)
+        tree["perceptual"] = table.abstract_params(perceptual, image, image)
     return tree
 
 
@@ -142,8 +143,8 @@ def _denoising_tree(config: ConfigDict, dtype: Any, *, video: bool) -> PyTree:
     space = (max(data.height // 8, 1), max(data.width // 8, 1), module.out_channels)
     latent = (1, data.num_frames, *space) if video else (1, *space)
     text = (1, module.context_dim) if "null_context" in config.model else None
-    inputs = networks.example_inputs(module, latent, text)
-    return {"network": networks.abstract_params(module, *inputs)}
+    inputs = table.example_inputs(module, latent, text)
+    return {"network": table.abstract_params(module, *inputs)}
 
 
 TREES = {

@@ -6,30 +6,23 @@ against the network that the config asks for.
 """
 
 import dataclasses
-import functools
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from vldm_jax.build.table import from_table
 from vldm_jax.checkpoint.weights import load_weights, read_meta
-from vldm_jax.core import paths
 from vldm_jax.core.assets import resolve
-from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
 from vldm_jax.models.autoencoder import Autoencoder
-from vldm_jax.models.unet import UNet, UNetSkeleton
+from vldm_jax.models.table import temporal_of
+from vldm_jax.models.unet import UNet
 from vldm_jax.models.video_unet import VideoUNet
-from vldm_jax.nn.temporal import TemporalSpec
-from vldm_jax.typing import DTypeLike, Key, PyTree
+from vldm_jax.typing import DTypeLike, PyTree
 
-TEMPORAL = "temporal"
 WEIGHTS = "weights.safetensors"  # what a stage leaves in its workdir
 
 
@@ -42,7 +35,7 @@ def _video_unet(
     *, network: dict[str, Any], temporal: dict[str, Any], dtype: DTypeLike, **rest: Any
 ) -> VideoUNet:
     del rest
-    return VideoUNet(**network, temporal=TemporalSpec(**temporal), dtype=dtype)
+    return VideoUNet(**network, temporal=temporal_of(temporal), dtype=dtype)
 
 
 def _autoencoder(*, network: dict[str, Any], dtype: DTypeLike, **rest: Any) -> Autoencoder:
@@ -105,93 +98,3 @@ def load(path: str | None, kind: str, flag: str) -> Loaded:
     """Read a weights file of one kind, as `find`."""
     file, meta = find(path, kind, flag)
     return Loaded(str(path), sha256(file), load_weights(file)[0], meta)
-
-
-def autoencoder_of(meta: Mapping[str, Any], dtype: DTypeLike) -> Autoencoder:
-    """Return the module that an autoencoder's file describes."""
-    fields = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in meta["config"].items()
-    }
-    return Autoencoder(**fields, dtype=dtype)
-
-
-def fields_of(module: nn.Module) -> dict[str, Any]:
-    """Return a module's hyper-parameters as JSON values, for a weights file."""
-    fields = {}
-    for field in dataclasses.fields(module):
-        value = getattr(module, field.name)
-        if field.name in ("dtype", "parent", "name"):
-            continue
-        fields[field.name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
-    return fields
-
-
-def example_inputs(
-    module: nn.Module, latent: tuple[int, ...], text: tuple[int, int] | None
-) -> tuple[Any, ...]:
-    """Return the shapes of what a denoising network is called with.
-
-    Args:
-        module: UNet or VideoUNet.
-        latent: shape (1 [t] h w c) of z.
-        text: (tokens, width) of its text, None if it takes none.
-    """
-    shape = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
-    cond = Conditioning(
-        context=None if text is None else shape((1, *text)),
-        labels=shape((1, len(module.label_tokens))) if module.label_tokens else None,
-    )
-    return shape(latent), shape((1,)), cond
-
-
-def init_params(
-    module: nn.Module, key: Key, *inputs: Any, keep: Callable[[str], bool] = lambda path: True
-) -> PyTree:
-    """Return freshly initialised parameters of the paths that `keep` accepts.
-
-    What is not kept is never computed: a frozen backbone costs nothing to leave out.
-
-    Args:
-        module: the network.
-        key: random key.
-        *inputs: shapes of its inputs.
-        keep: path -> whether to make this parameter.
-    """
-
-    def init(key: Key) -> dict[str, jax.Array]:
-        flat = paths.flatten(_init(module, key, inputs))
-        return {path: leaf for path, leaf in flat.items() if keep(path)}
-
-    return paths.unflatten(jax.jit(init)(key))
-
-
-def abstract_params(module: nn.Module, *inputs: Any) -> PyTree:
-    """Return shapes and types of a module's parameters; nothing is computed, no device touched.
-
-    Args:
-        module: the network.
-        *inputs: shapes of its inputs.
-
-    Raises:
-        InputError: if the fields of the module do not fit together.
-    """
-    return jax.eval_shape(lambda: _init(module, jax.random.key(0), inputs))
-
-
-def spatial_part(tree: PyTree) -> PyTree:
-    """Return what a video network shares with its image network."""
-    flat = paths.flatten(tree)
-    return paths.unflatten({path: leaf for path, leaf in flat.items() if TEMPORAL not in path})
-
-
-def temporal_part(tree: PyTree) -> PyTree:
-    """Return the temporal layers of a video network."""
-    flat = paths.flatten(tree)
-    return paths.unflatten({path: leaf for path, leaf in flat.items() if TEMPORAL in path})
-
-
-def _init(module: nn.Module, key: Key, inputs: tuple[Any, ...]) -> PyTree:
-    zeros = jax.tree.map(lambda struct: jnp.zeros(struct.shape, struct.dtype), inputs)
-    mode = {"train": False} if isinstance(module, UNetSkeleton) else {}
-    return module.init(key, *zeros, **mode)["params"]

@@ -12,10 +12,10 @@ from typing import Any
 import flax.linen as nn
 from ml_collections import ConfigDict
 
-from vldm_jax.build.networks import fields_of
 from vldm_jax.checkpoint.configs import canonical
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
+from vldm_jax.models.table import fields_of
 
 # What may differ: it changes how the weights are run or were trained, not what they mean.
 FREE = {

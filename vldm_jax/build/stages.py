@@ -26,6 +26,7 @@ from vldm_jax.checkpoint.weights import check_fits, save_weights
 from vldm_jax.core import paths
 from vldm_jax.core.rng import stream
 from vldm_jax.data.pipeline import Source
+from vldm_jax.models import table
 from vldm_jax.models.discriminator import PatchDiscriminator
 from vldm_jax.models.perceptual import LPIPS
 from vldm_jax.models.perceptual_weights import load_lpips_weights
@@ -80,7 +81,7 @@ def build_sampler(config: ConfigDict) -> tuple[Sampler, PyTree, dict[str, str]]:
     model = config.model
     first_stage = networks.load(model.autoencoder, "autoencoder", "--config.model.autoencoder")
     # Always float32: decoded pixels would show the eight bits of bfloat16 as bands.
-    autoencoder = networks.autoencoder_of(first_stage.meta, jnp.float32)
+    autoencoder = table.module_of("autoencoder", first_stage.meta["config"], jnp.float32)
     network = networks.build_network(model, compute_dtype(config.train.precision))
     params: PyTree = {"autoencoder": first_stage.params}
     files = {first_stage.path: first_stage.sha256}
@@ -106,7 +107,7 @@ def _autoencoder(config: ConfigDict, key: Key) -> Stage:
     if fields["perceptual_weight"]:
         params["perceptual"] = load_lpips_weights(config.model.perceptual)
     if fields["disc_weight"]:
-        params["discriminator"] = networks.init_params(discriminator, stream(key, "disc"), x)
+        params["discriminator"] = table.init_params(discriminator, stream(key, "disc"), x)
     objective = AutoencoderObjective(
         encode=_method(module, "encode"),
         decode_features=_method(module, "decode_features"),
@@ -129,7 +130,7 @@ def _autoencoder(config: ConfigDict, key: Key) -> Stage:
             _image_batches(source, SCALE_BATCHES, SCALE_BATCH),
             stream(key, "latent scale"),
         )
-        fields = networks.fields_of(module) | {"latent_scale": scale}
+        fields = table.fields_of(module) | {"latent_scale": scale}
         meta = {"kind": "autoencoder", "config": fields, "steps": steps}
         save_weights(path, params["autoencoder"], meta, dtype=config.checkpoint.weights_dtype)
 
@@ -147,7 +148,7 @@ def _image(config: ConfigDict, key: Key) -> Stage:
     objective = ImageObjective(**_denoising(config, sampler))
 
     def export(path: Path, params: PyTree, steps: int, source: Source) -> None:
-        meta = {"kind": "unet", "config": networks.fields_of(module), "steps": steps}
+        meta = {"kind": "unet", "config": table.fields_of(module), "steps": steps}
         meta |= describe_origin(config, files[config.model.autoencoder], len(source))
         save_weights(path, params["network"], meta, dtype=config.checkpoint.weights_dtype)
 
@@ -161,11 +162,11 @@ def _video(config: ConfigDict, key: Key) -> Stage:
     sampler, frozen, files = build_sampler(config)
     module = sampler.network
     inputs = sampler.example_inputs()
-    wanted = networks.abstract_params(module, *inputs)
-    check_fits(config.model.backbone, frozen["network"], networks.spatial_part(wanted))
+    wanted = table.abstract_params(module, *inputs)
+    check_fits(config.model.backbone, frozen["network"], table.spatial_part(wanted))
     temporal = _initial(
-        config, networks.TEMPORAL, module, stream(key, "network"), *inputs,
-        keep=lambda path: networks.TEMPORAL in path,
+        config, table.TEMPORAL, module, stream(key, "network"), *inputs,
+        keep=lambda path: table.TEMPORAL in path,
     )  # fmt: skip
     params = {**frozen, "network": paths.merge(frozen["network"], temporal)}
     objective = VideoObjective(**_denoising(config, sampler), mixes=mixes)
@@ -174,12 +175,12 @@ def _video(config: ConfigDict, key: Key) -> Stage:
         name = Path(config.model.backbone).name
         meta = {
             "kind": "temporal",
-            "config": networks.fields_of(module),
+            "config": table.fields_of(module),
             "steps": steps,
             "backbone": {"name": name, "sha256": files[config.model.backbone]},
         }
         meta |= describe_origin(config, files[config.model.autoencoder], len(source))
-        layers = networks.temporal_part(params["network"])
+        layers = table.temporal_part(params["network"])
         save_weights(path, layers, meta, dtype=config.checkpoint.weights_dtype)
 
     return Stage(
@@ -218,9 +219,9 @@ def _initial(
 ) -> PyTree:
     """What training starts from: fresh parameters, or those of `config.model.init`, float32."""
     if config.model.init is None:
-        return networks.init_params(module, key, *inputs, keep=keep)
+        return table.init_params(module, key, *inputs, keep=keep)
     loaded = networks.load(config.model.init, kind, "--config.model.init")
-    expected = paths.flatten(networks.abstract_params(module, *inputs))
+    expected = paths.flatten(table.abstract_params(module, *inputs))
     kept = {path: leaf for path, leaf in expected.items() if keep(path)}
     check_fits(config.model.init, loaded.params, paths.unflatten(kept))
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), loaded.params)

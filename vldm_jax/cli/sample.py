@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 import vldm_jax
 from vldm_jax.build.check import check, check_files
-from vldm_jax.build.networks import TEMPORAL, WEIGHTS, load
+from vldm_jax.build.networks import WEIGHTS, load
 from vldm_jax.build.origin import check_origin
 from vldm_jax.build.sampler import Sampler
 from vldm_jax.build.stages import build_sampler
@@ -18,6 +18,7 @@ from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_writable, write_json
 from vldm_jax.data.write import write_contact_sheet, write_gif, write_video
+from vldm_jax.models.table import TEMPORAL
 from vldm_jax.training.precision import cast_frozen
 from vldm_jax.typing import Float, PyTree, UInt8
 

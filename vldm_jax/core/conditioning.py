@@ -24,6 +24,8 @@ class Conditioning:
             Two fields because a DreamBooth backbone brings a text encoder of its own (App. H.3).
         labels: (b k) scalar labels, NaN where dropped.
         class_labels: (b) int, the noise level of an upscaler, in steps.
+        added_time_ids: (b k) numbers embedded like the time and added to it; Stable Video
+            Diffusion's are frames per second - 1, motion bucket and noise augmentation.
         concat: (b [t] h w c) image or video concatenated to z on channels.
         image_only: (b) bool, True where a sample is a set of independent images (mix := 1).
     """
@@ -32,6 +34,7 @@ class Conditioning:
     context_temporal: Any = None
     labels: Any = None
     class_labels: Any = None
+    added_time_ids: Any = None
     concat: Any = None
     image_only: Any = None
 

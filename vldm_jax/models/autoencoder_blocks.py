@@ -3,7 +3,13 @@
 Sub-modules are lists made in `setup`, which Linen names `resnets_0`, `resnets_1`, ...: diffusers'
 names. The decoder's last convolution is a step of its own, because the adversarial loss weighs
 itself by the gradient of that layer.
+
+Everything sees images. In a video decoder (`video_decoder`) these are the frames of videos, folded
+into the batch, and `make_temporal` puts a temporal block behind each residual block; it adds
+parameters under `temporal_resnets_i` and moves no others.
 """
+
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -19,6 +25,16 @@ from vldm_jax.typing import Array, DTypeLike, Float
 EPS = 1e-6
 
 
+def residual(
+    module: nn.Module, index: int, x: Float[Array, "bt h w c"], frames: int
+) -> Float[Array, "bt h w c2"]:
+    """Apply residual block `index` of the calling module, and its temporal one if it has those."""
+    x = module.resnets[index](x, train=False)
+    if module.make_temporal is None:
+        return x
+    return module.temporal_resnets[index](x, frames=frames, train=False)
+
+
 class Level(nn.Module):
     """Residual blocks at one resolution, then a change of resolution or none.
 
@@ -28,6 +44,7 @@ class Level(nn.Module):
         groups: norm groups.
         resample: "down", "up" or "none".
         dtype: compute dtype.
+        make_temporal: makes the layer after each residual block; None where frames stay apart.
     """
 
     width: int
@@ -35,21 +52,26 @@ class Level(nn.Module):
     groups: int
     resample: str
     dtype: DTypeLike = jnp.float32
+    make_temporal: Callable[..., nn.Module] | None = None
 
     def setup(self) -> None:
         """Make the blocks."""
         self.resnets = [
             ResBlock(self.width, self.groups, EPS, dtype=self.dtype) for _ in range(self.blocks)
         ]
+        if self.make_temporal is not None:
+            self.temporal_resnets = [
+                self.make_temporal(self.groups, dtype=self.dtype) for _ in range(self.blocks)
+            ]
         if self.resample == "down":
             self.downsamplers = [Downsample(asymmetric=True, dtype=self.dtype)]
         elif self.resample == "up":
             self.upsamplers = [Upsample(dtype=self.dtype)]
 
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c2"]:
+    def __call__(self, x: Float[Array, "bt h w c"], frames: int = 1) -> Float[Array, "bt h2 w2 c2"]:
         """Return the features for the next level."""
-        for resnet in self.resnets:
-            x = resnet(x, train=False)
+        for i in range(self.blocks):
+            x = residual(self, i, x, frames)
         if self.resample == "down":
             return self.downsamplers[0](x)
         return self.upsamplers[0](x) if self.resample == "up" else x
@@ -62,21 +84,27 @@ class Middle(nn.Module):
         width: channels.
         groups: norm groups.
         dtype: compute dtype.
+        make_temporal: as in `Level`.
     """
 
     width: int
     groups: int
     dtype: DTypeLike = jnp.float32
+    make_temporal: Callable[..., nn.Module] | None = None
 
     def setup(self) -> None:
         """Make the blocks."""
         self.resnets = [ResBlock(self.width, self.groups, EPS, dtype=self.dtype) for _ in range(2)]
         self.attentions = [ImageAttention(heads=1, groups=self.groups, eps=EPS, dtype=self.dtype)]
+        if self.make_temporal is not None:
+            self.temporal_resnets = [
+                self.make_temporal(self.groups, dtype=self.dtype) for _ in range(2)
+            ]
 
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    def __call__(self, x: Float[Array, "bt h w c"], frames: int = 1) -> Float[Array, "bt h w c"]:
         """Return features of the same shape."""
-        x = self.attentions[0](self.resnets[0](x, train=False))
-        return self.resnets[1](x, train=False)
+        x = self.attentions[0](residual(self, 0, x, frames))
+        return residual(self, 1, x, frames)
 
 
 class Encoder(nn.Module):
@@ -125,6 +153,7 @@ class Decoder(nn.Module):
         groups: norm groups.
         out_channels: channels of the image.
         dtype: compute dtype.
+        make_temporal: as in `Level`.
     """
 
     widths: tuple[int, ...]
@@ -132,26 +161,42 @@ class Decoder(nn.Module):
     groups: int
     out_channels: int
     dtype: DTypeLike = jnp.float32
+    make_temporal: Callable[..., nn.Module] | None = None
 
     def setup(self) -> None:
         """Make the levels; all but the last double."""
         last = len(self.widths) - 1
         self.conv_in = Conv(self.widths[0], dtype=self.dtype)
-        self.mid_block = Middle(self.widths[0], self.groups, self.dtype)
+        self.mid_block = Middle(self.widths[0], self.groups, self.dtype, self.make_temporal)
         self.up_blocks = [
-            Level(w, self.blocks, self.groups, "none" if i == last else "up", self.dtype)
-            for i, w in enumerate(self.widths)
+            Level(
+                width,
+                self.blocks,
+                self.groups,
+                "none" if i == last else "up",
+                self.dtype,
+                self.make_temporal,
+            )
+            for i, width in enumerate(self.widths)
         ]
         self.conv_norm_out = GroupNorm(self.groups, EPS, self.dtype)
         self.conv_out = Conv(self.out_channels, dtype=self.dtype)
 
-    def features(self, z: Float[Array, "b h w d"]) -> Float[Array, "b H W e"]:
-        """Return the activations that `conv_out` makes the image of."""
-        x = self.mid_block(self.conv_in(z))
+    def features(self, z: Float[Array, "bt h w d"], frames: int = 1) -> Float[Array, "bt H W e"]:
+        """Return the activations that `project` makes the images of.
+
+        Args:
+            z: latents; `frames` consecutive ones are a video.
+            frames: only temporal layers look at it.
+        """
+        x = self.mid_block(self.conv_in(z), frames)
         for block in self.up_blocks:
-            x = block(x)
+            x = block(x, frames)
         return nn.silu(self.conv_norm_out(x))
 
-    def __call__(self, z: Float[Array, "b h w d"]) -> Float[Array, "b H W c"]:
-        """Return the image."""
-        return self.conv_out(self.features(z))
+    def project(
+        self, features: Float[Array, "bt H W e"], frames: int = 1
+    ) -> Float[Array, "bt H W c"]:
+        """Return the images of `features`: the last convolution alone."""
+        del frames
+        return self.conv_out(features)

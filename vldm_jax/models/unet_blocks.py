@@ -1,13 +1,13 @@
 """Down, middle and up stages of the U-Net, written once for images and videos.
 
 A stage is a row of layers; a layer is a residual block and, where the level has attention, a
-spatial transformer. In a video U-Net the spec in `temporal` puts a layer of its own after each
-residual block and inside each transformer; it adds parameters under names with `temporal` and moves
-no others.
+spatial transformer. In a video U-Net the spec in `temporal` puts layers of its own after residual
+blocks, inside transformers or after whole layers (`TemporalLayers`); it adds parameters under names
+with `temporal` and moves no others.
 """
 
 import dataclasses
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -42,6 +42,39 @@ class Signals:
     train: bool = struct.field(pytree_node=False)
 
 
+@runtime_checkable
+class TemporalLayers(Protocol):
+    """What makes the temporal layers of a video U-Net, one method a place where they may stand.
+
+    A method returns a module of the name that it is given, or None where there is no layer. Videos
+    come as (b t) h w c. Implemented by `nn.temporal.TemporalSpec` and `nn.motion.MotionSpec`.
+    """
+
+    def residual(
+        self, name: str, groups: int, eps: float, dropout: float, dtype: DTypeLike
+    ) -> nn.Module | None:
+        """Return what follows a spatial residual block.
+
+        It is called with x (bt h w c), emb (bt d), frames, image_only and train.
+        """
+
+    def transformer(
+        self, name: str, heads: int, cross_attention: bool, dtype: DTypeLike
+    ) -> nn.Module | None:
+        """Return what follows the block inside a spatial transformer.
+
+        It is called with tokens (bt n c), context (b m d) or None, frames and image_only.
+        """
+
+    def after_layer(
+        self, name: str, groups: int, dtype: DTypeLike, middle: bool
+    ) -> nn.Module | None:
+        """Return what follows a residual block and its transformer; `middle` in the middle stage.
+
+        It is called with x (bt h w c), frames and image_only.
+        """
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StageSpec:
     """Hyper-parameters of one stage.
@@ -54,9 +87,9 @@ class StageSpec:
         only_cross_attention: whether their first attention does, too.
         linear_projection: as in `SpatialTransformer`.
         groups: norm groups.
+        eps: of the norms of residual blocks, spatial and temporal.
         dropout: rate in residual blocks.
-        temporal: makes the temporal layers; None in an image model. Has the methods `residual` and
-            `transformer` of `nn.temporal.TemporalSpec`.
+        temporal: makes the temporal layers; None in an image model.
         remat: recompute each layer in the backward pass.
         dtype: compute type.
     """
@@ -68,8 +101,9 @@ class StageSpec:
     only_cross_attention: bool
     linear_projection: bool
     groups: int
+    eps: float
     dropout: float
-    temporal: Any
+    temporal: TemporalLayers | None
     remat: bool
     dtype: DTypeLike
 
@@ -79,7 +113,8 @@ def residual(spec: StageSpec, index: int, x: Array, signals: Signals) -> Array:
     block = ResBlock(
         spec.features,
         spec.groups,
-        dropout=spec.dropout,
+        spec.eps,
+        spec.dropout,
         out_init=zeros,
         dtype=spec.dtype,
         name=f"resnets_{index}",
@@ -88,8 +123,10 @@ def residual(spec: StageSpec, index: int, x: Array, signals: Signals) -> Array:
     if spec.temporal is None:
         return x
     block = spec.temporal.residual(
-        f"temporal_resnets_{index}", spec.groups, spec.dropout, spec.dtype
+        f"temporal_resnets_{index}", spec.groups, spec.eps, spec.dropout, spec.dtype
     )
+    if block is None:
+        return x
     return block(
         x,
         signals.emb,
@@ -101,19 +138,19 @@ def residual(spec: StageSpec, index: int, x: Array, signals: Signals) -> Array:
 
 def transformer(spec: StageSpec, index: int, x: Array, signals: Signals) -> Array:
     """Apply transformer `index` of the calling module, with its temporal one inside."""
-    between = None
+    inner = None
     if spec.temporal is not None:
         inner = spec.temporal.transformer(
             f"temporal_attentions_{index}", spec.heads, spec.cross_attention, spec.dtype
         )
 
-        def between(tokens):
-            return inner(
-                tokens,
-                signals.context_temporal,
-                frames=signals.frames,
-                image_only=signals.image_only,
-            )
+    def between(tokens):
+        return inner(
+            tokens,
+            signals.context_temporal,
+            frames=signals.frames,
+            image_only=signals.image_only,
+        )
 
     outer = SpatialTransformer(
         spec.heads,
@@ -124,16 +161,29 @@ def transformer(spec: StageSpec, index: int, x: Array, signals: Signals) -> Arra
         spec.dtype,
         name=f"attentions_{index}",
     )
-    return outer(x, signals.context, between)
+    return outer(x, signals.context, None if inner is None else between)
 
 
-def layer(module: nn.Module, index: int, x: Array, signals: Signals) -> Array:
+def after_layer(spec: StageSpec, index: int, x: Array, signals: Signals, middle: bool) -> Array:
+    """Apply what follows layer `index` of the calling module, if the temporal family has it."""
+    if spec.temporal is None:
+        return x
+    name = f"temporal_motion_modules_{index}"
+    last = spec.temporal.after_layer(name, spec.groups, spec.dtype, middle)
+    if last is None:
+        return x
+    return last(x, frames=signals.frames, image_only=signals.image_only)
+
+
+def layer(module: nn.Module, index: int, x: Array, signals: Signals, middle: bool = False) -> Array:
     """Apply layer `index` of a stage: residual block, then transformer if the stage has them."""
     spec = module.spec
 
     def run(_, x, signals):
         x = residual(spec, index, x, signals)
-        return x if spec.heads is None else transformer(spec, index, x, signals)
+        if spec.heads is not None:
+            x = transformer(spec, index, x, signals)
+        return after_layer(spec, index, x, signals, middle)
 
     return maybe_remat(run, spec.remat)(module, x, signals)
 
@@ -174,7 +224,7 @@ class MidStage(nn.Module):
     @nn.compact
     def __call__(self, x: Array, signals: Signals) -> Array:
         """Return x after the three layers."""
-        x = layer(self, 0, x, signals)
+        x = layer(self, 0, x, signals, middle=True)
 
         def last(_, x, signals):
             return residual(self.spec, 1, x, signals)

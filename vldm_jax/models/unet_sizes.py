@@ -1,6 +1,6 @@
 """Sizes of the published U-Nets, as fields of `UNet` and `VideoUNet`.
 
-UNet(**SD21)        VideoUNet(**SD21, temporal=TemporalSpec())
+UNet(**SD21)        VideoUNet(**SD21, temporal=TemporalSpec())        VideoUNet(**SVD)
 """
 
 # Stable Diffusion 1.1 to 1.5: v1-inference.yaml of CompVis/stable-diffusion; 859,520,964
@@ -34,6 +34,20 @@ X4_UPSCALER = {
     "num_classes": 1000,
 }
 
+# Stable Video Diffusion: UNetSpatioTemporalConditionModel of diffusers at its default fields, which
+# are the released checkpoints'; with TemporalSpec() 1,524,623,082 parameters. Eight input channels:
+# four latents and, through `Conditioning.concat`, those of the first frame.
+SVD = {
+    "channels": (320, 640, 1280, 1280),
+    "attention": (True, True, True, False),
+    "head_dim": 64,
+    "context_dim": 1024,
+    "linear_projection": True,
+    # That class sets 1e-5 in the down stage without attention and in the middle only.
+    "norm_eps": (1e-6, 1e-6, 1e-6, 1e-5, 1e-5, 1e-6, 1e-6, 1e-6, 1e-6),
+    "added_time_ids": 3,
+}
+
 # The driving model. The paper gives latents of 16x32x4 and no widths; these follow its text model
 # (two residual blocks a level, heads of 64) with the three levels that 16x32 allows.
 DRIVING = {
@@ -62,6 +76,7 @@ SIZES = {
     "sd14": SD14,
     "sd21": SD21,
     "x4_upscaler": X4_UPSCALER,
+    "svd": SVD,
     "driving": DRIVING,
     "driving_tiny": DRIVING_TINY,
 }

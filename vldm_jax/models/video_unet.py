@@ -1,10 +1,11 @@
 """The video U-Net: an image U-Net whose every layer is followed by a temporal one.
 
 Spatial layers see (b t) h w c and are the image U-Net's, code and parameter paths alike; temporal
-layers (`nn.temporal`) live under names with `temporal` in them. With frozen spatial layers, what is
-trained is exactly that group, and it moves between backbones of the same shape.
+layers live under names with `temporal` in them. There are two families: Video LDM's, which Stable
+Video Diffusion shares (`nn.temporal`), and AnimateDiff's (`nn.motion`). With frozen spatial layers,
+what is trained is exactly that group, and it moves between backbones of the same shape.
 
-Source: Align your Latents, arXiv:2304.08818, Sec. 3.1.
+Source: Align your Latents, arXiv:2304.08818, Sec. 3.1; AnimateDiff, arXiv:2307.04725.
 """
 
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from einops import rearrange, repeat
 from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
 from vldm_jax.models.unet import UNetSkeleton
+from vldm_jax.nn.motion import MotionSpec
 from vldm_jax.nn.temporal import TemporalSpec
 from vldm_jax.typing import Array, Float, Shaped
 
@@ -21,10 +23,10 @@ class VideoUNet(UNetSkeleton):
     """Denoising network for videos; fields as in `UNetSkeleton`.
 
     Attributes:
-        temporal: hyper-parameters of the temporal layers.
+        temporal: family and hyper-parameters of the temporal layers.
     """
 
-    temporal: TemporalSpec = TemporalSpec()
+    temporal: TemporalSpec | MotionSpec = TemporalSpec()
 
     def __call__(
         self,
@@ -43,7 +45,7 @@ class VideoUNet(UNetSkeleton):
             train: whether dropout is on.
 
         Raises:
-            InputError: if `cond`, the fields or a per-frame mix's number of frames don't fit.
+            InputError: if `cond`, the fields or the number of frames don't fit.
         """
         batch, frames = z.shape[:2]
         if cond.context_temporal is not None and self.context_dim is None:

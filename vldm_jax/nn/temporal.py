@@ -68,18 +68,20 @@ class TemporalConv(nn.Module):
 class TemporalResBlock(nn.Module):
     """Residual block of two temporal convolutions, blended with its input.
 
-    Norm statistics are joint over (t, h, w). Parameters: norm1, conv1, time_emb_proj, norm2, conv2,
-    mixer. Source: Sec. 3.1; Blattmann et al., arXiv:2311.15127.
+    Norm statistics are joint over (t, h, w). Parameters: norm1, conv1, time_emb_proj (with an
+    embedding), norm2, conv2, mixer. Source: Sec. 3.1; Blattmann et al., arXiv:2311.15127.
 
     Attributes:
         make_mixer: makes the blend.
         groups: norm groups.
+        eps: of the norms.
         dropout: rate before the second convolution.
         dtype: compute type.
     """
 
     make_mixer: Callable[..., nn.Module]
     groups: int = 32
+    eps: float = 1e-5
     dropout: float = 0.0
     dtype: DTypeLike = jnp.float32
 
@@ -87,7 +89,7 @@ class TemporalResBlock(nn.Module):
     def __call__(
         self,
         x: Float[Array, "bt h w c"],
-        emb: Float[Array, "bt d"],
+        emb: Float[Array, "bt d"] | None = None,
         *,
         frames: int,
         image_only: Bool[Array, " b"] | None = None,
@@ -96,11 +98,12 @@ class TemporalResBlock(nn.Module):
         """Return the blend of x, the output of a spatial residual block, with the block's."""
         width = x.shape[-1]
         x = rearrange(x, "(b t) h w c -> b t h w c", t=frames)
-        y = nn.silu(GroupNorm(self.groups, dtype=self.dtype, name="norm1")(x))
+        y = nn.silu(GroupNorm(self.groups, self.eps, self.dtype, name="norm1")(x))
         y = TemporalConv(width, dtype=self.dtype, name="conv1")(y)
-        shift = Dense(width, dtype=self.dtype, name="time_emb_proj")(nn.silu(emb))
-        y = y + rearrange(shift, "(b t) c -> b t 1 1 c", t=frames)
-        y = nn.silu(GroupNorm(self.groups, dtype=self.dtype, name="norm2")(y))
+        if emb is not None:
+            shift = Dense(width, dtype=self.dtype, name="time_emb_proj")(nn.silu(emb))
+            y = y + rearrange(shift, "(b t) c -> b t 1 1 c", t=frames)
+        y = nn.silu(GroupNorm(self.groups, self.eps, self.dtype, name="norm2")(y))
         y = nn.Dropout(self.dropout, deterministic=not train)(y)
         y = TemporalConv(width, zeros, self.dtype, name="conv2")(y)
         out = self.make_mixer(dtype=self.dtype, name="mixer")(x, x + y, image_only)
@@ -225,9 +228,11 @@ class TemporalSpec:
         if self.max_frame_distance is not None and self.max_frame_distance < 0:
             raise InputError("temporal max_frame_distance must be None or at least 0")
 
-    def residual(self, name: str, groups: int, dropout: float, dtype: DTypeLike) -> nn.Module:
+    def residual(
+        self, name: str, groups: int, eps: float, dropout: float, dtype: DTypeLike
+    ) -> nn.Module:
         """Return the layer that follows a spatial residual block."""
-        return TemporalResBlock(self._mixer(), groups, dropout, dtype, name=name)
+        return TemporalResBlock(self._mixer(), groups, eps, dropout, dtype, name=name)
 
     def transformer(
         self, name: str, heads: int, cross_attention: bool, dtype: DTypeLike
@@ -242,6 +247,9 @@ class TemporalSpec:
             dtype,
             name=name,
         )
+
+    def after_layer(self, name: str, groups: int, dtype: DTypeLike, middle: bool) -> None:
+        """Return None: every temporal layer of this family stands inside a layer."""
 
     def _mixer(self):
         return functools.partial(
