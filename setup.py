@@ -16,6 +16,7 @@ INSTALL = [
     "beartype",
     "einops",
     "etils",
+    "flatbuffers",
     "flax>=0.12",
     "grain>=0.2.12",
     "jax>=0.10",
@@ -29,6 +30,7 @@ INSTALL = [
     "safetensors",
     "tensorboardX",
     "tensorflow-datasets>=4.9.9",
+    "tokenizers",
     "tqdm",
 ]
 EXTRAS = {
@@ -39,11 +41,14 @@ EXTRAS = {
     "sim": ["panda3d==1.10.16"],
     # Exact, because warnings and formatting are errors in the suite.
     "test": [
+        "diffusers==0.42.1",
         "hypothesis==6.170.17",
         "pytest==9.2.0",
         "pytest-xdist==3.8.0",
         "ruff==0.17.6",
         "scipy==1.17.1",
+        "torch==2.13.0",
+        "transformers==5.23.0",
     ],
 }
 

@@ -19,7 +19,7 @@ ALLOWED = {
     "models": BASE | {"nn"},
     "sampling": BASE | {"diffusion"},
     "checkpoint": BASE | {"parallel"},
-    "interop": BASE | {"models"},
+    "interop": BASE | {"nn", "models", "checkpoint"},
     "training": BASE | {"diffusion", "parallel", "checkpoint"},
     "evals": BASE | {"models", "sampling"},
 }

@@ -110,8 +110,8 @@ def test_a_damaged_file_is_named(tmp_path, damage):
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        (None, "without a 'vldm' description: it is no file of this"),
-        ({"format": "pt"}, "without a 'vldm' description: it is no file of this"),
+        (None, "without a 'vldm' description, .* vldm convert import"),
+        ({"format": "pt"}, "without a 'vldm' description, .* vldm convert import"),
         ({"vldm": "{"}, "is not JSON"),
         ({"vldm": json.dumps({"kind": "unet"})}, "lacks its 'kind' or 'config'"),
         ({"vldm": "[]"}, "lacks its 'kind' or 'config'"),

@@ -7,10 +7,10 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
-from vldm_jax.build.networks import abstract_params
 from vldm_jax.build.stages import build_sampler
+from vldm_jax.checkpoint.inspect import read_params
 from vldm_jax.checkpoint.weights import load_weights, save_weights
 from vldm_jax.cli import main as entry
 from vldm_jax.cli.flags import load_config
@@ -18,6 +18,7 @@ from vldm_jax.cli.sample import load_trained
 from vldm_jax.core.files import sha256
 from vldm_jax.core.paths import flatten, unflatten
 from vldm_jax.data.write import write_video
+from vldm_jax.models.table import abstract_params
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs" / "driving"
 FPS, FRAMES, HEIGHT, WIDTH = 8.0, 4, 32, 64
@@ -156,6 +157,21 @@ def disturb_temporal(network):
         for path, leaf in flatten(network).items()
     }
     return unflatten(flat)
+
+
+def test_an_export_is_the_average_or_with_raw_the_last_weights(line):
+    root, _ = line
+    for name, flags in (("ema", ()), ("raw", ("--raw",))):
+        out = root / f"export_{name}"
+        vldm("convert", "export", root / "video", "--to", "weights", *flags, "--out", out)
+    files = (root / f"export_{name}" / "temporal.safetensors" for name in ("ema", "raw"))
+    (ema, raw), kept = map(load_file, files), load_file(root / "video" / "weights.safetensors")
+    assert ema.keys() == raw.keys() and all(np.array_equal(ema[name], kept[name]) for name in kept)
+    stored = flatten(read_params(root / "video" / "checkpoints" / "2")["network"])
+    assert all(np.array_equal(raw[name], stored[name]) for name in stored)
+    assert any(not np.array_equal(raw[name], ema[name]) for name in raw)
+    card = (root / "export_raw" / "README.md").read_text()
+    assert all(word in card for word in ("metrics", "loss", "folder", "steps", "sha256"))
 
 
 def test_samples_do_not_depend_on_the_batch(line):

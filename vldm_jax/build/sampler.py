@@ -20,7 +20,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from vldm_jax.build.diffusion import build_grid, build_schedule, build_solver
-from vldm_jax.build.networks import abstract_params, example_inputs
 from vldm_jax.checkpoint.weights import check_fits
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.conditioning import Conditioning
@@ -29,6 +28,7 @@ from vldm_jax.core.rng import stream
 from vldm_jax.diffusion.denoiser import make_denoiser
 from vldm_jax.diffusion.guidance import guided
 from vldm_jax.models.autoencoder import Autoencoder
+from vldm_jax.models.table import abstract_params, example_inputs
 from vldm_jax.models.video_unet import VideoUNet
 from vldm_jax.sampling.loop import sample
 from vldm_jax.sampling.noise import sample_keys, sample_noise
@@ -113,22 +113,32 @@ class Sampler:
             sample_keys(stream(root, "sampling solver"), index),
         )
 
-    def _frames(
+    def frames(
         self, params: PyTree, index: Array, cond: Conditioning, null: Conditioning
     ) -> UInt8[Array, "b t h w 3"]:
+        """Return the frames of the samples with these indices; traceable.
+
+        Args:
+            params: {"network": ..., "autoencoder": ...}; of the autoencoder the decoder is enough.
+            index: numbers of the samples; noise belongs to them.
+            cond: what the samples are to be.
+            null: the dropped conditions, for guidance.
+        """
         z = self.latents(params["network"], index, cond, null)
         z = z if z.ndim == 5 else z[:, None]
         z_raw = z / self.autoencoder.latent_scale
 
         def decode(clip: Array) -> Array:
+            video = self.autoencoder.temporal_decoder  # decodes the frames of a video together
+            clip = clip[None] if video else clip
             x = self.autoencoder.apply({"params": params["autoencoder"]}, clip, method="decode")
-            return to_uint8(x)
+            return to_uint8(x[0] if video else x)
 
         return jax.lax.map(decode, z_raw)  # a clip at a time: pixels are large
 
     @functools.cached_property
     def _compiled(self) -> Callable:
-        return jax.jit(self._frames)
+        return jax.jit(self.frames)
 
     def _labels(self, index: int) -> np.ndarray:
         if not self.config.objective.use_labels:

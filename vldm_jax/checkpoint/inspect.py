@@ -79,7 +79,7 @@ def _describe_checkpoint(path: Path, mixes: Callable | None) -> list[str]:
     lines.append("frozen, not stored")
     lines += [f"  {file}  sha256 {digest}" for file, digest in meta["backbones"].items()] or ["  -"]
     if mixes is not None:
-        lines += _mix_lines(mixes(_read_params(path, tree["params"])))
+        lines += _mix_lines(mixes(read_params(path)))
     return lines
 
 
@@ -94,7 +94,9 @@ def _trained_lines(params: PyTree, config: Mapping[str, Any]) -> list[str]:
     return [_size_line(f"params {group}", entries) for group, entries in sorted(groups.items())]
 
 
-def _read_params(path: Path, abstract: PyTree) -> PyTree:
+def read_params(path: Path) -> PyTree:
+    """Return the trained parameters in a checkpoint's folder, not their average, as NumPy."""
+    abstract = ocp.PyTreeCheckpointHandler().metadata(epath.Path(path) / "state").tree["params"]
     wanted = {"params": paths.unflatten({name: 0 for name in paths.flatten(abstract)})}
     restore = ocp.args.PyTreeRestore(
         item=wanted,

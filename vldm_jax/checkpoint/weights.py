@@ -51,7 +51,7 @@ def save_weights(
     if missing := {"kind", "config"} - set(meta):
         raise ValueError(f"the description of {path} lacks {sorted(missing)}")
     flat = paths.flatten(jax.device_get(params))
-    arrays = {name: _cast(path, name, array, dtype) for name, array in flat.items()}
+    arrays = {name: cast(path, name, array, dtype) for name, array in flat.items()}
     with atomic_path(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode  # what the umask says; safetensors would make it private
@@ -73,7 +73,7 @@ def load_weights(
     """
     meta = read_meta(path)
     with safe_open(path, framework="numpy") as file:
-        flat = {name: _cast(path, name, file.get_tensor(name), dtype) for name in file.keys()}
+        flat = {name: cast(path, name, file.get_tensor(name), dtype) for name in file.keys()}
     return paths.unflatten(flat), meta
 
 
@@ -94,8 +94,8 @@ def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
         ) from error
     if not metadata or METADATA_KEY not in metadata:
         raise InputError(
-            f"{path} is a safetensors file without a {METADATA_KEY!r} description: "
-            "it is no file of this project's, and foreign weights cannot be read yet"
+            f"{path} is a safetensors file without a {METADATA_KEY!r} description, so not one of "
+            "this project's: bring a public checkpoint in with vldm convert import"
         )
     try:
         meta = json.loads(metadata[METADATA_KEY])
@@ -146,19 +146,31 @@ def check_backbone(
     if digest != recorded["sha256"]:
         raise InputError(
             f"{path} was trained on the backbone {recorded['name']} "
-            f"(sha256 {recorded['sha256'][:12]}...), which is not {backbone}"
+            f"(sha256 {recorded['sha256'][:12]}...), which is not {backbone}: to use it there, "
+            f"vldm convert import {path} --onto {backbone} --out DIR"
         )
 
 
-def _cast(path: Any, name: str, array: Any, dtype: str | None) -> np.ndarray:
-    array = np.asarray(array, order="C")
+def cast(where: Any, name: str, array: Any, dtype: str | None) -> np.ndarray:
+    """Return an array in one piece, of another floating type if asked; integers stay what they are.
+
+    Args:
+        where: the file, for messages.
+        name: of the array, for messages.
+        array: of any type.
+        dtype: "float32", "bfloat16", "float16", or None.
+
+    Raises:
+        InputError: if the type is unknown or does not hold a value.
+    """
+    array = np.asarray(array)
     floating = np.issubdtype(array.dtype, np.floating) or array.dtype == ml_dtypes.bfloat16
     if dtype is None or not floating:
-        return array
+        return np.asarray(array, order="C")
     if dtype not in DTYPES:
-        raise InputError(f"{dtype=} for {path}: choose one of {tuple(DTYPES)}")
+        raise InputError(f"{dtype=} for {where}: choose one of {tuple(DTYPES)}")
     with np.errstate(over="ignore"):
-        cast = array.astype(DTYPES[dtype])
-    if np.isfinite(array).all() and not np.isfinite(cast).all():
-        raise InputError(f"{name!r} in {path} has values too large for {dtype}: use bfloat16")
-    return cast
+        result = array.astype(DTYPES[dtype], order="C", copy=False)
+    if not np.isfinite(result).all() and np.isfinite(array).all():
+        raise InputError(f"{name!r} in {where} has values too large for {dtype}: use bfloat16")
+    return result

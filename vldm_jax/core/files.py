@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,28 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
     if not path.is_dir() or not os.access(path, os.W_OK):
         what = "is not writable" if path.is_dir() else "is a file"
         raise InputError(f"cannot write to the folder {folder}: {path} {what}; choose another one")
+
+
+def check_replaceable(folder: str | os.PathLike[str], pattern: str) -> None:
+    """Raise unless a folder can be written as a whole: it is absent, empty, or one like it.
+
+    Args:
+        folder: that `atomic_path` is going to replace.
+        pattern: regular expression of the names that such a folder holds.
+
+    Raises:
+        InputError: naming what else it holds, which would be lost, or why it cannot be written.
+    """
+    check_writable(folder)
+    path = Path(folder)
+    if not path.is_dir():
+        return
+    for entry in sorted(path.iterdir()):
+        if not re.fullmatch(pattern, entry.name):
+            raise InputError(
+                f"{folder} holds {entry.name}, which would be lost: choose another --out, or "
+                "remove it first"
+            )
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

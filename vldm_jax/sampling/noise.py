@@ -6,6 +6,8 @@ from it; so sample 37 is the same in any batch, and no two samples share noise b
 same row of different batches.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -17,12 +19,12 @@ def sample_keys(key: Key, index: Int[Array, " b"]) -> Key:
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index)
 
 
-def sample_noise(key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
+def sample_noise(key: Key, shape: tuple[Any, ...]) -> Float[Array, "..."]:
     """Return unit normal noise of `shape` (b ...), float32.
 
     Args:
         key: (b) keys, one a sample; or one key, whose samples are then numbered from 0.
-        shape: (b ...).
+        shape: (b ...); b may be symbolic, in a program that is exported for any batch.
     """
     keys = sample_keys(key, jnp.arange(shape[0])) if key.ndim == 0 else key
     return jax.vmap(lambda row: jax.random.normal(row, shape[1:], jnp.float32))(keys)

@@ -1,0 +1,197 @@
+"""`vldm convert` as a user runs it: a pipeline in, a run out, and what goes wrong."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from vldm_jax.checkpoint.weights import load_weights, read_meta, save_weights
+from vldm_jax.cli import main as entry
+from vldm_jax.cli.flags import load_config
+from vldm_jax.cli.sample import load_trained
+from vldm_jax.core import paths
+from vldm_jax.core.assets import resolve
+from vldm_jax.core.files import sha256
+from vldm_jax.interop import load
+from vldm_jax.interop.program import load_program
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "interop"))
+
+IMAGE, TEMPORAL = "asset:driving/image.safetensors", "asset:driving/temporal.safetensors"
+VIDEO_CONFIG = Path(__file__).parents[2] / "configs" / "driving" / "video.py"
+
+
+def vldm(*argv):
+    """Run a command as the console script does, and insist that it succeeds."""
+    assert entry.main([str(word) for word in argv]) == 0
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    """A Stable Diffusion pipeline's folder, small, with a tokenizer."""
+    import reference
+
+    folder = tmp_path_factory.mktemp("pipeline")
+    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    reference.sd2(cross_attention_dim=64).save_pretrained(folder / "unet")
+    reference.autoencoder().save_pretrained(folder / "vae")
+    reference.text_encoder("gelu").save_pretrained(folder / "text_encoder")
+    tokenizer = folder / "tokenizer"
+    tokenizer.mkdir()
+    tokens = ["<|startoftext|>", "<|endoftext|>", "!", "a", "a</w>", "b</w>", "ab</w>"]
+    table = {token: number for number, token in enumerate(tokens)}
+    (tokenizer / "vocab.json").write_text(json.dumps(table))
+    (tokenizer / "merges.txt").write_text("#version: 0.2\na b</w>\n")
+    (tokenizer / "tokenizer_config.json").write_text('{"pad_token": "!", "model_max_length": 11}')
+    return folder
+
+
+def test_a_pipeline_comes_in_and_goes_out(pipeline, tmp_path, capsys):
+    import reference
+
+    vldm("convert", "import", pipeline, "--out", tmp_path / "in")
+    names = {path.name for path in (tmp_path / "in").iterdir()}
+    assert names == {
+        "unet.safetensors", "autoencoder.safetensors", "text_encoder.safetensors",
+        "null_context.safetensors", "tokenizer",
+    }  # fmt: skip
+    assert "unet.safetensors: " in capsys.readouterr().out
+    null = load_file(tmp_path / "in" / "null_context.safetensors")["context"]
+    ids = reference.torch.tensor([[0, 1] + [2] * 9])  # start, end, padding
+    text = reference.text_encoder("gelu")
+    reference.assert_equal(null, text(ids).last_hidden_state.detach())
+    vldm("convert", "export", tmp_path / "in" / "unet.safetensors", "--out", tmp_path / "out")
+    back = reference.diffusers.UNet2DConditionModel.from_pretrained(tmp_path / "out")
+    original = reference.sd2(cross_attention_dim=64).state_dict()
+    assert all(reference.torch.equal(t, original[k]) for k, t in back.state_dict().items())
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "UNet2DConditionModel.from_pretrained" in card and str(tmp_path) not in card
+
+
+def test_imports_again_but_never_over_something_else(pipeline, tmp_path, capsys):
+    argv = ("convert", "import", pipeline, "--part", "vae", "--out", tmp_path / "in")
+    vldm(*argv)
+    vldm(*argv)
+    (tmp_path / "in" / "thesis.tex").write_text("x")
+    assert entry.main([str(word) for word in argv]) == 2
+    assert "thesis.tex" in capsys.readouterr().err
+    assert {p.name for p in (tmp_path / "in").iterdir()} == {
+        "autoencoder.safetensors",
+        "thesis.tex",
+    }
+
+
+@pytest.fixture(scope="module")
+def other_backbone(tmp_path_factory):
+    """Another image model of the shipped one's shape, as a DreamBooth model is of its base."""
+    params, meta = load_weights(resolve(IMAGE))
+    rng = np.random.default_rng(0)
+    flat = {
+        path: leaf + rng.normal(0, 0.01, leaf.shape).astype(leaf.dtype)
+        for path, leaf in paths.flatten(params).items()
+    }
+    file = tmp_path_factory.mktemp("other") / "dreambooth.safetensors"
+    save_weights(file, paths.unflatten(flat), meta)
+    return file
+
+
+def test_temporal_layers_move_to_another_backbone(other_backbone, tmp_path, capsys):
+    vldm("convert", "import", TEMPORAL, "--onto", other_backbone, "--out", tmp_path / "moved")
+    moved = tmp_path / "moved" / "temporal.safetensors"
+    there, here = read_meta(resolve(TEMPORAL)), read_meta(moved)
+    assert here["backbone"] == {"name": other_backbone.name, "sha256": sha256(other_backbone)}
+    assert here["trained_on"] == there["backbone"]
+    before, after = (load_file(path) for path in (resolve(TEMPORAL), moved))
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    config = load_config(f"{VIDEO_CONFIG}:tiny", [f"--config.model.backbone={other_backbone}"])
+    load_trained(config, str(moved))  # refused for the file that was not moved
+    override = f"--config.model.backbone={other_backbone}"
+    argv = ("sample", "--config", f"{VIDEO_CONFIG}:tiny", override, "--weights", TEMPORAL)
+    assert entry.main([*argv, "--out", str(tmp_path / "samples")]) == 2
+    assert "convert import" in capsys.readouterr().err
+
+
+def test_temporal_layers_alone_are_exported_with_their_origin(tmp_path):
+    vldm("convert", "export", TEMPORAL, "--to", "weights", "--dtype", "float32",
+         "--out", tmp_path / "t")  # fmt: skip
+    file = tmp_path / "t" / "temporal.safetensors"
+    assert read_meta(file)["backbone"] == read_meta(resolve(TEMPORAL))["backbone"]
+    assert all(array.dtype == np.float32 for array in load_file(file).values())
+    card = (tmp_path / "t" / "README.md").read_text()
+    for word in ("steps", "diffusion", "backbone", "sha256"):
+        assert word in card
+
+
+def test_a_sampler_leaves_as_a_program(tmp_path):
+    changes = ["--config.sampling.steps=2"]
+    vldm("convert", "export", TEMPORAL, "--to", "program", "--config", f"{VIDEO_CONFIG}:tiny",
+         *changes, "--out", tmp_path / "p")  # fmt: skip
+    program = load_program(tmp_path / "p")
+    assert program.meta["platforms"] == ["cpu", "cuda", "tpu"]
+    config = load_config(f"{VIDEO_CONFIG}:tiny", changes)
+    sampler, params, _ = load_trained(config, TEMPORAL)
+    videos, labels = sampler(params, 2)
+    frames = np.asarray(program(index=np.arange(2, dtype=np.int32), labels=labels))
+    assert frames.shape == videos.shape
+    # Two programs round differently: a step of a byte here and there.
+    assert np.abs(frames.astype(int) - videos.astype(int)).max() <= 1
+
+
+def test_a_network_leaves_as_a_program(tmp_path):
+    vldm("convert", "export", "asset:driving/autoencoder.safetensors", "--to", "program",
+         "--size", "2x3", "--out", tmp_path / "p")  # fmt: skip
+    net = load("asset:driving/autoencoder.safetensors")
+    z = np.random.default_rng(0).standard_normal((2, 2, 3, 8)).astype(np.float32)
+    decoded = np.asarray(load_program(tmp_path / "p" / "decode")(z=z))
+    np.testing.assert_allclose(decoded, net.decode(z), atol=1e-5)
+    assert (tmp_path / "p" / "encode" / "program.json").is_file()
+
+
+BAD = [
+    ((), "import or export"),
+    (("import", "nothing", "--out", "OUT"), "no such file or folder: 'nothing'"),
+    (("import", IMAGE), "--out"),
+    (("import", IMAGE, "--out", "OUT", "--part", "vae"), "no part 'vae'; it has unet"),
+    (("import", IMAGE, "--out", "OUT", "--fields", "{heads"), "is not JSON"),
+    (("import", IMAGE, "--out", "OUT", "--dtype", "int8"), "invalid choice: 'int8'"),
+    (("import", IMAGE, "--out", "OUT", "--onto", IMAGE), "--onto is for temporal layers"),
+    (("export", TEMPORAL, "--out", "OUT"), "have no class in diffusers: .*--to weights.*--onto"),
+    (("export", TEMPORAL, "--out", "OUT", "--onto", IMAGE), "cannot express mix = 'per_frame'"),
+    (("export", IMAGE, "--out", "OUT"), "cannot express label_tokens"),
+    (("export", IMAGE, "--out", "OUT", "--raw"), "--raw needs a run's workdir"),
+    (("export", IMAGE, "--out", "OUT", "--size", "2x2"), "need --to program"),
+    (("export", IMAGE, "--out", "OUT", "--to", "program", "--size", "2"), "HEIGHTxWIDTH"),
+    (("export", TEMPORAL, "--out", "OUT", "--to", "program"), "no program: give their backbone"),
+    (("export", IMAGE, "--out", "OUT", "--colour=red"), "unknown argument '--colour=red'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("argv", "message"), BAD, ids=[" ".join(argv) for argv, _ in BAD])
+def test_bad_input_is_one_line_and_writes_nothing(argv, message, tmp_path, capsys):
+    argv = [str(tmp_path / "out") if word == "OUT" else word for word in argv]
+    assert entry.main(["convert", *argv]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("vldm: error: ") and err.count("\n") == 1 and out == ""
+    assert re.search(message, err), err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_of_torch_is_imported(tmp_path):
+    """Importing and exporting work where torch is not there."""
+    code = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "diffusers", "transformers"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+from vldm_jax.cli.main import main
+sys.exit(main(["convert", "export", {TEMPORAL!r}, "--to", "weights", "--out", "x"]))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True)
+    assert (tmp_path / "x" / "temporal.safetensors").is_file()

@@ -1,0 +1,122 @@
+"""Networks of this project as UNetSpatioTemporalConditionModel, which they were not read from."""
+
+import dataclasses
+import re
+
+import jax
+import pytest
+import reference
+from reference import INPUTS, assert_equal, difference
+
+from vldm_jax.core import paths
+from vldm_jax.core.errors import InputError
+from vldm_jax.interop import export, insert_temporal, load, video_unet
+from vldm_jax.models import table
+from vldm_jax.nn.temporal import TemporalSpec
+
+torch, diffusers = reference.torch, reference.diffusers
+
+EPS = video_unet.stage_eps((True, False))  # of the residual blocks' norms in diffusers' class
+
+
+@pytest.fixture(scope="module", params=["sd1", "sd2"])
+def fresh(request, saved):
+    """A video U-Net with new temporal layers; SD 1.x projects by convolutions, 2.x not."""
+    return insert_temporal(
+        load(saved(request.param, layers_per_block=1)), TemporalSpec(), jax.random.key(0)
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(fresh):
+    """The same with temporal layers that are no identity: each parameter drawn."""
+    flat = paths.flatten(fresh.params)
+    for i, (path, leaf) in enumerate(sorted(flat.items())):
+        if "temporal" in path:
+            noise = jax.random.normal(jax.random.key(i), leaf.shape)
+            fan_in = max(1, leaf.size // leaf.shape[-1]) if leaf.ndim else 1
+            # kernels by their fan-in; norms' scales around the one that they start at
+            flat[path] = leaf + noise * (fan_in**-0.5 if leaf.ndim > 1 else 0.2)
+    return dataclasses.replace(fresh, params=paths.unflatten(flat))
+
+
+def changed(net, **fields):
+    """The network with other fields."""
+    temporal = fields.pop("temporal", {})
+    config = {**net.config, **fields, "temporal": {**net.config["temporal"], **temporal}}
+    module = table.module_of("video_unet", config, net.module.dtype)
+    return dataclasses.replace(net, module=module, config=config)
+
+
+def exported(net, folder):
+    """(What diffusers computes from the export, what the export says of it)."""
+    notes = export(net, folder)
+    model, info = diffusers.UNetSpatioTemporalConditionModel.from_pretrained(
+        folder, output_loading_info=True
+    )
+    assert not any(info.values()), info
+    with torch.no_grad():
+        theirs = model.eval()(
+            reference.first(INPUTS.video),
+            torch.from_numpy(INPUTS.time),
+            torch.from_numpy(INPUTS.context),
+            added_time_ids=torch.from_numpy(INPUTS.time_ids),
+        ).sample
+    return reference.last(theirs), notes
+
+
+def call(net):
+    return net(INPUTS.video, INPUTS.time, INPUTS.context)
+
+
+def test_equal_outputs_where_the_norms_are_the_classes(trained, tmp_path):
+    """Added time ids, which the network has not, are written as zeros and change nothing."""
+    net = changed(trained, norm_eps=EPS)
+    theirs, notes = exported(net, tmp_path / "out")
+    assert notes == []
+    assert_equal(call(net), theirs)
+
+
+@pytest.mark.parametrize("fresh", ["sd1"], indirect=True)
+def test_other_epsilons_are_told_and_show_in_late_digits(trained, tmp_path):
+    theirs, notes = exported(trained, tmp_path / "out")
+    assert len(notes) == 1 and "norm_eps" in notes[0]
+    assert difference(call(trained), theirs) < 1e-3
+
+
+def test_fresh_layers_leave_the_image_model(fresh, saved, tmp_path):
+    """What diffusers computes is then its image U-Net, frame by frame."""
+    theirs, _ = exported(changed(fresh, norm_eps=EPS), tmp_path / "out")
+    name = "sd2" if fresh.config["linear_projection"] else "sd1"
+    image = getattr(reference, name)(layers_per_block=1)
+    for part in image.modules():  # the norms of its residual blocks as the video class has them
+        if isinstance(part, diffusers.models.resnet.ResnetBlock2D):
+            part.norm1.eps = part.norm2.eps = 1e-6
+    for resnet in (*image.down_blocks[-1].resnets, *image.mid_block.resnets):
+        resnet.norm1.eps = resnet.norm2.eps = 1e-5
+    z = INPUTS.video.reshape(-1, *INPUTS.video.shape[2:])
+    with torch.no_grad():
+        frames = image(
+            reference.first(z),
+            torch.from_numpy(INPUTS.time).repeat_interleave(3),
+            torch.from_numpy(INPUTS.context).repeat_interleave(3, 0),
+        ).sample
+    assert_equal(theirs.reshape(z.shape), reference.last(frames))
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"temporal": {"positions": "relative"}}, "positions = 'relative'"),
+        ({"temporal": {"mix": "per_frame", "num_frames": 3}}, "mix = 'per_frame'"),
+        ({"temporal": {"max_frame_distance": 8}}, "max_frame_distance = 8"),
+        ({"num_classes": 10}, "num_classes = 10"),
+        ({"only_cross_attention": (True, False)}, "only_cross_attention = True"),
+        ({"label_tokens": ("binary",)}, "label_tokens = ('binary',)"),
+        ({"norm_groups": 16}, "norm_groups = 16"),
+    ],
+)
+def test_what_the_class_cannot_express_is_refused_by_name(fresh, tmp_path, fields, named):
+    with pytest.raises(InputError, match=re.escape(f"cannot express {named}")):
+        export(changed(fresh, **fields), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

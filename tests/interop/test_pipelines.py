@@ -1,0 +1,89 @@
+"""Folders of several networks: all of them, or one."""
+
+import json
+import shutil
+
+import pytest
+import reference
+from reference import INPUTS, assert_equal
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.interop import Pipeline, load
+
+
+@pytest.fixture(scope="module")
+def folder(saved, tmp_path_factory):
+    """A text-to-image pipeline as diffusers saves it, with parts that hold no network of ours."""
+    root = tmp_path_factory.mktemp("pipeline")
+    shutil.copytree(saved("sd2"), root / "unet")
+    shutil.copytree(saved("autoencoder", levels=2), root / "vae")
+    shutil.copytree(saved("text_encoder", "gelu"), root / "text_encoder")
+    scheduler = reference.diffusers.DDIMScheduler(beta_schedule="scaled_linear")
+    scheduler.save_pretrained(root / "scheduler")
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "safety_checker": [None, None],
+    }
+    (root / "model_index.json").write_text(json.dumps(index))
+    return root
+
+
+def assert_is(net, name):
+    if name == "unet":
+        assert_equal(reference.call_unet(net), reference.run_unet(reference.sd2()))
+    elif name == "vae":
+        assert_equal(net.decode(INPUTS.z), reference.run_decode(reference.autoencoder(2)))
+    else:
+        assert_equal(net(INPUTS.tokens), reference.run_text(reference.text_encoder("gelu")))
+
+
+def test_all_networks_of_a_pipeline(folder):
+    pipeline = load(folder)
+    assert isinstance(pipeline, Pipeline) and pipeline.tokenizer is None
+    assert set(pipeline) == {"unet", "vae", "text_encoder"}
+    for name, net in pipeline.items():
+        assert_is(net, name)
+
+
+@pytest.mark.parametrize("name", ["unet", "vae", "text_encoder"])
+def test_one_network_of_a_pipeline(folder, name):
+    assert_is(load(folder, name), name)
+    assert_is(load(folder / name), name)
+
+
+def test_one_network_is_read_whatever_the_others_are(folder, tmp_path):
+    damaged = shutil.copytree(folder, tmp_path / "damaged")
+    (damaged / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"not a file of tensors")
+    assert_is(load(damaged, "unet"), "unet")
+    with pytest.raises(InputError, match=r"vae/diffusion_pytorch_model.safetensors is no whole"):
+        load(damaged)
+
+
+def test_a_part_that_is_not_there(folder):
+    with pytest.raises(InputError, match=r"no part 'vocoder'; it has unet, vae, text_encoder"):
+        load(folder, "vocoder")
+
+
+def test_a_pipeline_of_one_network_is_still_a_pipeline(folder, tmp_path):
+    shutil.copytree(folder / "vae", tmp_path / "vae")
+    shutil.copy(folder / "model_index.json", tmp_path)
+    pipeline = load(tmp_path)
+    assert isinstance(pipeline, Pipeline) and set(pipeline) == {"vae"}
+
+
+def test_animatediff_pipeline(saved, tmp_path):
+    """Motion modules lie beside the U-Net that they go onto."""
+    shutil.copytree(saved("sd1", layers_per_block=1), tmp_path / "unet")
+    adapter = {"middle": True, "max_frames": 32, "layers": 1}
+    shutil.copytree(saved("motion_adapter", **adapter), tmp_path / "motion_adapter")
+    (tmp_path / "model_index.json").write_text('{"_class_name": "AnimateDiffPipeline"}')
+    pipeline = load(tmp_path)
+    net = pipeline["motion_adapter"].onto(pipeline["unet"])
+    expected = reference.run_motion(
+        reference.sd1(layers_per_block=1), reference.motion_adapter(**adapter)
+    )
+    assert_equal(net(INPUTS.video, INPUTS.time, INPUTS.context), expected)

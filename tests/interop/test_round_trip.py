@@ -1,0 +1,137 @@
+"""What is read is written again bit by bit, and loads in the public class with nothing amiss."""
+
+import jax
+import numpy as np
+import pytest
+import reference
+from reference import INPUTS, assert_equal
+
+from vldm_jax.core import paths
+from vldm_jax.interop import export, load, save
+
+torch, diffusers = reference.torch, reference.diffusers
+
+
+def motion_unet():
+    """A U-Net with motion modules in it."""
+    adapter = reference.motion_adapter(middle=True, max_frames=32)
+    return diffusers.UNetMotionModel.from_unet2d(reference.sd1(), adapter).eval()
+
+
+# name -> (model, our call, its call); modules alone have no call
+KINDS = {
+    "sd1": (reference.sd1, reference.call_unet, reference.run_unet),
+    "sd2": (reference.sd2, reference.call_unet, reference.run_unet),
+    "upscaler": (reference.upscaler, reference.call_unet, reference.run_unet),
+    "svd": (reference.svd, reference.call_svd, reference.run_svd),
+    "autoencoder": (
+        reference.autoencoder,
+        lambda net: net.decode(INPUTS.z),
+        reference.run_decode,
+    ),
+    "temporal_autoencoder": (
+        reference.temporal_autoencoder,
+        lambda net: net.decode(INPUTS.video),
+        reference.run_decode_video,
+    ),
+    "text_encoder": (
+        reference.text_encoder,
+        lambda net: net(INPUTS.tokens),
+        reference.run_text,
+    ),
+    "motion_adapter": (
+        lambda: reference.motion_adapter(middle=True, max_frames=24),
+        None,
+        None,
+    ),
+    "motion_unet": (
+        motion_unet,
+        lambda net: net(INPUTS.video, INPUTS.time, INPUTS.context),
+        reference.run_motion_unet,
+    ),
+}
+
+
+class Pair:
+    """A public model, and the network that was read from its folder."""
+
+    def __init__(self, name, folder):
+        make, self.call, self.run = KINDS[name]
+        self.model = make()
+        self.model.save_pretrained(folder)
+        self.net = load(folder)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def pair(request, tmp_path_factory):
+    return Pair(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def assert_same_params(net, other):
+    ours, theirs = paths.flatten(net.params), paths.flatten(other.params)
+    assert ours.keys() == theirs.keys()
+    for path, leaf in ours.items():
+        assert leaf.dtype == theirs[path].dtype
+        np.testing.assert_array_equal(leaf, theirs[path], path)
+
+
+def from_pretrained(cls, folder, **kwargs):
+    """Load an export; anything missing or left over is an error."""
+    model, info = cls.from_pretrained(folder, output_loading_info=True, **kwargs)
+    problems = {name: value for name, value in info.items() if value}
+    assert problems == {}
+    return model.eval()
+
+
+def assert_same_state(model, other):
+    ours, theirs = model.state_dict(), other.state_dict()
+    assert ours.keys() == theirs.keys()
+    for key, tensor in ours.items():
+        assert tensor.dtype == theirs[key].dtype
+        if key.endswith(".pe"):  # a table of sines, computed here and there
+            torch.testing.assert_close(tensor, theirs[key], rtol=0.0, atol=2e-6)
+        else:
+            assert torch.equal(tensor, theirs[key]), key
+
+
+def test_import_export_import_is_exact(pair, tmp_path):
+    assert export(pair.net, tmp_path / "out") == []
+    again = load(tmp_path / "out")
+    assert (again.kind, again.config) == (pair.net.kind, pair.net.config)
+    assert_same_params(again, pair.net)
+
+
+def test_own_weights_file_is_exact(pair, tmp_path):
+    save(pair.net, tmp_path / "own.safetensors")
+    again = load(tmp_path / "own.safetensors")
+    assert (again.kind, again.config) == (pair.net.kind, pair.net.config)
+    assert_same_params(again, pair.net)
+
+
+def test_the_public_class_loads_an_export(pair, tmp_path):
+    export(pair.net, tmp_path / "out")
+    model = from_pretrained(type(pair.model), tmp_path / "out")
+    assert_same_state(model, pair.model)
+    if pair.call is not None:
+        assert_equal(pair.call(pair.net), pair.run(model))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_export_in_half_precision_rounds_as_torch_does(pair, tmp_path, dtype):
+    export(pair.net, tmp_path / "out", dtype=dtype)
+    kind = getattr(torch, dtype)
+    name = "dtype" if isinstance(pair.model, reference.transformers.PreTrainedModel) else None
+    model = from_pretrained(type(pair.model), tmp_path / "out", **{name or "torch_dtype": kind})
+    stored = {tensor.dtype for tensor in model.parameters()}
+    assert stored == {kind}
+    for key, parameter in dict(pair.model.named_parameters()).items():
+        assert torch.equal(model.get_parameter(key), parameter.to(kind)), key
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(load(tmp_path / "out").params)} == {dtype}
+
+
+def test_shards_load_in_the_public_class(pair, tmp_path):
+    export(pair.net, tmp_path / "out", shard_bytes=400_000)
+    files = list((tmp_path / "out").glob("*.safetensors"))
+    assert len(files) > 1 or sum(file.stat().st_size for file in files) < 450_000
+    assert_same_state(from_pretrained(type(pair.model), tmp_path / "out"), pair.model)
+    assert_same_params(load(tmp_path / "out"), pair.net)

@@ -1,0 +1,128 @@
+"""A network of a run, of a weights file or of a public checkpoint, written for others."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vldm_jax.build import program, trained
+from vldm_jax.build.sampler import Sampler
+from vldm_jax.core.assets import resolve
+from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import atomic_path, check_replaceable
+from vldm_jax.interop.card import model_card
+from vldm_jax.interop.load import load
+from vldm_jax.interop.network import Network
+from vldm_jax.interop.program import save_program
+from vldm_jax.interop.save import save
+from vldm_jax.models.table import TEMPORAL
+from vldm_jax.typing import PyTree
+
+BATCH = "b"  # name of the axis that programs leave open
+
+
+def find_network(source: str, *, part: str | None, raw: bool, onto: str | None) -> Network:
+    """Return the network to export, with what is known of the run that made it.
+
+    Args:
+        source: a run's workdir, a weights file, or anything that `interop.load` takes.
+        part: of several networks, which one.
+        raw: of a workdir, the parameters instead of their moving average.
+        onto: image U-Net that temporal layers are put on.
+
+    Raises:
+        InputError: if there is none or several, or `raw` or `onto` does not apply.
+    """
+    network = load(source, part)
+    if not isinstance(network, Network):
+        raise InputError(f"{source} holds {', '.join(network)}: choose one with --part")
+    root = resolve(source)
+    if raw and not root.is_dir():
+        raise InputError(f"--raw needs a run's workdir, {source} is a file")
+    if raw:
+        trained.raw_weights(network, root)
+    if root.is_dir():
+        trained.describe_run(network, root)
+    if onto is None:
+        return network
+    if network.kind != TEMPORAL:
+        raise InputError(f"--onto is for temporal layers, {source} is {network.kind!r}")
+    several = (resolve(onto) / "model_index.json").is_file()
+    return network.onto(load(onto, "unet" if several else None))
+
+
+def export_weights(network: Network, out: str | Path, dtype: str | None) -> None:
+    """Write a weights file of this project and its model card; for temporal layers, the way out.
+
+    Raises:
+        InputError: if the folder holds something else.
+    """
+    check_replaceable(out, rf"{network.kind}\.safetensors|README\.md")
+    with atomic_path(out) as folder:
+        folder.mkdir(parents=True)
+        save(network, folder / f"{network.kind}.safetensors", dtype=dtype)
+        (folder / "README.md").write_text(model_card(network), encoding="utf-8")
+
+
+def export_network(
+    network: Network, out: str | Path, dtype: str | None, sizes: Mapping[str, Any]
+) -> None:
+    """Write a network's functions as programs: one in `out`, or one a sub-folder.
+
+    Args:
+        network: of any kind but temporal layers.
+        out: folder.
+        dtype: of the weights; None keeps theirs.
+        sizes: arguments of `program.network_functions`.
+    """
+    functions = program.network_functions(network, **sizes)
+    for name, function in functions.items():
+        folder = Path(out) / name if len(functions) > 1 else Path(out)
+        about = {"kind": network.kind, "function": name, "config": network.config, **network.meta}
+        _save(function, folder, about, dtype)
+
+
+def export_sampler(
+    config: ConfigDict,
+    sampler: Sampler,
+    params: PyTree,
+    files: Mapping[str, str],
+    *,
+    out: str | Path,
+    dtype: str | None,
+) -> None:
+    """Write a trained stage's sampler as a program.
+
+    Args:
+        config: of the stage; seed, steps, solver and guidance are fixed in the program.
+        sampler: of the stage.
+        params: {"network", "autoencoder"}, whole trees.
+        files: weights file -> SHA-256, all that went in.
+        out: folder.
+        dtype: of the weights; None keeps theirs.
+    """
+    about: dict[str, Any] = {
+        "kind": "sampler",
+        "fps": float(config.data.fps),
+        "size": [config.data.height, config.data.width],
+        "seed": config.seed,
+        "sampling": config.sampling.to_dict(),
+        "diffusion": config.diffusion.to_dict(),
+        "weights_sha256": {Path(path).name: digest for path, digest in files.items()},
+    }
+    _save(program.sampler_function(sampler, params), Path(out), about, dtype)
+
+
+def _save(
+    function: program.Function, folder: Path, about: Mapping[str, Any], dtype: str | None
+) -> None:
+    save_program(
+        folder,
+        function.call,
+        function.params,
+        function.inputs,
+        description=about,
+        batch=BATCH,
+        dtype=dtype,
+    )

@@ -1,0 +1,125 @@
+"""A public checkpoint as a folder of weights files, which configs can name.
+
+    unet.safetensors, autoencoder.safetensors, text_encoder.safetensors, ...
+    tokenizer/                  as it came
+    null_context.safetensors    the empty prompt, encoded: config.model.null_context
+
+Everything is looked at before anything is written, and the folder is whole or absent. One network
+is in memory at a time.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import save_file
+
+from vldm_jax.build.networks import find as find_weights
+from vldm_jax.checkpoint.weights import save_weights
+from vldm_jax.core.assets import resolve
+from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import atomic_path, check_replaceable, sha256
+from vldm_jax.interop.find import Found, find
+from vldm_jax.interop.load import load, read, read_host
+from vldm_jax.interop.network import TextNetwork
+from vldm_jax.interop.tokenizer import load_tokenizer
+from vldm_jax.models.table import TEMPORAL
+
+NULL_CONTEXT = "null_context.safetensors"
+IMPORTED = (
+    r"(unet|video_unet|autoencoder|text_encoder|temporal|null_context)\.safetensors|tokenizer"
+)
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+)
+
+
+def import_checkpoint(
+    path: str,
+    out: str | Path,
+    *,
+    part: str | None = None,
+    dtype: str | None = None,
+    fields: Mapping[str, Any] | None = None,
+    ema: bool = False,
+    onto: str | None = None,
+) -> list[str]:
+    """Write the networks of a checkpoint as weights files.
+
+    Args:
+        path: as `interop.load`.
+        out: folder to write; an earlier import there is replaced.
+        part: of several networks, the only one to write.
+        dtype: to cast to; None keeps what is stored.
+        fields: of the module, what the checkpoint does not tell.
+        ema: of a single file with both, the U-Net's moving average.
+        onto: weights file of an image U-Net that temporal layers are to stand on from now.
+
+    Returns:
+        One line on each file.
+
+    Raises:
+        InputError: naming file and key; nothing is written then.
+    """
+    found = find(path, part=part, config=fields, ema=ema)
+    if onto is not None:
+        found = {name: _moved(network, onto) for name, network in found.items()}
+    tokenizer = resolve(path) / "tokenizer"
+    has_text = part is None and tokenizer.is_dir()
+    if has_text:
+        load_tokenizer(tokenizer)  # raises for what could not be used
+    check_replaceable(out, IMPORTED)
+    with atomic_path(out) as folder:
+        folder.mkdir(parents=True)
+        for network in found.values():
+            meta = {"kind": network.kind, "config": network.fields, **network.meta}
+            file = folder / f"{network.kind}.safetensors"
+            save_weights(file, read_host(network, dtype), meta)
+        if has_text:
+            _copy_tokenizer(tokenizer, folder / "tokenizer")
+            if any(network.kind == "text_encoder" for network in found.values()):
+                _write_null_context(folder)
+    return [_line(Path(out), network) for network in found.values()]
+
+
+def _line(out: Path, network: Found) -> str:
+    count = sum(int(np.prod(tensor.shape)) for tensor in network.tensors.values())
+    return f"{out / network.kind}.safetensors: {count:,} parameters"
+
+
+def _moved(found: Found, backbone: str) -> Found:
+    """Temporal layers that name another backbone of the same shape as theirs (App. H.3)."""
+    if found.kind != TEMPORAL:
+        raise InputError(f"--onto is for temporal layers, {found.source} is {found.kind!r}")
+    file, _ = find_weights(backbone, "unet", "--onto")
+    video = read(found, None).onto(load(file))
+    meta = {**found.meta, "backbone": {"name": file.name, "sha256": sha256(file)}}
+    if "backbone" in found.meta:
+        meta["trained_on"] = found.meta["backbone"]
+    return Found(
+        kind=TEMPORAL,
+        module=video.module,
+        fields=video.config,
+        tensors=found.tensors,
+        source=found.source,
+        meta=meta,
+    )
+
+
+def _copy_tokenizer(source: Path, target: Path) -> None:
+    target.mkdir()
+    for name in _TOKENIZER_FILES:
+        if (source / name).is_file():
+            (target / name).write_bytes((source / name).read_bytes())
+
+
+def _write_null_context(folder: Path) -> None:
+    encoder: TextNetwork = load(folder / "text_encoder.safetensors")
+    context = encoder(jnp.asarray(load_tokenizer(folder / "tokenizer")("")))
+    save_file({"context": np.asarray(context, np.float32)}, folder / NULL_CONTEXT)

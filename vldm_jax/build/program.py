@@ -1,0 +1,159 @@
+"""What to write as a portable program: a network's forward pass, or a trained stage's sampler.
+
+A program is a function of (params, inputs by name); `interop.program` writes it. Its sizes are
+fixed, but for the batch.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from vldm_jax.build.sampler import Sampler, load_context
+from vldm_jax.core.conditioning import Conditioning
+from vldm_jax.core.errors import InputError
+from vldm_jax.interop.network import Network
+from vldm_jax.models.video_unet import VideoUNet
+from vldm_jax.typing import Array, PyTree
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Function:
+    """A function to be written.
+
+    Attributes:
+        call: (params, **inputs) -> array.
+        params: its parameters.
+        inputs: shapes by name, with a batch of 1.
+    """
+
+    call: Callable[..., PyTree]
+    params: PyTree
+    inputs: dict[str, jax.ShapeDtypeStruct]
+
+
+def network_functions(
+    network: Network, *, size: tuple[int, int], frames: int, tokens: int
+) -> dict[str, Function]:
+    """Return the functions of a network by name.
+
+    Args:
+        network: of any kind but temporal layers.
+        size: height and width of the latents.
+        frames: of a video.
+        tokens: of the text.
+
+    Raises:
+        InputError: for temporal layers, which have no forward pass of their own.
+    """
+    makers = {
+        "unet": _denoiser,
+        "video_unet": _denoiser,
+        "autoencoder": _autoencoder,
+        "text_encoder": _text_encoder,
+    }
+    if network.kind not in makers:
+        raise InputError("temporal layers alone are no program: give their backbone, --onto")
+    return makers[network.kind](network, size, frames, tokens)
+
+
+def sampler_function(sampler: Sampler, params: PyTree) -> Function:
+    """Return a trained stage's sampler: sample numbers and conditions -> frames.
+
+    Noise is drawn inside, from the config's seed and each sample's number, so the program's sample
+    n is `vldm sample`'s.
+
+    Args:
+        sampler: of the stage.
+        params: {"network", "autoencoder"}, whole trees.
+    """
+    config = sampler.config
+    kept = {name: leaf for name, leaf in params["autoencoder"].items() if name not in _ENCODER}
+    params = {"network": params["network"], "autoencoder": kept}
+    inputs = {"index": _shape(jnp.int32)}
+    if config.objective.use_labels:
+        inputs["labels"] = _shape(jnp.float32, len(sampler.network.label_tokens))
+    if "null_context" in config.model:
+        empty = load_context(config.model.null_context, "--config.model.null_context")
+        params["null_context"] = jnp.asarray(empty[:1])
+        inputs["context"] = _shape(jnp.float32, *empty.shape[1:])
+
+    def call(params: PyTree, index: Array, labels: Any = None, context: Any = None) -> Array:
+        flags = None
+        if isinstance(sampler.network, VideoUNet):
+            flags = jnp.full(index.shape, config.sampling.image_only)
+        cond = Conditioning(labels=labels, context=context, image_only=flags)
+        null = cond
+        if labels is not None:
+            null = null.replace(labels=jnp.full_like(labels, jnp.nan))
+        if context is not None:
+            null = null.replace(context=jnp.broadcast_to(params["null_context"], context.shape))
+        return sampler.frames(params, index, cond, null)
+
+    return Function(call, params, inputs)
+
+
+_ENCODER = ("encoder", "quant_conv")  # of an autoencoder; sampling only decodes
+
+
+def _denoiser(
+    network: Network, size: tuple[int, int], frames: int, tokens: int
+) -> dict[str, Function]:
+    module = network.module
+    channels = network.params["conv_in"]["kernel"].shape[2]
+    video = (frames,) if network.kind == "video_unet" else ()
+    inputs = {"z": _shape(jnp.float32, *video, *size, channels), "time": _shape(jnp.float32)}
+    optional = {
+        "context": (module.context_dim, (tokens, module.context_dim), jnp.float32),
+        "labels": (module.label_tokens, (len(module.label_tokens),), jnp.float32),
+        "class_labels": (module.num_classes, (), jnp.int32),
+        "added_time_ids": (module.added_time_ids, (module.added_time_ids,), jnp.float32),
+    }
+    inputs |= {name: _shape(dtype, *rest) for name, (has, rest, dtype) in optional.items() if has}
+
+    def call(params: PyTree, z: Array, time: Array, **conditions: Array) -> Array:
+        cond = Conditioning(**conditions)
+        return module.apply({"params": params}, z, time, cond, train=False)
+
+    return {"denoise": Function(call, network.params, inputs)}
+
+
+def _autoencoder(
+    network: Network, size: tuple[int, int], frames: int, tokens: int
+) -> dict[str, Function]:
+    del tokens
+    module = network.module
+    video = (frames,) if module.temporal_decoder else ()
+    pixels = tuple(side * module.factor for side in size)
+
+    def encode(params: PyTree, x: Array) -> tuple[Array, Array]:
+        return module.apply({"params": params}, x, method="encode")
+
+    def decode(params: PyTree, z: Array) -> Array:
+        return module.apply({"params": params}, z, method="decode")
+
+    encoder = {name: leaf for name, leaf in network.params.items() if name in _ENCODER}
+    decoder = {name: leaf for name, leaf in network.params.items() if name not in _ENCODER}
+    x = _shape(jnp.float32, *pixels, module.in_channels)
+    z = _shape(jnp.float32, *video, *size, module.latent_channels)
+    return {
+        "encode": Function(encode, encoder, {"x": x}),
+        "decode": Function(decode, decoder, {"z": z}),
+    }
+
+
+def _text_encoder(
+    network: Network, size: tuple[int, int], frames: int, tokens: int
+) -> dict[str, Function]:
+    del size, frames
+
+    def call(params: PyTree, tokens: Array) -> Array:
+        return network.module.apply({"params": params}, tokens)
+
+    return {"encode_text": Function(call, network.params, {"tokens": _shape(jnp.int32, tokens)})}
+
+
+def _shape(dtype: Any, *rest: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((1, *rest), dtype)

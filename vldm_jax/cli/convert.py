@@ -1,0 +1,132 @@
+"""`vldm convert`: public checkpoints in, exports out.
+
+vldm convert import CHECKPOINT --out DIR [--dtype bfloat16] [--part unet] [--ema]
+vldm convert import TEMPORAL.safetensors --onto UNET.safetensors --out DIR
+vldm convert export WORKDIR|CHECKPOINT --out DIR [--to diffusers|weights|program] [--onto UNET]
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vldm_jax.build import exports
+from vldm_jax.build.imports import import_checkpoint
+from vldm_jax.build.networks import WEIGHTS
+from vldm_jax.checkpoint.weights import DTYPES
+from vldm_jax.cli.flags import Parser, load_config
+from vldm_jax.cli.sample import load_trained
+from vldm_jax.core.assets import resolve
+from vldm_jax.core.errors import InputError
+from vldm_jax.interop.save import export
+
+USAGE = "vldm convert: say what to do: import or export"
+SIZES = ("size", "frames", "tokens")
+
+
+def run(argv: Sequence[str]) -> None:
+    """Find the sub-command and run it."""
+    commands = {"import": _import, "export": _export}
+    if argv and argv[0] in commands:
+        return commands[argv[0]](argv[1:])
+    if argv and argv[0] in ("-h", "--help"):
+        print(__doc__)
+        return None
+    raise InputError(USAGE)
+
+
+def _import(argv: Sequence[str]) -> None:
+    parser = Parser("convert import", "Turn a public checkpoint into weights files.")
+    parser.add_argument("checkpoint", help="folder or file; docs/interop.md lists the formats")
+    parser.add_argument("--out", required=True, help="folder to write, one file a network")
+    parser.add_argument("--part", help="of several networks, only this one, e.g. unet")
+    parser.add_argument("--dtype", choices=tuple(DTYPES), help="cast to it; default: as stored")
+    parser.add_argument("--ema", action="store_true", help="the U-Net's average, if there are both")
+    help_fields = 'what the file does not tell, e.g. {"heads": 8}'
+    parser.add_argument("--fields", type=_json, default={}, metavar="JSON", help=help_fields)
+    parser.add_argument("--onto", metavar="UNET", help="for temporal layers: their new backbone")
+    args = vars(parser.parse_args(argv))
+    for line in import_checkpoint(args.pop("checkpoint"), args.pop("out"), **args):
+        print(line)
+
+
+def _export(argv: Sequence[str]) -> None:
+    parser = _export_parser()
+    args, rest = parser.parse_known_args(argv)
+    sampler = args.config is not None
+    if rest and not (sampler and all(word.startswith("--config.") for word in rest)):
+        parser.error(f"unknown argument {rest[0]!r}")
+    if sampler and args.to != "program":
+        parser.error("--config needs --to program")
+    if args.to != "program" and any(getattr(args, name) is not None for name in SIZES):
+        parser.error("--size, --frames and --tokens need --to program")
+    if sampler:
+        return _export_sampler(args, rest)
+    network = exports.find_network(args.source, part=args.part, raw=args.raw, onto=args.onto)
+    if args.to == "diffusers":
+        for note in export(network, args.out, dtype=args.dtype):
+            print(f"note: {note}")
+    elif args.to == "weights":
+        exports.export_weights(network, args.out, args.dtype)
+    else:
+        defaults = {"size": (64, 64), "frames": 8, "tokens": 77}
+        given = {name: getattr(args, name) for name in SIZES if getattr(args, name) is not None}
+        exports.export_network(network, args.out, args.dtype, defaults | given)
+    print(f"{args.out}: {network.kind}, for {args.to}")
+    return None
+
+
+def _export_parser() -> Parser:
+    parser = Parser("convert export", "Write a network for other programs.")
+    parser.add_argument("source", help="workdir of a run, weights file, or a public checkpoint")
+    parser.add_argument("--out", required=True, help="folder to write")
+    help_to = "class of diffusers or transformers; weights file of this project; compiled program"
+    choices = ("diffusers", "weights", "program")
+    parser.add_argument("--to", choices=choices, default="diffusers", help=help_to)
+    parser.add_argument("--onto", metavar="UNET", help="for temporal layers: their backbone")
+    parser.add_argument("--part", help="of several networks, which one")
+    parser.add_argument("--dtype", choices=tuple(DTYPES), help="cast to it; default: as stored")
+    help_raw = "of a workdir, the parameters instead of their average"
+    parser.add_argument("--raw", action="store_true", help=help_raw)
+    more = parser.add_argument_group("with --to program")
+    help_config = "the sampler of the stage, instead of the network"
+    more.add_argument("--config", metavar="FILE.py[:VARIANT]", help=help_config)
+    help_size = "height and width of the latents, default 64x64"
+    more.add_argument("--size", type=_size, metavar="HxW", help=help_size)
+    more.add_argument("--frames", type=_positive, help="of a video, default 8")
+    more.add_argument("--tokens", type=_positive, help="of the text, default 77")
+    return parser
+
+
+def _export_sampler(args: argparse.Namespace, overrides: Sequence[str]) -> None:
+    config = load_config(args.config, overrides)
+    folder = resolve(args.source).is_dir()
+    weights = str(Path(args.source) / WEIGHTS) if folder else args.source
+    sampler, params, files = load_trained(config, weights)
+    exports.export_sampler(config, sampler, params, files, out=args.out, dtype=args.dtype)
+    print(f"{args.out}: a sampler as a program for cpu, cuda and tpu")
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
+    return value
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
+    return int(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    try:
+        return _positive(height), _positive(width)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"write {text!r} as HEIGHTxWIDTH, as 64x64") from error

@@ -1,0 +1,111 @@
+"""What a set of tensors is, told from keys alone, and under which keys diffusers has it."""
+
+import re
+from collections.abc import Mapping
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.interop import autoencoder, compvis, motion, text
+from vldm_jax.interop.tensors import Tensor
+
+_ADAPTERS = (
+    (r"(.*\.)?(lora_(A|B|up|down|unet|te)\b|lora_unet_|lora_te_|.*\.lora\.)", "a LoRA"),
+    (r"(.*\.)?(lora_(A|B|up|down))\.", "a LoRA"),
+    (r"(control_model\.|controlnet_|.*zero_convs\.)", "a ControlNet"),
+    (r"(emb_params|string_to_param)", "a textual inversion"),
+    (r"(image_proj|ip_adapter)\.", "an IP-Adapter"),
+)
+
+
+def identify(file: str, tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor], bool]:
+    """Return (name of the format, tensors by diffusers' keys, whether the original code's layout).
+
+    Args:
+        file: for messages.
+        tensors: of one network, without a prefix.
+
+    Raises:
+        InputError: if it is no network that is known, or something that goes onto one.
+    """
+    if not tensors:
+        raise InputError(f"{file} holds no tensors")
+    refuse_adapters(file, tensors)
+    if any(".motion_modules." in key for key in tensors):
+        named = motion.to_diffusers(tensors)
+        whole = "time_embedding.linear_1.weight" in named
+        return ("motion_unet" if whole else "motion_modules"), named, False
+    if "input_blocks.0.0.weight" in tensors:
+        named = compvis.unet_to_diffusers(tensors)
+        if any(".temporal_res_block." in key for key in named):
+            return "video_unet", compvis.mark_temporal(named), True
+        return "unet", named, True
+    if "time_embedding.linear_1.weight" in tensors:
+        video = any(".temporal_res_block." in key for key in tensors)
+        return ("video_unet" if video else "unet"), dict(tensors), False
+    if any(re.match(r"(encoder|decoder)\.(conv_in|mid|down|up)", key) for key in tensors):
+        if any(re.match(r"encoder\.down\.|decoder\.up\.", key) for key in tensors):
+            named, original = compvis.autoencoder_to_diffusers(tensors), True
+        else:
+            named, original = autoencoder.modern(tensors), False
+        video = "decoder.time_conv_out.weight" in named
+        return ("video_autoencoder" if video else "autoencoder"), named, original
+    if any("token_embedding.weight" in key for key in tensors):
+        text.check_whole(tensors)
+        return "text_encoder", text.flat(tensors), text.is_openclip(tensors)
+    first = next(iter(tensors.values()))
+    raise InputError(
+        f"{file} holds no U-Net, autoencoder, text encoder or motion modules that are known; one "
+        f"of its keys is {first.key!r}"
+    )
+
+
+def refuse_adapters(file: str, tensors: Mapping[str, Tensor]) -> None:
+    """Raise if the tensors are something that is added to a model.
+
+    Raises:
+        InputError: naming what it is and the key that tells.
+    """
+    for key, tensor in tensors.items():
+        for pattern, name in _ADAPTERS:
+            if re.match(pattern, key):
+                raise InputError(
+                    f"{file} is {name} ({tensor.key!r}), not a whole model: give the model that "
+                    "it was made for, or a merged one"
+                )
+
+
+def split(file: str, tensors: Mapping[str, Tensor], *, ema: bool) -> dict[str, dict[str, Tensor]]:
+    """Return the networks of a single file of the original code, prefixes removed.
+
+    Args:
+        file: for messages.
+        tensors: of the whole file.
+        ema: the U-Net's moving average instead of its raw weights.
+
+    Returns:
+        {"unet", "vae", "text_encoder": tensors}, those that are there; {} if it is no such file.
+
+    Raises:
+        InputError: if a key belongs to none, or there is no moving average.
+    """
+    if not any(key.startswith((compvis.UNET, compvis.FIRST_STAGE)) for key in tensors):
+        return {}
+    refuse_adapters(file, tensors)
+    parts: dict[str, dict[str, Tensor]] = {}
+    prefixes = (
+        (compvis.UNET, "unet"),
+        (compvis.FIRST_STAGE, "vae"),
+        (f"{compvis.TEXT}transformer.", "text_encoder"),
+        (f"{compvis.TEXT}model.", "text_encoder"),
+    )
+    for key, tensor in tensors.items():
+        if key.startswith((*compvis.IGNORED, compvis.AVERAGE)):
+            continue
+        for prefix, name in prefixes:
+            if key.startswith(prefix):
+                parts.setdefault(name, {})[key.removeprefix(prefix)] = tensor
+                break
+        else:
+            raise InputError(f"{file} holds {key!r}, which belongs to no network that is known")
+    if ema and "unet" in parts:
+        parts["unet"] = compvis.average(tensors, file)
+    return parts

@@ -1,0 +1,241 @@
+"""Find the networks of a checkpoint: kind, module, and where each parameter is; nothing is read.
+
+A path may be a file, a folder with config.json, a pipeline with model_index.json, or one of our
+weights files. `Found` knows the module and has an unread tensor for each of its parameters.
+"""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from vldm_jax.checkpoint.weights import METADATA_KEY, read_meta
+from vldm_jax.core import paths
+from vldm_jax.core.assets import resolve
+from vldm_jax.core.errors import InputError
+from vldm_jax.interop import detect, motion, names
+from vldm_jax.interop.archives import Archive, open_archive
+from vldm_jax.interop.formats import FORMATS
+from vldm_jax.interop.pickles import SUFFIXES as PICKLES
+from vldm_jax.interop.scheduler import diffusion_of
+from vldm_jax.interop.settings import check_config, read_config
+from vldm_jax.interop.tensors import Tensor, reason
+from vldm_jax.models import table
+from vldm_jax.typing import DTypeLike
+
+WEIGHTS = "weights.safetensors"  # of a stage's workdir
+PARTS = ("unet", "vae", "text_encoder", "motion_adapter")  # sub-folders that hold networks
+_STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Found:
+    """A network in a checkpoint, unread.
+
+    Attributes:
+        kind: as `Network.kind`.
+        module: Linen module; for temporal layers a video U-Net that they fit.
+        fields: of the network, as JSON values.
+        tensors: {path: tensor in our layout}.
+        source: file that it is in, for messages.
+        meta: what a file of ours says of itself; the name of a foreign one.
+    """
+
+    kind: str
+    module: nn.Module
+    fields: dict[str, Any]
+    tensors: dict[str, Tensor]
+    source: str
+    meta: dict[str, Any]
+
+
+def find(
+    path: str,
+    *,
+    part: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    ema: bool = False,
+    compute: DTypeLike = jnp.float32,
+) -> dict[str, Found]:
+    """Return the networks at `path` by their names in a pipeline, or as the only one by its kind.
+
+    Args:
+        path: file or folder, or "asset:NAME".
+        part: the only network to look at; None for all.
+        config: fields of the module that the checkpoint doesn't tell, or tells wrongly.
+        ema: of a single file with both, the moving average of the U-Net.
+        compute: type that the modules compute in.
+
+    Raises:
+        InputError: naming file and key, if anything is missing, unknown or does not fit.
+    """
+    root = resolve(path)
+    if (root / "model_index.json").is_file():
+        folders = [root / name for name in PARTS if (root / name).is_dir()]
+        if not folders:
+            raise InputError(f"{root} has none of the sub-folders {', '.join(PARTS)}")
+        chosen = _chosen(root, {folder.name: folder for folder in folders}, part)
+        return {name: _one(folder, config, compute) for name, folder in chosen.items()}
+    if root.is_dir():
+        found = _one(root, config, compute)
+        return _chosen(root, {found.kind: found}, part)
+    archive = open_archive(root)
+    if METADATA_KEY in archive.metadata:
+        found = _ours(root, archive, compute)
+        return _chosen(root, {found.kind: found}, part)
+    parts = detect.split(archive.path, archive.tensors, ema=ema)
+    if parts:
+        return {
+            name: _foreign(archive.path, tensors, None, config, compute)
+            for name, tensors in _chosen(root, parts, part).items()
+        }
+    if ema:
+        raise InputError(f"{root} has no moving average beside its weights; leave --ema out")
+    found = _one(root, config, compute)
+    return _chosen(root, {found.kind: found}, part)
+
+
+def _chosen(root: Path, parts: dict[str, Any], part: str | None) -> dict[str, Any]:
+    """Return the parts, or the one that is asked for."""
+    if part is None:
+        return parts
+    if part not in parts:
+        raise InputError(f"{root} has no part {part!r}; it has {', '.join(parts)}")
+    return {part: parts[part]}
+
+
+def _one(path: Path, config: Mapping[str, Any] | None, compute: DTypeLike) -> Found:
+    """Find the network in a folder, or in a file that holds only one."""
+    file = path if path.is_file() else weights_file(path)
+    archive = open_archive(file)
+    if METADATA_KEY in archive.metadata:
+        return _ours(file, archive, compute)
+    beside = file.parent / "config.json"
+    given = read_config(beside) if beside.is_file() else None
+    found = _foreign(archive.path, archive.tensors, given, config, compute)
+    diffusion = diffusion_of(file.parent.parent) if found.kind == "unet" else None
+    meta = found.meta if diffusion is None else found.meta | {"diffusion": diffusion}
+    return dataclasses.replace(found, meta=meta)
+
+
+def weights_file(folder: Path) -> Path:
+    """Return the one file of weights, or the index of several, in a folder.
+
+    Raises:
+        InputError: if there is none, or it is not clear which.
+    """
+    for name in (WEIGHTS, *(f"{stem}.safetensors" for stem in _STEMS)):
+        if (folder / name).is_file():
+            return folder / name
+    for pattern in ("*.safetensors.index*.json", "*.safetensors", *(f"*{end}" for end in PICKLES)):
+        files = sorted(folder.glob(pattern))
+        if len(files) > 1:
+            raise InputError(f"{folder} holds several files, {files[0].name} and more: name one")
+        if files:
+            return files[0]
+    raise InputError(f"{folder} holds no weights: no .safetensors and no model_index.json")
+
+
+def _ours(file: Path, archive: Archive, compute: DTypeLike) -> Found:
+    meta = read_meta(file)
+    with _told_by(archive.path):
+        module = table.module_of(meta["kind"], meta["config"], compute)
+        channels = _input_channels(archive.tensors.get("conv_in/kernel"), 2, module)
+        expected = _expected(meta["kind"], module, channels)
+    rest = {name: value for name, value in meta.items() if name not in ("kind", "config")}
+    return Found(
+        kind=meta["kind"],
+        module=module,
+        fields=table.fields_of(module),
+        tensors=names.check_own(archive.path, archive.tensors, expected),
+        source=archive.path,
+        meta=rest,
+    )
+
+
+def _foreign(
+    file: str,
+    tensors: Mapping[str, Tensor],
+    given: Mapping[str, Any] | None,
+    config: Mapping[str, Any] | None,
+    compute: DTypeLike,
+) -> Found:
+    name, named, original = detect.identify(file, tensors)
+    form = FORMATS[name]
+    motion.check_positions(named)
+    beside = str(Path(file).parent / "config.json")
+    with _told_by(file if given is None else beside, file):
+        fields = form.fields(named, given, original)
+        fields |= _overrides(config or {}, fields)
+        named = motion.without_positions(named)
+        module = table.module_of(form.kind, fields, compute)
+        channels = _input_channels(named.get("conv_in.weight"), 1, module)
+        expected = _expected(form.kind, module, channels)
+        if given is not None and not config:
+            compared = {
+                k: v for k, v in given.items() if form.settings is None or k in form.settings
+            }
+            check_config(beside, compared, form.config_of(table.fields_of(module), channels))
+    return Found(
+        kind=form.kind,
+        module=module,
+        fields=table.fields_of(module),
+        tensors=names.gather(file, named, expected, form.key_of),
+        source=file,
+        meta={"imported_from": "/".join(Path(file).parts[-2:])},
+    )
+
+
+@contextlib.contextmanager
+def _told_by(where: str, *also: str) -> Iterator[None]:
+    """Turn what goes wrong in building a network into an error of the settings that it is from.
+
+    Args:
+        where: what the settings are from.
+        *also: a message that names one of these says where by itself.
+    """
+    try:
+        yield
+    except InputError as error:
+        if any(name in str(error) for name in (where, *also)):
+            raise
+        raise InputError(f"{where}: {error}") from error
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        # Settings are JSON of any type and size; the modules do not expect all of them.
+        raise InputError(
+            f"{where} describes no network of its weights ({reason(error)})"
+        ) from error
+
+
+def _overrides(config: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that replace what was found; of heads and their width, the one given."""
+    either = {"heads": "head_dim", "head_dim": "heads"}
+    other = {either[name]: None for name in config if either.get(name) in fields}
+    inner = {
+        name: fields[name] | value
+        for name, value in config.items()
+        if isinstance(value, Mapping) and isinstance(fields.get(name), Mapping)
+    }
+    return other | dict(config) | inner
+
+
+@functools.lru_cache  # to trace a network takes longer than to read a small one
+def _expected(kind: str, module: nn.Module, channels: int) -> dict[str, Any]:
+    """Return {path: shape struct} of the parameters that a file of this kind holds."""
+    inputs = table.smallest_inputs(module, channels)
+    expected = paths.flatten(table.abstract_params(module, *inputs))
+    if kind == table.TEMPORAL:
+        return {path: leaf for path, leaf in expected.items() if table.TEMPORAL in path}
+    return expected
+
+
+def _input_channels(conv_in: Tensor | None, axis: int, module: nn.Module) -> int:
+    """Return the channels of the input: a U-Net's are seen in its first kernel only."""
+    if conv_in is not None and len(conv_in.shape) == 4:
+        return conv_in.shape[axis]
+    return getattr(module, "in_channels", 0) or getattr(module, "out_channels", 0)

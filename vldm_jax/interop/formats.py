@@ -1,0 +1,109 @@
+"""The public classes that networks come from and go to, one row each.
+
+| name | class | kind here |
+|---|---|---|
+| unet | diffusers UNet2DConditionModel | unet |
+| video_unet | diffusers UNetSpatioTemporalConditionModel | video_unet |
+| motion_unet | diffusers UNetMotionModel | video_unet |
+| motion_modules | diffusers MotionAdapter | temporal |
+| autoencoder | diffusers AutoencoderKL | autoencoder |
+| video_autoencoder | diffusers AutoencoderKLTemporalDecoder | autoencoder |
+| text_encoder | transformers CLIPTextModel | text_encoder |
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+
+from vldm_jax.interop import autoencoder, motion, names, text, unet, video_unet
+from vldm_jax.interop.tensors import Tensor
+from vldm_jax.nn.motion import MotionSpec
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Format:
+    """One public class.
+
+    Attributes:
+        kind: as `Network.kind`.
+        class_name: of diffusers or transformers.
+        key_of: our parameter path -> its key.
+        fields: (tensors by its keys, config or None, original layout) -> fields of our module.
+        config_of: (fields, input channels) -> its config; raises for what it cannot express.
+        settings: entries of a config that are compared with the network; None for all.
+    """
+
+    kind: str
+    class_name: str
+    key_of: names.Key
+    fields: Callable[[Mapping[str, Tensor], Mapping[str, Any] | None, bool], dict[str, Any]]
+    config_of: Callable[[Mapping[str, Any], int], dict[str, Any]]
+    settings: frozenset[str] | None = None
+
+
+FORMATS = {
+    "unet": Format(
+        kind="unet",
+        class_name=unet.CLASS,
+        key_of=names.image_key,
+        fields=unet.fields,
+        config_of=unet.config_of,
+    ),
+    "video_unet": Format(
+        kind="video_unet",
+        class_name=video_unet.CLASS,
+        key_of=names.video_key,
+        fields=video_unet.fields,
+        config_of=video_unet.config_of,
+    ),
+    "motion_unet": Format(
+        kind="video_unet",
+        class_name=motion.UNET_CLASS,
+        key_of=names.motion_key,
+        fields=motion.unet_fields,
+        config_of=motion.unet_config_of,
+    ),
+    "motion_modules": Format(
+        kind="temporal",
+        class_name=motion.CLASS,
+        key_of=names.motion_key,
+        fields=motion.fields,
+        config_of=motion.config_of,
+    ),
+    "autoencoder": Format(
+        kind="autoencoder",
+        class_name=autoencoder.CLASS,
+        key_of=names.image_key,
+        fields=autoencoder.fields,
+        config_of=autoencoder.config_of,
+    ),
+    "video_autoencoder": Format(
+        kind="autoencoder",
+        class_name=autoencoder.VIDEO_CLASS,
+        key_of=names.video_key,
+        fields=autoencoder.fields,
+        config_of=autoencoder.config_of,
+    ),
+    "text_encoder": Format(
+        kind="text_encoder",
+        class_name=text.CLASS,
+        key_of=names.image_key,
+        fields=text.fields,
+        config_of=text.config_of,
+        settings=frozenset(text.SHAPES),
+    ),
+}
+
+
+def format_of(kind: str, module: nn.Module) -> Format:
+    """Return the format that a network of ours leaves in."""
+    motion_modules = isinstance(getattr(module, "temporal", None), MotionSpec)
+    if kind == "video_unet" and motion_modules:
+        return FORMATS["motion_unet"]
+    if kind == "temporal":
+        return FORMATS["motion_modules"]
+    if kind == "autoencoder" and module.temporal_decoder:
+        return FORMATS["video_autoencoder"]
+    return FORMATS[kind]

@@ -1,0 +1,211 @@
+"""What `load` returns: a network, its parameters, and how to call it.
+
+    unet          net(z, time, context)      z: b h w c            -> b h w c
+    video_unet    net(z, time, context)      z: b t h w c          -> b t h w c
+    autoencoder   net.encode(x), net.decode(z)
+    text_encoder  net(tokens)                tokens: b n           -> b n d
+    temporal      net.onto(unet)             -> a video_unet
+
+All arrays are channels last; parameters may have any floating type, the results are float32. Calls
+are compiled once a shape.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vldm_jax.checkpoint.weights import check_fits
+from vldm_jax.core import paths
+from vldm_jax.core.conditioning import Conditioning
+from vldm_jax.core.errors import InputError
+from vldm_jax.models import table
+from vldm_jax.nn.temporal import TemporalSpec
+from vldm_jax.typing import Array, DTypeLike, Float, Int, Key, PyTree, Shaped
+
+AnyArray: TypeAlias = Array | np.ndarray  # on a device or on the host
+
+# What of its backbone a family of temporal layers was made for; the rest does not reach them.
+_MADE_FOR = {
+    "video_ldm": (
+        "channels",
+        "attention",
+        "layers_per_level",
+        "heads",
+        "head_dim",
+        "context_dim",
+        "norm_groups",
+        "label_tokens",
+    ),
+    "animatediff": ("channels", "layers_per_level", "norm_groups"),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Network:
+    """A network with its parameters.
+
+    Attributes:
+        kind: "unet", "video_unet", "autoencoder", "text_encoder" or "temporal".
+        module: Linen module; None for temporal layers, which have no forward pass of their own.
+        params: nested dict of arrays.
+        config: the module's fields as JSON values.
+        source: where it was read, for messages.
+        meta: what else is known: its origin, steps, backbone, diffusion; JSON values.
+    """
+
+    kind: str
+    module: nn.Module | None
+    params: PyTree
+    config: dict[str, Any]
+    source: str = "a network in memory"
+    meta: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def _compiled(self, method: str | None = None, **static: Any) -> Callable:
+        return functools.partial(_program(self.module, method, **static), self.params)
+
+
+@functools.lru_cache
+def _program(module: nn.Module, method: str | None, **static: Any) -> Callable:
+    """Return a compiled call, one for all networks of the same module; it holds no parameters."""
+
+    def apply(params: PyTree, *inputs: Any) -> Any:
+        return module.apply({"params": params}, *inputs, method=method, **static)
+
+    return jax.jit(apply)
+
+
+class Denoiser(Network):
+    """A U-Net for images or videos."""
+
+    def __call__(
+        self,
+        z: Float[AnyArray, "b *t h w c"],
+        time: Shaped[AnyArray, "*b"] | float | int,
+        context: Float[AnyArray, "b n d"] | None = None,
+        *,
+        class_labels: Int[AnyArray, " b"] | None = None,
+        added_time_ids: Shaped[AnyArray, "b k"] | None = None,
+        labels: Float[AnyArray, "b k"] | None = None,
+        context_temporal: Float[AnyArray, "b m d"] | None = None,
+    ) -> Float[Array, "b *t h w c2"]:
+        """Return the network's prediction (epsilon or v, as it was trained), float32.
+
+        Args:
+            z: scaled noisy latents, and whatever else the network takes on channels beside them.
+            time: discrete diffusion steps in [0, 1000), one for all or one a sample.
+            context: text tokens.
+            class_labels: noise level of an upscaler.
+            added_time_ids: fps - 1, motion bucket and noise augmentation of Stable Video Diffusion.
+            labels: scalar labels of a driving model, NaN for unknown.
+            context_temporal: text tokens of temporal cross-attention; None for `context`.
+
+        Raises:
+            InputError: if an input is missing, not wanted or of another width.
+        """
+        cond = Conditioning(
+            context=context,
+            context_temporal=context_temporal,
+            labels=labels,
+            class_labels=class_labels,
+            added_time_ids=added_time_ids,
+        )
+        cond = jax.tree.map(jnp.asarray, cond)
+        z, time = jnp.asarray(z), jnp.broadcast_to(jnp.asarray(time), (len(z),))
+        return self._compiled(train=False)(z, time, cond)
+
+
+class AutoencoderNetwork(Network):
+    """A KL autoencoder, with a temporal decoder or without."""
+
+    def encode(
+        self, x: Float[AnyArray, "b H W 3"]
+    ) -> tuple[Float[Array, "b h w c"], Float[Array, "b h w c"]]:
+        """Return mean and log-variance of the raw latents of images in [-1, 1]."""
+        return self._compiled("encode")(jnp.asarray(x))
+
+    def decode(self, z: Float[AnyArray, "b *t h w c"]) -> Float[Array, "b *t H W 3"]:
+        """Return the images, or with a temporal decoder the videos, of raw latents.
+
+        Raw means: what a U-Net works on, divided by `config["latent_scale"]`.
+        """
+        return self._compiled("decode")(jnp.asarray(z))
+
+
+class TextNetwork(Network):
+    """A text encoder."""
+
+    def __call__(self, tokens: Int[AnyArray, "b n"]) -> Float[Array, "b n d"]:
+        """Return the tokens' last hidden states, which a U-Net takes as context."""
+        return self._compiled()(jnp.asarray(tokens))
+
+
+class TemporalLayers(Network):
+    """Temporal layers alone."""
+
+    def onto(self, unet: Denoiser, *, compute: DTypeLike = jnp.float32) -> Denoiser:
+        """Return the video U-Net of these layers on an image U-Net of the same shape.
+
+        The image U-Net may be another than they were trained on (a DreamBooth model).
+
+        Raises:
+            InputError: if the shapes do not fit.
+        """
+        if unet.kind != "unet":
+            raise InputError(f"temporal layers go onto a network of kind 'unet', not {unet.kind!r}")
+        for name in _MADE_FOR[self.config["temporal"]["family"]]:
+            mine, there = self.config[name], unet.config[name]
+            if mine != there:
+                raise InputError(
+                    f"{self.source}: made for a backbone with {name} = {mine}, {unet.source} has "
+                    f"{there}"
+                )
+        config = {**unet.config, "temporal": self.config["temporal"]}
+        module = table.module_of("video_unet", config, compute)
+        expected = table.abstract_params(module, *table.smallest_inputs(module, _channels(unet)))
+        check_fits(self.source, self.params, table.temporal_part(expected))
+        params = paths.merge(unet.params, self.params)
+        meta = {**unet.meta, "temporal": self.meta}
+        return Denoiser(
+            kind="video_unet",
+            module=module,
+            params=params,
+            config=table.fields_of(module),
+            source=f"{self.source} on {unet.source}",
+            meta=meta,
+        )
+
+
+NETWORKS = {
+    "unet": Denoiser,
+    "video_unet": Denoiser,
+    "autoencoder": AutoencoderNetwork,
+    "text_encoder": TextNetwork,
+    "temporal": TemporalLayers,
+}
+
+
+def insert_temporal(unet: Denoiser, spec: TemporalSpec, key: Key) -> Denoiser:
+    """Return the video U-Net with fresh temporal layers, an exact identity until they are trained.
+
+    Args:
+        unet: an image U-Net.
+        spec: hyper-parameters of the layers; `TemporalSpec()` is the paper's text-to-video model.
+        key: random key of their initialisation.
+    """
+    compute = unet.module.dtype
+    module = table.module_of("video_unet", unet.config, compute).clone(temporal=spec)
+    inputs = table.smallest_inputs(module, _channels(unet))
+    layers = table.init_params(module, key, *inputs, keep=lambda path: table.TEMPORAL in path)
+    config = table.fields_of(module)
+    fresh = TemporalLayers(kind="temporal", module=None, params=layers, config=config)
+    return fresh.onto(unet, compute=compute)
+
+
+def _channels(unet: Network) -> int:
+    return unet.params["conv_in"]["kernel"].shape[2]

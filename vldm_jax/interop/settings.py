@@ -1,0 +1,90 @@
+"""What a config.json says against what this library can express.
+
+Widths, depths and attention are read off the tensors; only what shapes don't tell (heads, groups,
+epsilons, scale) is taken from the config. To be sure that nothing is silently dropped, the config
+that an export of the same network would write is compared with the one that came: every entry must
+agree, be a default, or be known to be about something else than the forward pass.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vldm_jax.core.errors import InputError
+
+# Entries that do not change the network's outputs in inference.
+IRRELEVANT = {
+    "sample_size",
+    "num_frames",
+    "dropout",
+    "force_upcast",
+    "upcast_attention",  # the softmax is float32 here
+    "scaling_factor",
+    "mid_block_type",  # which middle there is, is seen in the tensors
+    "attention_type",
+    "addition_embed_type_num_heads",
+    "motion_max_seq_length",
+}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return a config.json.
+
+    Raises:
+        InputError: if it is no JSON object.
+    """
+    try:
+        config = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not JSON ({error}): fetch it again") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{path} is not a table of settings")
+    return config
+
+
+def check_config(where: str, given: Mapping[str, Any], expressed: Mapping[str, Any]) -> None:
+    """Raise if a config asks for something that the network built here does not do.
+
+    Args:
+        where: the config, for the message.
+        given: config.json.
+        expressed: what the exporter would write for the network as built; None where the class has
+            an option that the network does not use.
+
+    Raises:
+        InputError: naming the first entry that differs.
+    """
+    for name, value in sorted(given.items()):
+        if name.startswith("_") or name in IRRELEVANT or value is None:
+            continue
+        have = expressed.get(name)
+        if have is None or have is False:  # not "in": 0 is equal to False
+            if value is False:  # it asks for nothing
+                continue
+            raise InputError(f"{where}: {name} = {value!r} is not supported with these weights")
+        if not _same(value, have):
+            raise InputError(
+                f"{where}: {name} = {value!r} is not supported with these weights, only {have!r}"
+            )
+
+
+def require(cls: str, fields: Mapping[str, Any], **wanted: Any) -> None:
+    """Raise unless the fields have these values, the only ones that a foreign class can express.
+
+    Raises:
+        InputError: naming the class, the field and its value.
+    """
+    for name, value in wanted.items():
+        have = fields.get(name, value)
+        if not _same(have, value) and (have or value):
+            raise InputError(f"{cls} cannot express {name} = {have!r}, only {value!r}")
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Equal, where one number may stand for a list of equal ones."""
+    if isinstance(a, list | tuple) or isinstance(b, list | tuple):
+        length = max(len(x) for x in (a, b) if isinstance(x, list | tuple))
+        a, b = (list(x) if isinstance(x, list | tuple) else [x] * length for x in (a, b))
+        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b
