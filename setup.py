@@ -27,7 +27,7 @@ INSTALL = [
     "optax>=0.2.5",
     "orbax-checkpoint>=0.11.30",
     "pillow",
-    "safetensors",
+    "safetensors>=0.8",
     "tensorboardX",
     "tensorflow-datasets>=4.9.9",
     "tokenizers",

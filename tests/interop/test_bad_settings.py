@@ -250,4 +250,5 @@ def test_temporal_layers_for_another_backbone(small, tmp_path, family):
         assert f"{file}: made for a backbone with context_dim = 8" in refusal(layers.onto, wider)
     else:
         assert layers.onto(wider).config["context_dim"] == 16
-    assert "of kind 'unet', not 'video_unet'" in refusal(layers.onto, layers.onto(unet))
+    told = refusal(layers.onto, layers.onto(unet))
+    assert "onto a network of kind 'unet'" in told and "is of kind 'video_unet'" in told

@@ -64,7 +64,8 @@ def fields_of_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     ]
     if not widths:
         raise InputError(
-            f"{next(iter(tensors.values())).file} holds no encoder and no whole autoencoder"
+            f"{next(iter(tensors.values())).file} holds no whole autoencoder: it lacks "
+            "'encoder.down_blocks.0.resnets.0.conv1.weight'"
         )
     base = math.gcd(*widths)
     temporal = "decoder.time_conv_out.weight" in tensors

@@ -8,10 +8,9 @@ from vldm_jax.interop import autoencoder, compvis, motion, text
 from vldm_jax.interop.tensors import Tensor
 
 _ADAPTERS = (
-    (r"(.*\.)?(lora_(A|B|up|down|unet|te)\b|lora_unet_|lora_te_|.*\.lora\.)", "a LoRA"),
-    (r"(.*\.)?(lora_(A|B|up|down))\.", "a LoRA"),
+    (r"(.*\.)?lora_(A|B|up|down|unet|te\d?)(\.|_)|.*(\.|_)lora\.", "a LoRA"),
     (r"(control_model\.|controlnet_|.*zero_convs\.)", "a ControlNet"),
-    (r"(emb_params|string_to_param)", "a textual inversion"),
+    (r"emb_params|string_to_param|<[^>]+>$", "a textual inversion"),
     (r"(image_proj|ip_adapter)\.", "an IP-Adapter"),
 )
 

@@ -81,13 +81,25 @@ def max_frames(tensors: Mapping[str, Tensor]) -> int | None:
     Raises:
         InputError: if modules differ.
     """
-    lengths = {t.shape[1]: t.key for key, t in tensors.items() if _POSITIONS.match(key)}
+    lengths = {t.shape[1]: t.key for t in _tables(tensors)}
     if len(lengths) > 1:
         raise InputError(
             f"{next(iter(tensors.values())).file}: motion modules with different numbers of "
             f"positions, {sorted(lengths)}, as {sorted(lengths.values())[0]!r}"
         )
     return next(iter(lengths), None)
+
+
+def _tables(tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return the stored positions, each (1, frames, width)."""
+    tables = [tensor for key, tensor in tensors.items() if _POSITIONS.match(key)]
+    for table in tables:
+        if len(table.shape) != 3 or table.shape[0] != 1:
+            raise InputError(
+                f"{table.file}: {table.key!r} has the shape {table.shape}, positions have "
+                "(1, frames, width)"
+            )
+    return tables
 
 
 def absent_parts(widths: Mapping[str, int], fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -113,9 +125,7 @@ def check_positions(tensors: Mapping[str, Tensor]) -> None:
     Raises:
         InputError: naming the first table that is another, as some fine-tuned modules have.
     """
-    for key, tensor in tensors.items():
-        if not _POSITIONS.match(key):
-            continue
+    for tensor in _tables(tensors):
         table = np.asarray(frame_positions(tensor.shape[1], tensor.shape[2]))
         if np.abs(tensor.array()[0].astype(np.float32) - table).max() > 4e-3:  # bfloat16's half ulp
             raise InputError(

@@ -26,7 +26,7 @@ from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
 from vldm_jax.models import table
 from vldm_jax.nn.temporal import TemporalSpec
-from vldm_jax.typing import Array, DTypeLike, Float, Int, Key, PyTree, Shaped
+from vldm_jax.typing import Array, Float, Int, Key, PyTree, Shaped
 
 AnyArray: TypeAlias = Array | np.ndarray  # on a device or on the host
 
@@ -148,16 +148,19 @@ class TextNetwork(Network):
 class TemporalLayers(Network):
     """Temporal layers alone."""
 
-    def onto(self, unet: Denoiser, *, compute: DTypeLike = jnp.float32) -> Denoiser:
+    def onto(self, unet: Network) -> Denoiser:
         """Return the video U-Net of these layers on an image U-Net of the same shape.
 
-        The image U-Net may be another than they were trained on (a DreamBooth model).
+        The image U-Net may be another than they were trained on (a DreamBooth model, App. H.3).
 
         Raises:
             InputError: if the shapes do not fit.
         """
         if unet.kind != "unet":
-            raise InputError(f"temporal layers go onto a network of kind 'unet', not {unet.kind!r}")
+            raise InputError(
+                f"{self.source}: temporal layers go onto a network of kind 'unet', "
+                f"{unet.source} is of kind {unet.kind!r}"
+            )
         for name in _MADE_FOR[self.config["temporal"]["family"]]:
             mine, there = self.config[name], unet.config[name]
             if mine != there:
@@ -166,7 +169,7 @@ class TemporalLayers(Network):
                     f"{there}"
                 )
         config = {**unet.config, "temporal": self.config["temporal"]}
-        module = table.module_of("video_unet", config, compute)
+        module = table.module_of("video_unet", config, unet.module.dtype)
         expected = table.abstract_params(module, *table.smallest_inputs(module, _channels(unet)))
         check_fits(self.source, self.params, table.temporal_part(expected))
         params = paths.merge(unet.params, self.params)
@@ -204,7 +207,7 @@ def insert_temporal(unet: Denoiser, spec: TemporalSpec, key: Key) -> Denoiser:
     layers = table.init_params(module, key, *inputs, keep=lambda path: table.TEMPORAL in path)
     config = table.fields_of(module)
     fresh = TemporalLayers(kind="temporal", module=None, params=layers, config=config)
-    return fresh.onto(unet, compute=compute)
+    return fresh.onto(unet)
 
 
 def _channels(unet: Network) -> int:

@@ -62,9 +62,10 @@ def fields_of_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         InputError: if the keys make no U-Net.
     """
     levels = count(tensors, r"down_blocks\.(\d+)\.")
-    if not levels or "conv_out.weight" not in tensors or "conv_in.weight" not in tensors:
-        some = next(iter(tensors.values()), None)
-        raise InputError(f"{some.file if some else 'this file'} holds no whole U-Net")
+    for key in ("conv_in.weight", "down_blocks.0.resnets.0", "conv_out.weight"):
+        if not any(name.startswith(key) for name in tensors):
+            file = next(iter(tensors.values())).file
+            raise InputError(f"{file} holds no whole U-Net: it lacks {key!r}")
     inner = "spatial_res_block." if any(".spatial_res_block." in key for key in tensors) else ""
     first = [f"down_blocks.{i}.attentions.0" for i in range(levels)]
     attention = tuple(f"{prefix}.norm.weight" in tensors for prefix in first)
@@ -163,9 +164,15 @@ def require_text(cls: str, fields: Mapping[str, Any]) -> None:
 
 
 def heads_fields(heads: Any, channels: tuple[int, ...]) -> dict[str, Any]:
-    """Return `heads` and `head_dim` for a number of heads, or one a level."""
+    """Return `heads` and `head_dim` for a number of heads, or one a level.
+
+    Raises:
+        InputError: if there is not one a level.
+    """
     if isinstance(heads, int):
         return {"heads": heads, "head_dim": None}
+    if len(heads) != len(channels):
+        raise InputError(f"attention heads {list(heads)} are not one for each width {channels}")
     widths = {c // h for c, h in zip(channels, heads, strict=True)}
     if len(widths) == 1:
         return {"heads": None, "head_dim": widths.pop()}

@@ -97,7 +97,7 @@ def config_of(fields: Mapping[str, Any], in_channels: int) -> dict[str, Any]:
 
 
 def deviations(fields: Mapping[str, Any]) -> list[str]:
-    """Return what an export changes in the last digits, a sentence each; mostly nothing."""
+    """Return what an export changes in late digits, a sentence each; mostly nothing."""
     wanted = stage_eps(tuple(fields["attention"]))
     have = fields["norm_eps"]
     have = (have,) * len(wanted) if isinstance(have, int | float) else tuple(have)
@@ -105,8 +105,8 @@ def deviations(fields: Mapping[str, Any]) -> list[str]:
         return []
     return [
         f"{CLASS} fixes the epsilon of the residual blocks' norms at {wanted} (down, middle, up), "
-        f"this network was made with {have}: outputs differ in about the fifth digit; train with "
-        "model.network.norm_eps set to the former to have them equal"
+        f"this network was made with {have}: outputs differ by about 1e-4 of their standard "
+        "deviation; make the network with norm_eps = the former to have them equal"
     ]
 
 
