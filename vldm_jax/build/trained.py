@@ -8,9 +8,11 @@ from vldm_jax.build.networks import WEIGHTS
 from vldm_jax.checkpoint.inspect import read_params
 from vldm_jax.checkpoint.manager import complete_steps, read_json_item
 from vldm_jax.core import paths
+from vldm_jax.core.assets import SCHEME
 from vldm_jax.core.errors import InputError
 from vldm_jax.interop.network import Network
 
+_PRIVATE = ("cache", "index", "workers")  # of config.data: how it was read, not what it was
 # Where a stage's checkpoint keeps what its weights file holds.
 _TREES = {"autoencoder": "autoencoder", "unet": "network", "temporal": "network"}
 
@@ -19,10 +21,18 @@ def describe_run(network: Network, workdir: Path) -> None:
     """Add to a network's `meta` the data and the last metrics of the run that made it, if known."""
     if steps := complete_steps(workdir / "checkpoints"):
         config = read_json_item(workdir / "checkpoints" / str(steps[-1]), "config")
-        network.meta["data"] = {k: v for k, v in config["data"].items() if v not in (None, [])}
+        network.meta["data"] = _public(config["data"])
     metrics = workdir / "metrics.jsonl"
     if metrics.is_file() and (lines := metrics.read_text(encoding="utf-8").splitlines()):
         network.meta["metrics"] = json.loads(lines[-1])
+
+
+def _public(data: dict[str, Any]) -> dict[str, Any]:
+    """What a stranger can use of `config.data`: the folder's name, not where it lies."""
+    kept = {k: v for k, v in data.items() if k not in _PRIVATE and v not in (None, [])}
+    if "path" in kept:
+        kept["path"] = Path(kept["path"].removeprefix(SCHEME)).name
+    return kept
 
 
 def raw_weights(network: Network, workdir: Path) -> None:

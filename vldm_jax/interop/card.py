@@ -1,7 +1,7 @@
 """The model card: README.md beside exported weights, with what is known of them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import vldm_jax
@@ -68,5 +68,15 @@ def _known(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _section(title: str, values: Mapping[str, Any]) -> list[str]:
-    rows = [f"| {name} | `{json.dumps(value)}` |" for name, value in values.items()]
+    rows = [f"| {name} | `{text}` |" for name, text in _rows(values)]
     return [f"## {title}", "", "| | |", "|---|---|", *rows, ""]
+
+
+def _rows(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted name, value as text), nested tables row by row."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _rows(value, f"{prefix}{name}.")
+        else:
+            text = f"{value:.5g}" if isinstance(value, float) else json.dumps(value)
+            yield f"{prefix}{name}", text
