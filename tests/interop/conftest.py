@@ -1,6 +1,9 @@
 """Small public models saved once a session, in the layout that their own library writes."""
 
+import shutil
+
 import pytest
+import small_files
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +21,23 @@ def saved(tmp_path_factory):
         return folders[key]
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """kind -> folder of an intact small checkpoint."""
+    root = tmp_path_factory.mktemp("small")
+    for kind in ("unet", "autoencoder", "text_encoder", "temporal"):
+        small_files.write(kind, root / kind)
+    return root
+
+
+@pytest.fixture
+def weights(small, tmp_path):
+    """kind -> the file of weights of a copy, to be damaged."""
+
+    def copy(kind):
+        folder = shutil.copytree(small / kind, tmp_path / kind)
+        return next(folder.glob("*.safetensors"))
+
+    return copy

@@ -6,13 +6,11 @@ Every case goes through `load` and through `vldm convert import`.
 import os
 import pickle
 import re
-import shutil
 import sys
 
 import ml_dtypes
 import numpy as np
 import pytest
-import small_files
 from safetensors.numpy import save_file
 from small_files import change_header, change_tensors
 
@@ -24,26 +22,6 @@ FC1 = "text_model.encoder.layers.0.mlp.fc1.weight"
 FC2 = "text_model.encoder.layers.0.mlp.fc2.weight"
 NORM = "text_model.final_layer_norm.weight"
 DAMAGED = r"{file} is no whole safetensors file \(.*{detail}.*\): fetch or write it again"
-
-
-@pytest.fixture(scope="session")
-def small(tmp_path_factory):
-    """kind -> folder of an intact small checkpoint."""
-    root = tmp_path_factory.mktemp("small")
-    for kind in ("unet", "autoencoder", "text_encoder", "temporal"):
-        small_files.write(kind, root / kind)
-    return root
-
-
-@pytest.fixture
-def weights(small, tmp_path):
-    """kind -> the file of weights of a copy, to be damaged."""
-
-    def copy(kind):
-        folder = shutil.copytree(small / kind, tmp_path / kind)
-        return next(folder.glob("*.safetensors"))
-
-    return copy
 
 
 def names_under(folder):

@@ -15,26 +15,6 @@ from vldm_jax.interop import export, load, save
 from vldm_jax.interop.find import find
 
 
-@pytest.fixture(scope="session")
-def small(tmp_path_factory):
-    """kind -> folder of an intact small checkpoint."""
-    root = tmp_path_factory.mktemp("small")
-    for kind in ("unet", "autoencoder", "text_encoder", "temporal"):
-        small_files.write(kind, root / kind)
-    return root
-
-
-@pytest.fixture
-def copy(small, tmp_path):
-    """kind -> the file of weights of a copy, to be changed."""
-
-    def copied(kind):
-        folder = shutil.copytree(small / kind, tmp_path / kind)
-        return next(folder.glob("*.safetensors"))
-
-    return copied
-
-
 def refusal(function, *args, **kwargs):
     with pytest.raises(InputError) as caught:
         function(*args, **kwargs)
@@ -77,8 +57,8 @@ def test_a_file_of_another_kind(tmp_path, name):
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"null", b"[1]", b'"unet"', b"\xff\xfe{}"])
-def test_a_config_that_is_no_table(copy, text):
-    config = copy("text_encoder").with_name("config.json")
+def test_a_config_that_is_no_table(weights, text):
+    config = weights("text_encoder").with_name("config.json")
     config.write_bytes(text)
     message = refusal(load, config.parent)
     assert message.startswith(f"{config} is not")
@@ -130,8 +110,8 @@ UNSUPPORTED = {
     ("kind", "entry", "value"),
     [(kind, *item) for kind, entries in UNSUPPORTED.items() for item in entries.items()],
 )
-def test_a_config_that_asks_for_something_else(copy, kind, entry, value):
-    file = copy(kind)
+def test_a_config_that_asks_for_something_else(weights, kind, entry, value):
+    file = weights(kind)
     change_config(file, **{entry: value})
     config = file.with_name("config.json")
     message = refusal(load, file.parent)
@@ -139,8 +119,8 @@ def test_a_config_that_asks_for_something_else(copy, kind, entry, value):
 
 
 @pytest.mark.parametrize("entry", ["sample_size", "dropout", "upcast_attention", "_name_or_path"])
-def test_a_config_may_speak_of_other_things(copy, entry):
-    file = copy("unet")
+def test_a_config_may_speak_of_other_things(weights, entry):
+    file = weights("unet")
     change_config(file, **{entry: 3, "num_class_embeds": None, "class_embed_type": False})
     assert list(find(str(file.parent))) == ["unet"]
 
@@ -162,14 +142,14 @@ WRONG = {
     ("kind", "entry", "value"),
     [(kind, k, v) for kind, entries in WRONG.items() for k, vs in entries.items() for v in vs],
 )
-def test_a_config_of_which_no_network_can_be_built(copy, kind, entry, value):
-    file = copy(kind)
+def test_a_config_of_which_no_network_can_be_built(weights, kind, entry, value):
+    file = weights(kind)
     change_config(file, **{entry: value})
     assert str(file.with_name("config.json")) in refusal(load, file.parent)
 
 
-def test_unknown_fields_types_and_parts(copy):
-    file = copy("text_encoder")
+def test_unknown_fields_types_and_parts(weights):
+    file = weights("text_encoder")
     assert refusal(load, file, config={"depth": 3}).endswith("has no field 'depth'")
     assert str(file.parent) in refusal(load, file, config={"depth": 3})
     assert "5 attention heads do not divide" in refusal(load, file, config={"heads": 5})
@@ -189,8 +169,8 @@ def test_a_part_that_a_pipeline_has_not(small, tmp_path):
 
 
 @pytest.mark.parametrize("value", [7e4, -7e4])
-def test_values_that_float16_cannot_hold(copy, tmp_path, value):
-    file = copy("text_encoder")
+def test_values_that_float16_cannot_hold(weights, tmp_path, value):
+    file = weights("text_encoder")
     key = "text_model.encoder.layers.0.mlp.fc1.weight"
 
     def change(arrays):
