@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from PIL import Image, ImageDraw, ImageFont
 
 from vldm_jax.build.data import build_source
-from vldm_jax.build.networks import WEIGHTS
+from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.flags import load_config
 from vldm_jax.cli.sample import load_trained
 from vldm_jax.cli.train import train

@@ -152,7 +152,7 @@ def test_a_file_for_another_network_is_refused(change, message):
 def test_layers_are_refused_on_another_backbone():
     meta = {"backbone": {"name": "image.safetensors", "sha256": 64 * "a"}}
     weights.check_backbone("temporal.safetensors", meta, "mine.safetensors", 64 * "a")
-    message = r"temporal.safetensors was trained on the backbone image.safetensors .* not mine"
+    message = r"temporal.safetensors stands on the backbone image.safetensors .* not mine"
     with pytest.raises(InputError, match=message):
         weights.check_backbone("temporal.safetensors", meta, "mine.safetensors", 64 * "b")
     with pytest.raises(InputError, match="does not say which backbone"):

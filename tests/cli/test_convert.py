@@ -73,17 +73,23 @@ def test_a_pipeline_comes_in_and_goes_out(pipeline, tmp_path, capsys):
     assert "UNet2DConditionModel.from_pretrained" in card and str(tmp_path) not in card
 
 
-def test_imports_again_but_never_over_something_else(pipeline, tmp_path, capsys):
-    argv = ("convert", "import", pipeline, "--part", "vae", "--out", tmp_path / "in")
-    vldm(*argv)
-    vldm(*argv)
-    (tmp_path / "in" / "thesis.tex").write_text("x")
-    assert entry.main([str(word) for word in argv]) == 2
-    assert "thesis.tex" in capsys.readouterr().err
-    assert {p.name for p in (tmp_path / "in").iterdir()} == {
-        "autoencoder.safetensors",
-        "thesis.tex",
-    }
+def test_a_folder_that_holds_anything_is_left_alone(pipeline, tmp_path, capsys):
+    """Neither an earlier import, nor the source itself, nor somebody's thesis is replaced."""
+    vldm("convert", "import", pipeline, "--part", "vae", "--out", tmp_path / "in")
+    before = {path: path.read_bytes() for path in (tmp_path / "in").iterdir()}
+    for argv in (
+        ("import", pipeline, "--part", "unet", "--out", tmp_path / "in"),
+        ("export", tmp_path / "in" / "autoencoder.safetensors", "--out", tmp_path / "in"),
+        ("export", IMAGE, "--to", "weights", "--out", tmp_path / "in"),
+        ("export", IMAGE, "--to", "program", "--out", tmp_path / "in"),
+    ):
+        capsys.readouterr()
+        assert entry.main(["convert", *map(str, argv)]) == 2
+        assert re.search("in exists and holds autoencoder.safetensors", capsys.readouterr().err)
+    assert {path: path.read_bytes() for path in (tmp_path / "in").iterdir()} == before
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert entry.main(["convert", "import", IMAGE, "--out", str(tmp_path / "link")]) == 2
+    assert "symbolic link" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +114,9 @@ def test_temporal_layers_move_to_another_backbone(other_backbone, tmp_path, caps
     assert here["trained_on"] == there["backbone"]
     before, after = (load_file(path) for path in (resolve(TEMPORAL), moved))
     assert all(np.array_equal(before[name], after[name]) for name in before)
+    vldm("convert", "import", moved, "--onto", resolve(IMAGE), "--out", tmp_path / "back")
+    back = read_meta(tmp_path / "back" / "temporal.safetensors")
+    assert back["backbone"] == there["backbone"] == back["trained_on"]
     config = load_config(f"{VIDEO_CONFIG}:tiny", [f"--config.model.backbone={other_backbone}"])
     load_trained(config, str(moved))  # refused for the file that was not moved
     override = f"--config.model.backbone={other_backbone}"
@@ -142,6 +151,16 @@ def test_a_sampler_leaves_as_a_program(tmp_path):
     assert np.abs(frames.astype(int) - videos.astype(int)).max() <= 1
 
 
+def test_a_network_with_labels_takes_them_and_no_text(tmp_path):
+    vldm("convert", "export", IMAGE, "--to", "program", "--size", "4x4", "--out", tmp_path / "p")
+    program = load_program(tmp_path / "p")
+    assert set(program.meta["inputs"]) == {"z", "time", "labels"}
+    z = np.random.default_rng(0).standard_normal((1, 4, 4, 8)).astype(np.float32)
+    time, labels = np.array([500.0], np.float32), np.array([[0.0, np.nan]], np.float32)
+    ours = np.asarray(load(IMAGE, dtype="float32")(z, time, labels=labels))
+    assert np.abs(program(z=z, time=time, labels=labels) - ours).max() < 2e-2 * ours.std()
+
+
 def test_a_network_leaves_as_a_program(tmp_path):
     vldm("convert", "export", "asset:driving/autoencoder.safetensors", "--to", "program",
          "--size", "2x3", "--out", tmp_path / "p")  # fmt: skip
@@ -164,7 +183,11 @@ BAD = [
     (("export", TEMPORAL, "--out", "OUT", "--onto", IMAGE), "cannot express mix = 'per_frame'"),
     (("export", IMAGE, "--out", "OUT"), "cannot express label_tokens"),
     (("export", IMAGE, "--out", "OUT", "--raw"), "--raw needs a run's workdir"),
-    (("export", IMAGE, "--out", "OUT", "--size", "2x2"), "need --to program"),
+    (("export", IMAGE, "--out", "OUT", "--size", "2x2"), "go with --to program"),
+    (
+        ("export", IMAGE, "--out", "OUT", "--to", "program", "--raw", "--config", "x.py"),
+        "--config takes no --raw",
+    ),
     (("export", IMAGE, "--out", "OUT", "--to", "program", "--size", "2"), "HEIGHTxWIDTH"),
     (("export", TEMPORAL, "--out", "OUT", "--to", "program"), "no program: give their backbone"),
     (("export", IMAGE, "--out", "OUT", "--colour=red"), "unknown argument '--colour=red'"),
@@ -183,7 +206,10 @@ def test_bad_input_is_one_line_and_writes_nothing(argv, message, tmp_path, capsy
 
 def test_nothing_of_torch_is_imported(tmp_path):
     """Importing and exporting work where torch is not there."""
-    code = f"""
+    import small_files
+
+    small_files.write("unet", tmp_path / "unet")
+    code = """
 import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
@@ -191,7 +217,8 @@ class Absent:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
 from vldm_jax.cli.main import main
-sys.exit(main(["convert", "export", {TEMPORAL!r}, "--to", "weights", "--out", "x"]))
+assert main(["convert", "import", "unet", "--out", "in"]) == 0
+sys.exit(main(["convert", "export", "in/unet.safetensors", "--out", "out"]))
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True)
-    assert (tmp_path / "x" / "temporal.safetensors").is_file()
+    assert (tmp_path / "out" / "config.json").is_file()

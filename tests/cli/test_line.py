@@ -266,7 +266,7 @@ def test_temporal_layers_of_another_backbone_are_refused(line, capsys):
     save_weights(other, params, meta | {"steps": 7})
     argv = ["sample", f"--workdir={root / 'video'}", f"--out={root / 'no'}", *configs["video"]]
     assert entry.main([*argv, f"--config.model.backbone={other}"]) == 2
-    assert "was trained on the backbone" in capsys.readouterr().err
+    assert "stands on the backbone" in capsys.readouterr().err
     assert not (root / "no").exists()
 
 

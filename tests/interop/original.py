@@ -128,13 +128,8 @@ def _autoencoder_name(key, last):
     return name.replace("downsamplers.0", "downsample").replace("upsamplers.0", "upsample")
 
 
-def openclip(state, extra=True):
-    """Return a text encoder's state dict as OpenCLIP's, with the last block that SD 2.x drops.
-
-    Args:
-        state: of CLIPTextModel.
-        extra: whether to add that block, which does nothing to the output.
-    """
+def openclip(state):
+    """Return CLIPTextModel's state dict as OpenCLIP's, all its blocks."""
     state = {key.removeprefix("text_model."): tensor for key, tensor in state.items()}
     out = {
         "token_embedding.weight": state["embeddings.token_embedding.weight"],
@@ -145,12 +140,11 @@ def openclip(state, extra=True):
         "text_projection": torch.randn(64, 32),
     }
     layers = 1 + max(int(found[1]) for found in _matches(r"encoder\.layers\.(\d+)", state))
-    for i in range(layers + extra):
-        source, block = f"encoder.layers.{min(i, layers - 1)}", f"transformer.resblocks.{i}"
-        noise = 0.0 if i < layers else 1.0
+    for i in range(layers):
+        source, block = f"encoder.layers.{i}", f"transformer.resblocks.{i}"
         for leaf in ("weight", "bias"):
             joined = [state[f"{source}.self_attn.{x}_proj.{leaf}"] for x in "qkv"]
-            out[f"{block}.attn.in_proj_{leaf}"] = torch.cat(joined) + noise
+            out[f"{block}.attn.in_proj_{leaf}"] = torch.cat(joined)
             for ours, theirs in (
                 ("layer_norm1", "ln_1"),
                 ("layer_norm2", "ln_2"),
@@ -158,7 +152,7 @@ def openclip(state, extra=True):
                 ("mlp.fc1", "mlp.c_fc"),
                 ("mlp.fc2", "mlp.c_proj"),
             ):
-                out[f"{block}.{theirs}.{leaf}"] = state[f"{source}.{ours}.{leaf}"] + noise
+                out[f"{block}.{theirs}.{leaf}"] = state[f"{source}.{ours}.{leaf}"]
     return out
 
 

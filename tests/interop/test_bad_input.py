@@ -28,20 +28,18 @@ def names_under(folder):
     return sorted(str(path) for path in folder.rglob("*"))
 
 
-def assert_refused(tmp_path, capsys, path, pattern, **options):
-    """`load` and the command line refuse a path with one and the same line, and write nothing."""
+def assert_refused(tmp_path, capsys, path, pattern):
+    """`load` and the command line refuse a path with one line each, and write nothing."""
     before = names_under(tmp_path)
     with pytest.raises(InputError) as caught:
-        load(path, **options)
+        load(path)
     message = str(caught.value)
     assert re.fullmatch(pattern, message), message
     assert "\n" not in message and len(message) < 600
-    flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    assert main(["convert", "import", str(path), "--out", str(tmp_path / "out"), *flags]) == 2
+    assert main(["convert", "import", str(path), "--out", str(tmp_path / "out")]) == 2
     out, error = capsys.readouterr()
-    assert (out, error.count("\n")) == ("", 1)
-    assert error.startswith("vldm: error: ")
-    assert re.fullmatch(pattern, error.removeprefix("vldm: error: ").strip()) or "--" in error
+    # not the same line: of two damages the library of safetensors names now one, now the other
+    assert out == "" and re.fullmatch(rf"vldm: error: (?:{pattern})\n", error), error
     assert names_under(tmp_path) == before
 
 

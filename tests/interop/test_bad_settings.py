@@ -1,5 +1,6 @@
 """Paths, configs and options that do not fit are told in one line that names file and entry."""
 
+import dataclasses
 import json
 import shutil
 
@@ -13,6 +14,7 @@ from vldm_jax.cli.main import main
 from vldm_jax.core.errors import InputError
 from vldm_jax.interop import export, load, save
 from vldm_jax.interop.find import find
+from vldm_jax.interop.formats import FORMATS
 
 
 def refusal(function, *args, **kwargs):
@@ -123,6 +125,63 @@ def test_a_config_may_speak_of_other_things(weights, entry):
     file = weights("unet")
     change_config(file, **{entry: 3, "num_class_embeds": None, "class_embed_type": False})
     assert list(find(str(file.parent))) == ["unet"]
+
+
+def test_a_corrected_field_excuses_no_other_entry(weights):
+    file = weights("unet")
+    change_config(file, act_fn="gelu")
+    message = refusal(load, file.parent, config={"norm_eps": 1e-6})
+    assert "act_fn = 'gelu' is not supported with these weights" in message
+    change_config(file, act_fn="silu", norm_eps=1e-6)
+    assert load(file.parent, config={"norm_eps": 1e-4}).config["norm_eps"] == 1e-4
+
+
+CORRECTED = {
+    "unet": [("norm_num_groups", 7, {"norm_groups": 16}), ("norm_eps", 3, {"norm_eps": 1e-6})],
+    "text_encoder": [
+        ("num_attention_heads", 5, {"heads": 4}),
+        ("hidden_act", "relu", {"activation": "gelu"}),
+    ],
+    "temporal": [("motion_num_attention_heads", 0, {"temporal": {"heads": 4}})],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "entry", "value", "config"),
+    [(kind, *case) for kind, cases in CORRECTED.items() for case in cases],
+)
+def test_a_field_that_config_json_tells_wrongly(weights, kind, entry, value, config):
+    """Of it no network could be built, or another one."""
+    file = weights(kind)
+    change_config(file, **{entry: value})
+    (name, right), found = next(iter(config.items())), load(file.parent, config=config).config
+    assert found[name] == right if name != "temporal" else found[name]["heads"] == right["heads"]
+
+
+@pytest.mark.parametrize(("heads", "kept"), [([4, 4], 4), ([4, 8], None), ([], None)])
+def test_motion_modules_with_heads_a_level(weights, heads, kept):
+    file = weights("temporal")
+    change_config(file, motion_num_attention_heads=heads)
+    if kept:
+        assert load(file.parent).config["temporal"]["heads"] == kept
+    else:
+        told = f"config.json: motion_num_attention_heads = {heads} is not supported: modules of"
+        assert told in refusal(load, file.parent)
+
+
+def broken(*args):
+    raise TypeError("our own mistake")
+
+
+def test_a_mistake_of_ours_is_blamed_on_settings_only_where_there_are_any(weights, monkeypatch):
+    file = weights("unet")
+    lone = shutil.copy(file, file.parent.parent / "lone.safetensors")
+    form = dataclasses.replace(FORMATS["unet"], fields=broken)
+    monkeypatch.setitem(FORMATS, "unet", form)
+    with pytest.raises(TypeError, match="our own mistake"):
+        load(lone)
+    assert "describes no network" in refusal(load, lone, config={"heads": 4})
+    assert "describes no network" in refusal(load, file.parent)
 
 
 WRONG = {

@@ -8,8 +8,10 @@ import pytest
 import reference
 from reference import INPUTS, assert_equal
 from safetensors.numpy import load_file, save_file
+from small_files import change_config
 
 from vldm_jax.core import paths
+from vldm_jax.core.errors import InputError
 from vldm_jax.interop import load
 
 FILE = "diffusion_pytorch_model.safetensors"
@@ -100,14 +102,24 @@ def test_autoencoder_file_without_a_config(saved, tmp_path, name, size):
     assert_same_autoencoder(net, getattr(reference, name)(**size))
 
 
-@pytest.mark.parametrize(("given", "expected"), [(None, 0.18215), (0.13025, 0.13025)])
+@pytest.mark.parametrize(("given", "expected"), [("absent", 0.18215), (None, 0.18215), (1, 1)])
 def test_scale_is_the_folders_or_stable_diffusions(saved, tmp_path, given, expected):
     folder = shutil.copytree(saved("autoencoder", levels=3), tmp_path / "vae")
     config = json.loads((folder / "config.json").read_text()) | {"scaling_factor": given}
-    if given is None:
+    if given == "absent":
         del config["scaling_factor"]
     (folder / "config.json").write_text(json.dumps(config))
     assert load(folder).config["latent_scale"] == expected
+
+
+@pytest.mark.parametrize("value", [0, -0.18, "0.18", [0.18], True, {}, float("nan"), float("inf")])
+def test_a_scale_that_is_no_positive_number(weights, value):
+    file = weights("autoencoder")
+    change_config(file, scaling_factor=value)
+    with pytest.raises(InputError) as caught:
+        load(file.parent)
+    told = f"scaling_factor = {value!r} is no positive number: correct the entry"
+    assert str(caught.value) == f"{file.with_name('config.json')}: {told}"
 
 
 @pytest.mark.parametrize("convolution", [False, True], ids=["linear", "convolution"])

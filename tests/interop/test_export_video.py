@@ -4,13 +4,16 @@ import dataclasses
 import re
 
 import jax
+import numpy as np
 import pytest
 import reference
 from reference import INPUTS, assert_equal, difference
 
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
-from vldm_jax.interop import export, insert_temporal, load, video_unet
+from vldm_jax.core.files import sha256
+from vldm_jax.interop import export, insert_temporal, load, save, temporal_layers, video_unet
+from vldm_jax.interop.network import Denoiser
 from vldm_jax.models import table
 from vldm_jax.nn.temporal import TemporalSpec
 
@@ -120,3 +123,39 @@ def test_what_the_class_cannot_express_is_refused_by_name(fresh, tmp_path, field
     with pytest.raises(InputError, match=re.escape(f"cannot express {named}")):
         export(changed(fresh, **fields), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_temporal_layers_leave_alone_and_come_back(trained, tmp_path):
+    """Saved with their backbone's name and hash, and the same network when put onto it again."""
+    spatial = table.spatial_part(trained.params)
+    unet = load_image(trained, spatial)
+    save(unet, tmp_path / "unet.safetensors")
+    layers = temporal_layers(trained, tmp_path / "unet.safetensors")
+    save(layers, tmp_path / "temporal.safetensors")
+    back = load(tmp_path / "temporal.safetensors")
+    assert back.meta["backbone"]["sha256"] == sha256(tmp_path / "unet.safetensors")
+    together = back.onto(load(tmp_path / "unet.safetensors"))
+    assert together.config == trained.config
+    np.testing.assert_array_equal(call(together), call(trained))
+
+
+def test_layers_of_another_diffusion_or_epsilon_are_refused(trained, tmp_path):
+    unet = load_image(trained, table.spatial_part(trained.params))
+    save(unet, tmp_path / "unet.safetensors")
+    layers = temporal_layers(trained, tmp_path / "unet.safetensors")
+    layers.meta["diffusion"] = {"target": "epsilon", "schedule": {"kind": "linear"}}
+    unet.meta["diffusion"] = {"target": "v", "schedule": {"kind": "linear"}}
+    with pytest.raises(InputError, match="diffusion target = epsilon, .* with v"):
+        layers.onto(unet)
+    unet.meta["diffusion"]["target"] = "epsilon"
+    assert layers.onto(unet).kind == "video_unet"
+    other = dataclasses.replace(unet, config={**unet.config, "norm_eps": 1e-3})
+    with pytest.raises(InputError, match="norm_eps"):
+        layers.onto(other)
+
+
+def load_image(video, spatial):
+    """The image U-Net that a video U-Net stands on."""
+    config = {name: value for name, value in video.config.items() if name != "temporal"}
+    module = table.module_of("unet", config, "float32")
+    return Denoiser(kind="unet", module=module, params=spatial, config=config)

@@ -130,6 +130,16 @@ def test_no_moving_average_where_there_is_none(tmp_path):
         load(file, ema=True)
 
 
+def test_a_moving_average_in_part_is_refused_by_name(tmp_path):
+    state = original.unet(reference.sd1().state_dict())
+    state = original.prefixed("model.diffusion_model.", state)
+    state |= original.average(state)
+    del state["model_ema.diffusion_modelout2bias"]
+    file = original.write(tmp_path / "full.safetensors", state)
+    with pytest.raises(InputError, match=r"full.safetensors lacks 'model_ema\S+out2bias' of its"):
+        load(file, ema=True)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_ckpt_through_the_weights_only_loader(tmp_path, dtype):
     model = reference.sd1().to(getattr(torch, dtype))
@@ -197,3 +207,43 @@ def test_stable_video_diffusion(tmp_path):
     encoded = zip(pipeline["vae"].encode(INPUTS.x), reference.run_encode(vae), strict=True)
     for ours, theirs in encoded:
         assert_equal(ours, theirs)
+
+
+def whole_sd1(**others):
+    return original.whole(
+        unet=original.unet(reference.sd1().state_dict()),
+        vae=original.autoencoder(reference.autoencoder(2).state_dict()),
+        others=others,
+    )
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        # a text encoder as generative-models has it: to be dropped would go unnoticed
+        "conditioner.embedders.0.model.token_embedding.weight",
+        "logvar_mlp.weight",
+        "betas.weight",
+        "scale_factor_net.bias",
+    ],
+)
+def test_keys_that_only_look_like_what_is_left_out(tmp_path, key):
+    state = whole_sd1(**{key: torch.ones(2, 2)})
+    file = original.write(tmp_path / "x.safetensors", state)
+    with pytest.raises(InputError, match=f"x.safetensors holds '{key}', which belongs to no"):
+        load(file)
+
+
+def test_a_folder_with_one_file_of_everything(tmp_path):
+    """As a repository that holds a README and the single file."""
+    original.write(tmp_path / "v1-5.safetensors", whole_sd1())
+    pipeline = load(tmp_path)
+    assert set(pipeline) == {"unet", "vae"}
+    assert_equal(reference.call_unet(pipeline["unet"]), reference.run_unet(reference.sd1()))
+
+
+def test_a_text_encoder_alone_under_its_prefix(tmp_path):
+    model = reference.text_encoder("quick_gelu")
+    state = original.prefixed("cond_stage_model.", text_names(model, clip=True))
+    net = load(original.write(tmp_path / "text.safetensors", state))
+    assert_equal(net(INPUTS.tokens), reference.run_text(model))

@@ -5,10 +5,12 @@ import shutil
 
 import pytest
 import reference
+import small_files
 from reference import INPUTS, assert_equal
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.interop import Pipeline, load
+from vldm_jax.interop import Pipeline, load, save
+from vldm_jax.interop.find import find
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +89,23 @@ def test_animatediff_pipeline(saved, tmp_path):
         reference.sd1(layers_per_block=1), reference.motion_adapter(**adapter)
     )
     assert_equal(net(INPUTS.video, INPUTS.time, INPUTS.context), expected)
+
+
+def test_no_moving_average_in_folders_pipelines_and_our_own_files(small, tmp_path):
+    own = tmp_path / "weights.safetensors"
+    save(small_files.network("unet"), own)
+    shutil.copytree(small / "unet", tmp_path / "pipeline" / "unet")
+    (tmp_path / "pipeline" / "model_index.json").write_text("{}")
+    for path in (small / "unet", tmp_path / "pipeline", own):
+        told = (
+            r"\S* has no moving average beside its weights: leave ema \(--ema\) out to read those"
+        )
+        with pytest.raises(InputError, match=f"^{path}{told}$"):
+            load(path, ema=True)
+
+
+def test_what_an_import_records_does_not_depend_on_where_the_file_lay(weights, tmp_path):
+    file = weights("unet")
+    there = shutil.copytree(file.parent, tmp_path / "other" / "place")
+    found = [find(str(folder))["unet"].meta for folder in (file.parent, there)]
+    assert found == [{"imported_from": file.name}] * 2

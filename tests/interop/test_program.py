@@ -282,7 +282,7 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path, options, message):
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="something else"):
+    with pytest.raises(InputError, match="holds thesis.tex"):
         save_sum(tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
@@ -292,9 +292,10 @@ def test_a_failed_export_leaves_what_was_there(copy):
         raise RuntimeError("traced")
 
     before = {file.name: file.read_bytes() for file in copy.iterdir()}
-    for folder in (copy, copy.parent / "new"):
-        with pytest.raises(RuntimeError, match="traced"):
-            save_program(folder, failing, PARAMS, STRUCTS, description={})
+    with pytest.raises(RuntimeError, match="traced"):
+        save_program(copy.parent / "new", failing, PARAMS, STRUCTS, description={})
+    with pytest.raises(InputError, match="exists and holds"):
+        save_sum(copy)
     assert [folder.name for folder in copy.parent.iterdir()] == ["net"]
     assert {file.name: file.read_bytes() for file in copy.iterdir()} == before
     assert jax.config.jax_include_full_tracebacks_in_locations

@@ -23,10 +23,10 @@ SD21 = {
 }
 
 
-def write(folder, **changes):
+def write(folder, given=SD21, **changes):
     path = folder / FILE
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({**SD21, **changes}))
+    path.write_text(json.dumps({**given, **changes}))
 
 
 def test_epsilon_and_v_are_told_apart(tmp_path):
@@ -39,12 +39,49 @@ def test_epsilon_and_v_are_told_apart(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"timestep_type": "continuous"}, {"beta_schedule": "squaredcos_cap_v2"}]
+    "changes",
+    [
+        {"timestep_type": "continuous"},
+        {"beta_schedule": "squaredcos_cap_v2"},
+        {"trained_betas": [0.1, 0.2]},
+    ],
 )
 def test_noise_of_another_kind_is_not_described(tmp_path, changes):
     write(tmp_path, **changes)
     assert diffusion_of(tmp_path) is None
     assert diffusion_of(tmp_path / "no pipeline") is None
+
+
+SCHEDULERS = ("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "EulerDiscreteScheduler")
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_absent_entries_are_what_diffusers_takes(tmp_path, name):
+    public = pytest.importorskip("diffusers", reason="diffusers is not installed")
+    schedule = getattr(public, name)().config
+    write(tmp_path, {"_class_name": name})
+    assert diffusion_of(tmp_path) == {
+        "schedule": {
+            "kind": schedule.beta_schedule,
+            "beta_start": schedule.beta_start,
+            "beta_end": schedule.beta_end,
+            "num_steps": schedule.num_train_timesteps,
+        },
+        "zero_terminal_snr": False,
+        "target": "epsilon",
+    }
+    assert schedule.prediction_type == "epsilon"
+
+
+@pytest.mark.parametrize("entry", ["beta_schedule", "beta_start", "beta_end"])
+def test_absent_entries_of_an_unknown_class_are_not_guessed(tmp_path, entry):
+    """LCMScheduler and HeunDiscreteScheduler have other defaults than DDIMScheduler."""
+    given = SD21 | {"_class_name": "LCMScheduler"}
+    write(tmp_path, given)
+    assert diffusion_of(tmp_path)["target"] == "v"
+    del given[entry]
+    write(tmp_path, given)
+    assert diffusion_of(tmp_path) is None
 
 
 def test_a_config_of_another_target_is_refused(tmp_path):

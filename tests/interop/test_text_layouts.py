@@ -68,24 +68,36 @@ def test_inside_a_single_file(tmp_path, prefix):
     assert_equal(net(INPUTS.tokens), reference.run_text(model))
 
 
+def vit_h(layers):
+    """As deep as SD 2.x's text encoder, whose file has a 24th block that is not used."""
+    return reference.text_encoder("gelu", layers=layers)
+
+
 def test_openclip_names_are_those_that_diffusers_reads():
-    """Its converter leaves the last block out by number, 23, which a small one does not have."""
-    model = reference.text_encoder("gelu")
-    state = original.prefixed(
-        "cond_stage_model.model.", original.openclip(model.state_dict(), extra=False)
-    )
+    model = vit_h(24)
+    state = original.prefixed("cond_stage_model.model.", original.openclip(model.state_dict()))
     converted = flat(single_file_utils.convert_open_clip_checkpoint(model, state))
-    for key, tensor in model.state_dict().items():
-        assert torch.equal(converted[key.removeprefix("text_model.")], tensor), key
+    wanted = {
+        key: tensor for key, tensor in flat(model.state_dict()).items() if ".layers.23." not in key
+    }
+    assert converted.keys() - {"text_projection.weight"} == wanted.keys()
+    assert all(torch.equal(converted[key], tensor) for key, tensor in wanted.items())
 
 
-def test_the_last_block_of_openclip_is_left_out(tmp_path):
-    model = reference.text_encoder("gelu", layers=3)
-    state = original.openclip(model.state_dict(), extra=False)
-    net = load(original.write(tmp_path / "x.safetensors", state))
-    assert net.config["layers"] == 2
+def test_the_last_of_24_blocks_of_openclip_is_left_out(tmp_path):
+    model = vit_h(24)
+    net = load(original.write(tmp_path / "x.safetensors", original.openclip(model.state_dict())))
+    assert net.config["layers"] == 23
     # transformers: hidden_states[-2] is what enters the last block
     with torch.no_grad():
         out = model(torch.from_numpy(INPUTS.tokens), output_hidden_states=True)
         norm = getattr(model, "text_model", model).final_layer_norm
         assert_equal(net(INPUTS.tokens), norm(out.hidden_states[-2]).numpy())
+
+
+@pytest.mark.parametrize("layers", [23, 3], ids=["written by diffusers' tools", "another size"])
+def test_other_numbers_of_blocks_are_all_used(tmp_path, layers):
+    model = vit_h(layers)
+    net = load(original.write(tmp_path / "x.safetensors", original.openclip(model.state_dict())))
+    assert net.config["layers"] == layers
+    assert_equal(net(INPUTS.tokens), reference.run_text(model))

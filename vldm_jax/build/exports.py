@@ -10,7 +10,7 @@ from vldm_jax.build import program, trained
 from vldm_jax.build.sampler import Sampler
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.files import atomic_path, check_replaceable
+from vldm_jax.core.files import atomic_path, check_new, sha256
 from vldm_jax.interop.card import model_card
 from vldm_jax.interop.load import load
 from vldm_jax.interop.network import Network
@@ -22,8 +22,10 @@ from vldm_jax.typing import PyTree
 BATCH = "b"  # name of the axis that programs leave open
 
 
-def find_network(source: str, *, part: str | None, raw: bool, onto: str | None) -> Network:
-    """Return the network to export, with what is known of the run that made it.
+def find_network(
+    source: str, *, part: str | None, raw: bool, onto: str | None
+) -> tuple[Network, list[str]]:
+    """Return the network to export with what is known of its run, and notes for the user.
 
     Args:
         source: a run's workdir, a weights file, or anything that `interop.load` takes.
@@ -45,11 +47,23 @@ def find_network(source: str, *, part: str | None, raw: bool, onto: str | None) 
     if root.is_dir():
         trained.describe_run(network, root)
     if onto is None:
-        return network
+        return network, []
     if network.kind != TEMPORAL:
         raise InputError(f"--onto is for temporal layers, {source} is {network.kind!r}")
-    several = (resolve(onto) / "model_index.json").is_file()
-    return network.onto(load(onto, "unet" if several else None))
+    backbone = load(onto)
+    if not isinstance(backbone, Network):
+        if "unet" not in backbone:
+            raise InputError(f"--onto: {onto} has no unet; it has {', '.join(backbone)}")
+        backbone = backbone["unet"]
+    return network.onto(backbone), _moved(network, onto)
+
+
+def _moved(network: Network, onto: str) -> list[str]:
+    """Say so if temporal layers go onto another backbone than theirs."""
+    recorded, file = network.meta.get("backbone"), resolve(onto)
+    if recorded is None or (file.is_file() and sha256(file) == recorded["sha256"]):
+        return []
+    return [f"trained on {recorded['name']} (sha256 {recorded['sha256'][:12]}...), put on {onto}"]
 
 
 def export_weights(network: Network, out: str | Path, dtype: str | None) -> None:
@@ -58,7 +72,7 @@ def export_weights(network: Network, out: str | Path, dtype: str | None) -> None
     Raises:
         InputError: if the folder holds something else.
     """
-    check_replaceable(out, rf"{network.kind}\.safetensors|README\.md")
+    check_new(out)
     with atomic_path(out) as folder:
         folder.mkdir(parents=True)
         save(network, folder / f"{network.kind}.safetensors", dtype=dtype)
@@ -77,10 +91,12 @@ def export_network(
         sizes: arguments of `program.network_functions`.
     """
     functions = program.network_functions(network, **sizes)
-    for name, function in functions.items():
-        folder = Path(out) / name if len(functions) > 1 else Path(out)
-        about = {"kind": network.kind, "function": name, "config": network.config, **network.meta}
-        _save(function, folder, about, dtype)
+    check_new(out)
+    with atomic_path(out) as whole:
+        for name, function in functions.items():
+            folder = whole / name if len(functions) > 1 else whole
+            about = {"kind": network.kind, "function": name, "config": network.config}
+            _save(function, folder, about | network.meta, dtype)
 
 
 def export_sampler(
@@ -122,7 +138,7 @@ def _save(
         function.call,
         function.params,
         function.inputs,
-        description=about,
+        description={**about, **function.meanings},
         batch=BATCH,
         dtype=dtype,
     )

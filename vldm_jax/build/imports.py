@@ -20,7 +20,7 @@ from vldm_jax.build.networks import find as find_weights
 from vldm_jax.checkpoint.weights import save_weights
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.files import atomic_path, check_replaceable, sha256
+from vldm_jax.core.files import atomic_path, check_new, sha256
 from vldm_jax.interop.find import Found, find
 from vldm_jax.interop.load import load, read, read_host
 from vldm_jax.interop.network import TextNetwork
@@ -28,9 +28,6 @@ from vldm_jax.interop.tokenizer import load_tokenizer
 from vldm_jax.models.table import TEMPORAL
 
 NULL_CONTEXT = "null_context.safetensors"
-IMPORTED = (
-    r"(unet|video_unet|autoencoder|text_encoder|temporal|null_context)\.safetensors|tokenizer"
-)
 _TOKENIZER_FILES = (
     "tokenizer.json",
     "vocab.json",
@@ -54,7 +51,7 @@ def import_checkpoint(
 
     Args:
         path: as `interop.load`.
-        out: folder to write; an earlier import there is replaced.
+        out: folder to write; absent or empty.
         part: of several networks, the only one to write.
         dtype: to cast to; None keeps what is stored.
         fields: of the module, what the checkpoint does not tell.
@@ -74,7 +71,7 @@ def import_checkpoint(
     has_text = part is None and tokenizer.is_dir()
     if has_text:
         load_tokenizer(tokenizer)  # raises for what could not be used
-    check_replaceable(out, IMPORTED)
+    check_new(out)
     with atomic_path(out) as folder:
         folder.mkdir(parents=True)
         for network in found.values():
@@ -85,7 +82,11 @@ def import_checkpoint(
             _copy_tokenizer(tokenizer, folder / "tokenizer")
             if any(network.kind == "text_encoder" for network in found.values()):
                 _write_null_context(folder)
-    return [_line(Path(out), network) for network in found.values()]
+    lines = [_line(Path(out), network) for network in found.values()]
+    kinds = {network.kind for network in found.values()}
+    if part is None and "text_encoder" in kinds and not has_text:
+        lines.append(f"no tokenizer beside the text encoder: no {NULL_CONTEXT}")
+    return lines
 
 
 def _line(out: Path, network: Found) -> str:
@@ -101,7 +102,7 @@ def _moved(found: Found, backbone: str) -> Found:
     video = read(found, None).onto(load(file))
     meta = {**found.meta, "backbone": {"name": file.name, "sha256": sha256(file)}}
     if "backbone" in found.meta:
-        meta["trained_on"] = found.meta["backbone"]
+        meta.setdefault("trained_on", found.meta["backbone"])  # a second move keeps the first
     return Found(
         kind=TEMPORAL,
         module=video.module,

@@ -13,7 +13,7 @@ import flax.linen as nn
 from ml_collections import ConfigDict
 
 from vldm_jax.build.table import from_table
-from vldm_jax.checkpoint.weights import load_weights, read_meta
+from vldm_jax.checkpoint.weights import WEIGHTS, load_weights, read_meta
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
@@ -22,8 +22,6 @@ from vldm_jax.models.table import temporal_of
 from vldm_jax.models.unet import UNet
 from vldm_jax.models.video_unet import VideoUNet
 from vldm_jax.typing import DTypeLike, PyTree
-
-WEIGHTS = "weights.safetensors"  # what a stage leaves in its workdir
 
 
 def _unet(*, network: dict[str, Any], dtype: DTypeLike, **rest: Any) -> UNet:
@@ -87,7 +85,12 @@ def find(path: str | None, kind: str, flag: str) -> tuple[Path, dict[str, Any]]:
         raise InputError(f"{flag[2:]} is not set: give {kind} weights, {flag}=FILE")
     file = resolve(path)
     if file.is_dir():
-        file = resolve(str(file / WEIGHTS))
+        if not (file / WEIGHTS).is_file():
+            raise InputError(
+                f"{flag}: the folder {path} holds no {WEIGHTS}; a public checkpoint must come in "
+                "first, with vldm convert import"
+            )
+        file = file / WEIGHTS
     meta = read_meta(file)
     if meta["kind"] != kind:
         raise InputError(f"{flag}: {path} holds weights of kind {meta['kind']!r}, not {kind!r}")

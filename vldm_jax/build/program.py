@@ -27,11 +27,13 @@ class Function:
         call: (params, **inputs) -> array.
         params: its parameters.
         inputs: shapes by name, with a batch of 1.
+        meanings: of inputs and results, for people.
     """
 
     call: Callable[..., PyTree]
     params: PyTree
     inputs: dict[str, jax.ShapeDtypeStruct]
+    meanings: dict[str, str]
 
 
 def network_functions(
@@ -92,7 +94,14 @@ def sampler_function(sampler: Sampler, params: PyTree) -> Function:
             null = null.replace(context=jnp.broadcast_to(params["null_context"], context.shape))
         return sampler.frames(params, index, cond, null)
 
-    return Function(call, params, inputs)
+    names = ", ".join(config.data.labels) if config.objective.use_labels else ""
+    meanings = {
+        "index": "numbers of the samples; a sample's noise belongs to its number",
+        "labels": f"{names}; NaN for any",
+        "context": "text tokens",
+        "result": "frames, b t h w 3, bytes",
+    }
+    return Function(call, params, inputs, _of(meanings, inputs))
 
 
 _ENCODER = ("encoder", "quant_conv")  # of an autoencoder; sampling only decodes
@@ -105,8 +114,9 @@ def _denoiser(
     channels = network.params["conv_in"]["kernel"].shape[2]
     video = (frames,) if network.kind == "video_unet" else ()
     inputs = {"z": _shape(jnp.float32, *video, *size, channels), "time": _shape(jnp.float32)}
+    text = module.context_dim and not module.label_tokens  # labels are the context, then
     optional = {
-        "context": (module.context_dim, (tokens, module.context_dim), jnp.float32),
+        "context": (text, (tokens, module.context_dim), jnp.float32),
         "labels": (module.label_tokens, (len(module.label_tokens),), jnp.float32),
         "class_labels": (module.num_classes, (), jnp.int32),
         "added_time_ids": (module.added_time_ids, (module.added_time_ids,), jnp.float32),
@@ -117,7 +127,16 @@ def _denoiser(
         cond = Conditioning(**conditions)
         return module.apply({"params": params}, z, time, cond, train=False)
 
-    return {"denoise": Function(call, network.params, inputs)}
+    meanings = {
+        "z": "scaled noisy latents, channels last",
+        "time": "discrete diffusion step in [0, 1000)",
+        "context": "text tokens",
+        "labels": "scalar labels, NaN for unknown",
+        "class_labels": "noise level of the low-resolution image",
+        "added_time_ids": "fps - 1, motion bucket, noise augmentation",
+        "result": "epsilon or v, as the network was trained",
+    }
+    return {"denoise": Function(call, network.params, inputs, _of(meanings, inputs))}
 
 
 def _autoencoder(
@@ -139,8 +158,21 @@ def _autoencoder(
     x = _shape(jnp.float32, *pixels, module.in_channels)
     z = _shape(jnp.float32, *video, *size, module.latent_channels)
     return {
-        "encode": Function(encode, encoder, {"x": x}),
-        "decode": Function(decode, decoder, {"z": z}),
+        "encode": Function(
+            encode,
+            encoder,
+            {"x": x},
+            {"x": "images in [-1, 1]", "result": "mean and log-variance of the raw latents"},
+        ),
+        "decode": Function(
+            decode,
+            decoder,
+            {"z": z},
+            {
+                "z": f"raw latents: a U-Net's divided by {module.latent_scale:.6g}",
+                "result": "images, about [-1, 1]",
+            },
+        ),
     }
 
 
@@ -152,7 +184,13 @@ def _text_encoder(
     def call(params: PyTree, tokens: Array) -> Array:
         return network.module.apply({"params": params}, tokens)
 
-    return {"encode_text": Function(call, network.params, {"tokens": _shape(jnp.int32, tokens)})}
+    inputs = {"tokens": _shape(jnp.int32, tokens)}
+    meanings = {"tokens": "token ids", "result": "last hidden states, a U-Net's context"}
+    return {"encode_text": Function(call, network.params, inputs, meanings)}
+
+
+def _of(meanings: dict[str, str], inputs: dict[str, Any]) -> dict[str, str]:
+    return {name: text for name, text in meanings.items() if name in inputs or name == "result"}
 
 
 def _shape(dtype: Any, *rest: int) -> jax.ShapeDtypeStruct:

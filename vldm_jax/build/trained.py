@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vldm_jax.build.networks import WEIGHTS
 from vldm_jax.checkpoint.inspect import read_params
 from vldm_jax.checkpoint.manager import complete_steps, read_json_item
+from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.core import paths
 from vldm_jax.core.assets import SCHEME
 from vldm_jax.core.errors import InputError
@@ -23,8 +23,11 @@ def describe_run(network: Network, workdir: Path) -> None:
         config = read_json_item(workdir / "checkpoints" / str(steps[-1]), "config")
         network.meta["data"] = _public(config["data"])
     metrics = workdir / "metrics.jsonl"
-    if metrics.is_file() and (lines := metrics.read_text(encoding="utf-8").splitlines()):
-        network.meta["metrics"] = json.loads(lines[-1])
+    if metrics.is_file():
+        # The last line is cut where the run was killed while writing it.
+        lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+        if whole := [line for line in lines if line.endswith("}\n")]:
+            network.meta["metrics"] = json.loads(whole[-1])
 
 
 def _public(data: dict[str, Any]) -> dict[str, Any]:

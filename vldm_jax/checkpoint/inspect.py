@@ -42,7 +42,10 @@ def _find_checkpoint(path: Path) -> Path:
     for folder in (path, path / "checkpoints"):
         if steps := complete_steps(folder):
             return folder / str(steps[-1])
-    raise InputError(f"{path} is no weights file and holds no complete checkpoint")
+    raise InputError(
+        f"{path} is no weights file and holds no complete checkpoint; a public checkpoint comes in "
+        "with vldm convert import, which writes a weights file for each of its networks"
+    )
 
 
 def _describe_weights(path: Path, mixes: Callable | None) -> list[str]:

@@ -26,6 +26,7 @@ from vldm_jax.core.files import atomic_path
 from vldm_jax.typing import PyTree
 
 METADATA_KEY = "vldm"
+WEIGHTS = "weights.safetensors"  # what a stage leaves in its workdir
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 
 
@@ -53,10 +54,22 @@ def save_weights(
     flat = paths.flatten(jax.device_get(params))
     arrays = {name: cast(path, name, array, dtype) for name, array in flat.items()}
     with atomic_path(path) as temporary:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # what the umask says; safetensors would make it private
-        save_file(arrays, temporary, metadata={METADATA_KEY: json.dumps(dict(meta))})
-        temporary.chmod(mode)
+        save_arrays(temporary, arrays, {METADATA_KEY: json.dumps(dict(meta))})
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file that has the permissions of any new file.
+
+    Raises:
+        OSError: if the disk does not take it.
+    """
+    path.touch()
+    mode = path.stat().st_mode  # what the umask says; safetensors would make it private
+    try:
+        save_file(dict(arrays), path, metadata=dict(metadata))
+    except SafetensorError as error:  # a full disk, which is no fault of the input
+        raise OSError(f"cannot write {path}: {error}") from error
+    path.chmod(mode)
 
 
 def load_weights(
@@ -145,9 +158,10 @@ def check_backbone(
     recorded = meta["backbone"]
     if digest != recorded["sha256"]:
         raise InputError(
-            f"{path} was trained on the backbone {recorded['name']} "
-            f"(sha256 {recorded['sha256'][:12]}...), which is not {backbone}: to use it there, "
-            f"vldm convert import {path} --onto {backbone} --out DIR"
+            f"{path} stands on the backbone {recorded['name']} "
+            f"(sha256 {recorded['sha256'][:12]}...), which is not {backbone}: give that one, "
+            f"--config.model.backbone=FILE, or move the layers to this one, vldm convert import "
+            f"{path} --onto {backbone} --out DIR"
         )
 
 

@@ -3,6 +3,7 @@
 vldm convert import CHECKPOINT --out DIR [--dtype bfloat16] [--part unet] [--ema]
 vldm convert import TEMPORAL.safetensors --onto UNET.safetensors --out DIR
 vldm convert export WORKDIR|CHECKPOINT --out DIR [--to diffusers|weights|program] [--onto UNET]
+vldm convert export WORKDIR --to program --config configs/driving/video.py:tiny --out DIR
 """
 
 import argparse
@@ -13,8 +14,7 @@ from typing import Any
 
 from vldm_jax.build import exports
 from vldm_jax.build.imports import import_checkpoint
-from vldm_jax.build.networks import WEIGHTS
-from vldm_jax.checkpoint.weights import DTYPES
+from vldm_jax.checkpoint.weights import DTYPES, WEIGHTS
 from vldm_jax.cli.flags import Parser, load_config
 from vldm_jax.cli.sample import load_trained
 from vldm_jax.core.assets import resolve
@@ -59,21 +59,24 @@ def _export(argv: Sequence[str]) -> None:
         parser.error(f"unknown argument {rest[0]!r}")
     if sampler and args.to != "program":
         parser.error("--config needs --to program")
-    if args.to != "program" and any(getattr(args, name) is not None for name in SIZES):
-        parser.error("--size, --frames and --tokens need --to program")
+    if sampler and (args.raw or args.part or args.onto):
+        parser.error("--config takes no --raw, --part or --onto: it names all weights")
+    if any(getattr(args, name) is not None for name in SIZES) and (sampler or args.to != "program"):
+        parser.error("--size, --frames and --tokens go with --to program without --config")
     if sampler:
         return _export_sampler(args, rest)
-    network = exports.find_network(args.source, part=args.part, raw=args.raw, onto=args.onto)
+    network, notes = exports.find_network(args.source, part=args.part, raw=args.raw, onto=args.onto)
     if args.to == "diffusers":
-        for note in export(network, args.out, dtype=args.dtype):
-            print(f"note: {note}")
+        notes += export(network, args.out, dtype=args.dtype)
     elif args.to == "weights":
         exports.export_weights(network, args.out, args.dtype)
     else:
         defaults = {"size": (64, 64), "frames": 8, "tokens": 77}
         given = {name: getattr(args, name) for name in SIZES if getattr(args, name) is not None}
         exports.export_network(network, args.out, args.dtype, defaults | given)
-    print(f"{args.out}: {network.kind}, for {args.to}")
+    for note in notes:
+        print(f"note: {note}")
+    print(f"{args.out}: {network.kind} as {args.to}")
     return None
 
 
@@ -86,7 +89,9 @@ def _export_parser() -> Parser:
     parser.add_argument("--to", choices=choices, default="diffusers", help=help_to)
     parser.add_argument("--onto", metavar="UNET", help="for temporal layers: their backbone")
     parser.add_argument("--part", help="of several networks, which one")
-    parser.add_argument("--dtype", choices=tuple(DTYPES), help="cast to it; default: as stored")
+    parser.add_argument(
+        "--dtype", choices=tuple(DTYPES), help="cast to it; default: as stored, a sampler float32"
+    )
     help_raw = "of a workdir, the parameters instead of their average"
     parser.add_argument("--raw", action="store_true", help=help_raw)
     more = parser.add_argument_group("with --to program")

@@ -8,11 +8,11 @@ from ml_collections import ConfigDict
 
 import vldm_jax
 from vldm_jax.build.check import check, check_files
-from vldm_jax.build.networks import WEIGHTS, load
+from vldm_jax.build.networks import load
 from vldm_jax.build.origin import check_origin
 from vldm_jax.build.sampler import Sampler
 from vldm_jax.build.stages import build_sampler
-from vldm_jax.checkpoint.weights import check_backbone
+from vldm_jax.checkpoint.weights import WEIGHTS, check_backbone
 from vldm_jax.cli.flags import Parser, add_config, parse_with_config
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError

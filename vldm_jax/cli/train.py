@@ -13,10 +13,10 @@ from ml_collections import ConfigDict
 
 from vldm_jax.build.check import check, check_files
 from vldm_jax.build.data import build_loader, build_source
-from vldm_jax.build.networks import WEIGHTS
 from vldm_jax.build.stages import Stage, build_stage
 from vldm_jax.build.training import build_training
 from vldm_jax.checkpoint.manager import Checkpoints, check_workdir
+from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.flags import Parser, add_config, parse_with_config
 from vldm_jax.cli.sample import write_sheet
 from vldm_jax.core import paths

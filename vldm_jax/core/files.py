@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,15 +19,22 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Works for files and folders; whatever the block wrote is removed if it raises. An existing file
     is replaced; an existing folder is replaced as a whole.
     """
-    path = Path(path)
+    path = Path(path).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
     _remove(temporary)
     try:
         yield temporary
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+        if path.is_dir():  # only an empty folder would be replaced by the call below
+            os.replace(path, old)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            if old.is_dir():
+                os.replace(old, path)
+            raise
+        _remove(old)
     finally:
         _remove(temporary)
 
@@ -47,26 +53,21 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
         raise InputError(f"cannot write to the folder {folder}: {path} {what}; choose another one")
 
 
-def check_replaceable(folder: str | os.PathLike[str], pattern: str) -> None:
-    """Raise unless a folder can be written as a whole: it is absent, empty, or one like it.
-
-    Args:
-        folder: that `atomic_path` is going to replace.
-        pattern: regular expression of the names that such a folder holds.
+def check_new(folder: str | os.PathLike[str]) -> None:
+    """Raise unless `folder` can be made: it is absent or empty, so that nothing can be lost.
 
     Raises:
-        InputError: naming what else it holds, which would be lost, or why it cannot be written.
+        InputError: naming what it holds, or why it cannot be written.
     """
     check_writable(folder)
     path = Path(folder)
-    if not path.is_dir():
-        return
-    for entry in sorted(path.iterdir()):
-        if not re.fullmatch(pattern, entry.name):
-            raise InputError(
-                f"{folder} holds {entry.name}, which would be lost: choose another --out, or "
-                "remove it first"
-            )
+    if path.is_symlink():
+        raise InputError(f"{folder} is a symbolic link: give the folder itself")
+    if path.is_dir() and (entries := sorted(path.iterdir())):
+        raise InputError(
+            f"{folder} exists and holds {entries[0].name}: choose another folder, or remove it "
+            "first"
+        )
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

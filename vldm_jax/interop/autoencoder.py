@@ -33,31 +33,45 @@ def modern(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def fields(
-    tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None, original: bool
-) -> dict[str, Any]:
+def fields(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the fields of an `Autoencoder`: what shapes tell, and what the config or custom tells.
 
     Args:
         tensors: by diffusers' keys.
         config: of diffusers, or None; a missing scale is diffusers' default.
-        original: whether the layout is the original code's; here it means the same.
 
     Raises:
-        InputError: if the keys make no autoencoder.
+        InputError: if the keys make no autoencoder, or the scale is no positive number.
     """
-    del original
     shaped = fields_of_tensors(tensors)
     if config is None:
         return shaped
     return shaped | {
         "norm_groups": config.get("norm_num_groups", 32),
-        "latent_scale": config.get("scaling_factor", SCALES[4]),
+        "latent_scale": _scale(config),
     }
 
 
+def _scale(config: Mapping[str, Any]) -> float:
+    """Return what raw latents are multiplied by; nothing but this line would notice a wrong one."""
+    scale = config.get("scaling_factor")
+    if scale is None:
+        return SCALES[4]
+    # of bool, which is an int, and JSON's NaN and Infinity no network can be made either
+    if type(scale) not in (int, float) or not 0 < scale < math.inf:
+        raise InputError(f"scaling_factor = {scale!r} is no positive number: correct the entry")
+    return float(scale)
+
+
 def fields_of_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the fields of `Autoencoder` that shapes tell; tensors by diffusers' keys."""
+    """Return the fields of `Autoencoder` that shapes tell.
+
+    Args:
+        tensors: by diffusers' keys.
+
+    Raises:
+        InputError: if the keys make no autoencoder, or one of another build than diffusers'.
+    """
     levels = count(tensors, r"encoder\.down_blocks\.(\d+)\.")
     widths = [
         size(tensors, f"encoder.down_blocks.{i}.resnets.0.conv1.weight", 0) for i in range(levels)

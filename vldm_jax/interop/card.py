@@ -42,7 +42,7 @@ def model_card(
         "",
         *_usage(network, library, class_name),
         "",
-        *(f"Note: {note}." for note in notes),
+        *(line for note in notes for line in (f"Note: {note}.", "")),
         *_section("Origin and training", _known(network.meta)),
         *_section("Config", network.config),
     ]

@@ -2,7 +2,7 @@
 
     model.diffusion_model.   U-Net              model_ema.          its average, dots left out
     first_stage_model.       autoencoder        cond_stage_model.   text encoder
-    conditioner.             SVD's image encoder and a copy of its first stage: not read
+    conditioner.             in SVD, an image encoder and a copy of its first stage: not read
 
 The original U-Net numbers its blocks in running order; walking them in that order tells level and
 layer, whatever the sizes.
@@ -18,22 +18,27 @@ from vldm_jax.interop.tensors import Tensor, constant
 
 UNET, AVERAGE = "model.diffusion_model.", "model_ema."
 FIRST_STAGE, TEXT = "first_stage_model.", "cond_stage_model."
-# Schedules and counters that training left in the file; the other encoders of SVD.
-IGNORED = (
+CONDITIONER = "conditioner."
+# Tables of the noise schedule, and a learned or measured number, that training left in the file.
+_BUFFERS = {
     "alphas_cumprod",
+    "alphas_cumprod_prev",
     "betas",
-    "conditioner.",
-    "denoiser.",
     "log_one_minus_alphas_cumprod",
     "logvar",
-    "low_scale_model.",
     "lvlb_weights",
-    "model_ema.decay",
-    "model_ema.num_updates",
-    "posterior_",
+    "posterior_log_variance_clipped",
+    "posterior_mean_coef1",
+    "posterior_mean_coef2",
+    "posterior_variance",
     "scale_factor",
-    "sqrt_",
-)
+    "sqrt_alphas_cumprod",
+    "sqrt_one_minus_alphas_cumprod",
+    "sqrt_recip_alphas_cumprod",
+    "sqrt_recipm1_alphas_cumprod",
+}
+# The same tables of SVD and of the upscaler's noise augmentation; `average` reads the averages.
+_TABLES = ("denoiser.", "low_scale_model.", AVERAGE)
 _TOP = {
     "input_blocks.0.0": "conv_in",
     "time_embed.0": "time_embedding.linear_1",
@@ -65,6 +70,24 @@ _AUTOENCODER = (
 )
 
 
+def left_out(key: str, *, video: bool) -> bool:
+    """Return whether a key of a whole file is about training, or an encoder that we don't read.
+
+    Args:
+        key: with its prefix.
+        video: whether the file is SVD's, whose conditioner holds no text encoder; that of others
+            does.
+    """
+    return key in _BUFFERS or key.startswith((*_TABLES, CONDITIONER) if video else _TABLES)
+
+
+def no_average(file: str) -> InputError:
+    """Return what is said of a moving average that is asked for and not there."""
+    return InputError(
+        f"{file} has no moving average beside its weights: leave ema (--ema) out to read those"
+    )
+
+
 def average(tensors: Mapping[str, Tensor], file: str) -> dict[str, Tensor]:
     """Return the moving average of a U-Net under the names of its raw weights.
 
@@ -75,14 +98,17 @@ def average(tensors: Mapping[str, Tensor], file: str) -> dict[str, Tensor]:
     Raises:
         InputError: if there is none.
     """
-    found = {}
-    for key in tensors:
-        if key.startswith(UNET):
-            short = AVERAGE + key.removeprefix("model.").replace(".", "")
-            if short not in tensors:
-                raise InputError(f"{file} has no moving average {short!r}; read the raw weights")
-            found[key.removeprefix(UNET)] = tensors[short]
-    return found
+    raw = [key for key in tensors if key.startswith(UNET)]
+    names = {key: AVERAGE + key.removeprefix("model.").replace(".", "") for key in raw}
+    missing = [name for name in names.values() if name not in tensors]
+    if len(missing) == len(names):
+        raise no_average(file)
+    if missing:
+        raise InputError(
+            f"{file} lacks {missing[0]!r} of its moving average: fetch it again, or leave ema "
+            "(--ema) out"
+        )
+    return {key.removeprefix(UNET): tensors[name] for key, name in names.items()}
 
 
 def unet_to_diffusers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -15,8 +15,8 @@ _ADAPTERS = (
 )
 
 
-def identify(file: str, tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor], bool]:
-    """Return (name of the format, tensors by diffusers' keys, whether the original code's layout).
+def identify(file: str, tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+    """Return (name of the format, tensors by diffusers' keys).
 
     Args:
         file: for messages.
@@ -31,25 +31,25 @@ def identify(file: str, tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, T
     if any(".motion_modules." in key for key in tensors):
         named = motion.to_diffusers(tensors)
         whole = "time_embedding.linear_1.weight" in named
-        return ("motion_unet" if whole else "motion_modules"), named, False
+        return ("motion_unet" if whole else "motion_modules"), named
     if "input_blocks.0.0.weight" in tensors:
         named = compvis.unet_to_diffusers(tensors)
         if any(".temporal_res_block." in key for key in named):
-            return "video_unet", compvis.mark_temporal(named), True
-        return "unet", named, True
+            return "original_video_unet", compvis.mark_temporal(named)
+        return "unet", named
     if "time_embedding.linear_1.weight" in tensors:
         video = any(".temporal_res_block." in key for key in tensors)
-        return ("video_unet" if video else "unet"), dict(tensors), False
+        return ("video_unet" if video else "unet"), dict(tensors)
     if any(re.match(r"(encoder|decoder)\.(conv_in|mid|down|up)", key) for key in tensors):
         if any(re.match(r"encoder\.down\.|decoder\.up\.", key) for key in tensors):
-            named, original = compvis.autoencoder_to_diffusers(tensors), True
+            named = compvis.autoencoder_to_diffusers(tensors)
         else:
-            named, original = autoencoder.modern(tensors), False
+            named = autoencoder.modern(tensors)
         video = "decoder.time_conv_out.weight" in named
-        return ("video_autoencoder" if video else "autoencoder"), named, original
+        return ("video_autoencoder" if video else "autoencoder"), named
     if any("token_embedding.weight" in key for key in tensors):
         text.check_whole(tensors)
-        return "text_encoder", text.flat(tensors), text.is_openclip(tensors)
+        return ("openclip" if text.is_openclip(tensors) else "text_encoder"), text.flat(tensors)
     first = next(iter(tensors.values()))
     raise InputError(
         f"{file} holds no U-Net, autoencoder, text encoder or motion modules that are known; one "
@@ -86,7 +86,8 @@ def split(file: str, tensors: Mapping[str, Tensor], *, ema: bool) -> dict[str, d
     Raises:
         InputError: if a key belongs to none, or there is no moving average.
     """
-    if not any(key.startswith((compvis.UNET, compvis.FIRST_STAGE)) for key in tensors):
+    starts = (compvis.UNET, compvis.FIRST_STAGE, compvis.TEXT, compvis.CONDITIONER)
+    if not any(key.startswith(starts) for key in tensors):
         return {}
     refuse_adapters(file, tensors)
     parts: dict[str, dict[str, Tensor]] = {}
@@ -96,8 +97,9 @@ def split(file: str, tensors: Mapping[str, Tensor], *, ema: bool) -> dict[str, d
         (f"{compvis.TEXT}transformer.", "text_encoder"),
         (f"{compvis.TEXT}model.", "text_encoder"),
     )
+    video = any(".time_stack." in key for key in tensors)
     for key, tensor in tensors.items():
-        if key.startswith((*compvis.IGNORED, compvis.AVERAGE)):
+        if compvis.left_out(key, video=video):
             continue
         for prefix, name in prefixes:
             if key.startswith(prefix):
@@ -105,6 +107,6 @@ def split(file: str, tensors: Mapping[str, Tensor], *, ema: bool) -> dict[str, d
                 break
         else:
             raise InputError(f"{file} holds {key!r}, which belongs to no network that is known")
-    if ema and "unet" in parts:
+    if ema:
         parts["unet"] = compvis.average(tensors, file)
     return parts

@@ -18,9 +18,9 @@ from vldm_jax.checkpoint.weights import METADATA_KEY, read_meta
 from vldm_jax.core import paths
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
-from vldm_jax.interop import detect, motion, names
+from vldm_jax.interop import compvis, detect, motion, names
 from vldm_jax.interop.archives import Archive, open_archive
-from vldm_jax.interop.formats import FORMATS
+from vldm_jax.interop.formats import FORMATS, Format
 from vldm_jax.interop.pickles import SUFFIXES as PICKLES
 from vldm_jax.interop.scheduler import diffusion_of
 from vldm_jax.interop.settings import check_config, read_config
@@ -68,7 +68,7 @@ def find(
         path: file or folder, or "asset:NAME".
         part: the only network to look at; None for all.
         config: fields of the module that the checkpoint doesn't tell, or tells wrongly.
-        ema: of a single file with both, the moving average of the U-Net.
+        ema: of a single file with both, the moving average of the U-Net; nothing else has one.
         compute: type that the modules compute in.
 
     Raises:
@@ -76,27 +76,27 @@ def find(
     """
     root = resolve(path)
     if (root / "model_index.json").is_file():
+        if ema:
+            raise compvis.no_average(str(root))
         folders = [root / name for name in PARTS if (root / name).is_dir()]
         if not folders:
             raise InputError(f"{root} has none of the sub-folders {', '.join(PARTS)}")
         chosen = _chosen(root, {folder.name: folder for folder in folders}, part)
-        return {name: _one(folder, config, compute) for name, folder in chosen.items()}
-    if root.is_dir():
-        found = _one(root, config, compute)
-        return _chosen(root, {found.kind: found}, part)
-    archive = open_archive(root)
-    if METADATA_KEY in archive.metadata:
-        found = _ours(root, archive, compute)
-        return _chosen(root, {found.kind: found}, part)
-    parts = detect.split(archive.path, archive.tensors, ema=ema)
-    if parts:
         return {
-            name: _foreign(archive.path, tensors, None, config, compute)
-            for name, tensors in _chosen(root, parts, part).items()
+            name: _one(open_archive(weights_file(folder)), config, compute)
+            for name, folder in chosen.items()
         }
+    archive = open_archive(weights_file(root) if root.is_dir() else root)
+    if METADATA_KEY not in archive.metadata:
+        parts = detect.split(archive.path, archive.tensors, ema=ema)
+        if parts:
+            return {
+                name: _foreign(archive.path, tensors, None, config, compute)
+                for name, tensors in _chosen(root, parts, part).items()
+            }
     if ema:
-        raise InputError(f"{root} has no moving average beside its weights; leave --ema out")
-    found = _one(root, config, compute)
+        raise compvis.no_average(archive.path)
+    found = _one(archive, config, compute)
     return _chosen(root, {found.kind: found}, part)
 
 
@@ -109,10 +109,9 @@ def _chosen(root: Path, parts: dict[str, Any], part: str | None) -> dict[str, An
     return {part: parts[part]}
 
 
-def _one(path: Path, config: Mapping[str, Any] | None, compute: DTypeLike) -> Found:
-    """Find the network in a folder, or in a file that holds only one."""
-    file = path if path.is_file() else weights_file(path)
-    archive = open_archive(file)
+def _one(archive: Archive, config: Mapping[str, Any] | None, compute: DTypeLike) -> Found:
+    """Find the network in a file that holds only one."""
+    file = Path(archive.path)
     if METADATA_KEY in archive.metadata:
         return _ours(file, archive, compute)
     beside = file.parent / "config.json"
@@ -143,7 +142,7 @@ def weights_file(folder: Path) -> Path:
 
 def _ours(file: Path, archive: Archive, compute: DTypeLike) -> Found:
     meta = read_meta(file)
-    with _told_by(archive.path):
+    with _told_by(archive.path, settings=True):
         module = table.module_of(meta["kind"], meta["config"], compute)
         channels = _input_channels(archive.tensors.get("conv_in/kernel"), 2, module)
         expected = _expected(meta["kind"], module, channels)
@@ -165,39 +164,54 @@ def _foreign(
     config: Mapping[str, Any] | None,
     compute: DTypeLike,
 ) -> Found:
-    name, named, original = detect.identify(file, tensors)
+    name, named = detect.identify(file, tensors)
     form = FORMATS[name]
     motion.check_positions(named)
     beside = str(Path(file).parent / "config.json")
-    with _told_by(file if given is None else beside, file):
-        fields = form.fields(named, given, original)
-        fields |= _overrides(config or {}, fields)
+    settings = given is not None or bool(config)
+    with _told_by(file if given is None else beside, file, settings=settings):
+        fields = form.fields(named, given)
         named = motion.without_positions(named)
-        module = table.module_of(form.kind, fields, compute)
+        module = table.module_of(form.kind, fields | _overrides(config or {}, fields), compute)
         channels = _input_channels(named.get("conv_in.weight"), 1, module)
         expected = _expected(form.kind, module, channels)
-        if given is not None and not config:
-            compared = {
-                k: v for k, v in given.items() if form.settings is None or k in form.settings
-            }
-            check_config(beside, compared, form.config_of(table.fields_of(module), channels))
+        if given is not None:
+            expressed = form.config_of(_without_overrides(module, fields), channels)
+            check_config(beside, _compared(form, given), expressed)
     return Found(
         kind=form.kind,
         module=module,
         fields=table.fields_of(module),
         tensors=names.gather(file, named, expected, form.key_of),
         source=file,
-        meta={"imported_from": "/".join(Path(file).parts[-2:])},
+        # Not where it lay: equal weights must make equal files, whose SHA-256 others record.
+        meta={"imported_from": Path(file).name},
     )
 
 
+def _compared(form: Format, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a config that are about the network."""
+    return {k: v for k, v in given.items() if form.settings is None or k in form.settings}
+
+
+def _without_overrides(module: nn.Module, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all fields as found, which `config=` replaced in the module: they need not fit it.
+
+    A field that is corrected excuses no other entry of config.json, so that is what is compared.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(module)}
+    return defaults | dict(fields)
+
+
 @contextlib.contextmanager
-def _told_by(where: str, *also: str) -> Iterator[None]:
+def _told_by(where: str, *also: str, settings: bool) -> Iterator[None]:
     """Turn what goes wrong in building a network into an error of the settings that it is from.
 
     Args:
         where: what the settings are from.
         *also: a message that names one of these says where by itself.
+        settings: whether there are any but shapes. Only these, JSON of any type and size, can
+            break a module in ways that it does not check; all else is our fault and stays as it is.
     """
     try:
         yield
@@ -206,7 +220,8 @@ def _told_by(where: str, *also: str) -> Iterator[None]:
             raise
         raise InputError(f"{where}: {error}") from error
     except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        # Settings are JSON of any type and size; the modules do not expect all of them.
+        if not settings:
+            raise
         raise InputError(
             f"{where} describes no network of its weights ({reason(error)})"
         ) from error

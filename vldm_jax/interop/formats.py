@@ -4,11 +4,16 @@
 |---|---|---|
 | unet | diffusers UNet2DConditionModel | unet |
 | video_unet | diffusers UNetSpatioTemporalConditionModel | video_unet |
+| original_video_unet | the same in the code it was published with | video_unet |
 | motion_unet | diffusers UNetMotionModel | video_unet |
 | motion_modules | diffusers MotionAdapter | temporal |
 | autoencoder | diffusers AutoencoderKL | autoencoder |
 | video_autoencoder | diffusers AutoencoderKLTemporalDecoder | autoencoder |
 | text_encoder | transformers CLIPTextModel | text_encoder |
+| openclip | the same in OpenCLIP | text_encoder |
+
+The two rows of original code differ in what their layout means where no config says it, and come
+only: what goes is in the public classes' layout.
 """
 
 import dataclasses
@@ -30,7 +35,7 @@ class Format:
         kind: as `Network.kind`.
         class_name: of diffusers or transformers.
         key_of: our parameter path -> its key.
-        fields: (tensors by its keys, config or None, original layout) -> fields of our module.
+        fields: (tensors by its keys, config or None) -> fields of our module.
         config_of: (fields, input channels) -> its config; raises for what it cannot express.
         settings: entries of a config that are compared with the network; None for all.
     """
@@ -38,7 +43,7 @@ class Format:
     kind: str
     class_name: str
     key_of: names.Key
-    fields: Callable[[Mapping[str, Tensor], Mapping[str, Any] | None, bool], dict[str, Any]]
+    fields: Callable[[Mapping[str, Tensor], Mapping[str, Any] | None], dict[str, Any]]
     config_of: Callable[[Mapping[str, Any], int], dict[str, Any]]
     settings: frozenset[str] | None = None
 
@@ -94,6 +99,12 @@ FORMATS = {
         config_of=text.config_of,
         settings=frozenset(text.SHAPES),
     ),
+}
+FORMATS |= {
+    "original_video_unet": dataclasses.replace(
+        FORMATS["video_unet"], fields=video_unet.original_fields
+    ),
+    "openclip": dataclasses.replace(FORMATS["text_encoder"], fields=text.openclip_fields),
 }
 
 

@@ -134,9 +134,7 @@ def check_positions(tensors: Mapping[str, Tensor]) -> None:
             )
 
 
-def fields(
-    tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None, original: bool
-) -> dict[str, Any]:
+def fields(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the fields of a `VideoUNet` without attention that the modules fit.
 
     Of the backbone, modules depend on widths, depth and groups only.
@@ -145,12 +143,10 @@ def fields(
         tensors: by diffusers' keys, stored positions included.
         config: of diffusers' MotionAdapter, or None: 8 heads, 32 groups, 32 frames where no
             positions are stored.
-        original: not used.
 
     Raises:
-        InputError: if modules are missing.
+        InputError: if modules are missing, or have a number of heads a level.
     """
-    del original
     levels = unet.count(tensors, r"down_blocks\.(\d+)\.")
     norms = [f"down_blocks.{i}.motion_modules.0.norm.weight" for i in range(levels)]
     channels = tuple(unet.size(tensors, name, 0) for name in norms)
@@ -165,27 +161,42 @@ def fields(
     }
 
 
-def unet_fields(
-    tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None, original: bool
-) -> dict[str, Any]:
-    """Return the fields of a `VideoUNet` of a whole UNetMotionModel; arguments as `fields`."""
+def unet_fields(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the fields of a `VideoUNet` of a whole UNetMotionModel; as `fields`."""
     backbone = {key: tensor for key, tensor in tensors.items() if ".motion_modules." not in key}
     if config is not None:  # here the class says heads and means heads
         config = {**config, "attention_head_dim": config.get("num_attention_heads", 8)}
-    return unet.fields(backbone, config, original) | {"temporal": _temporal(tensors, config or {})}
+    return unet.fields(backbone, config) | {"temporal": _temporal(tensors, config or {})}
 
 
-def _temporal(tensors, config):
+def _temporal(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a `MotionSpec`."""
+    heads = config.get("motion_num_attention_heads", 8)
+    if isinstance(heads, list):  # one a level, as the class has it; all levels are one spec here
+        if not heads or any(number != heads[0] for number in heads):
+            raise InputError(
+                f"motion_num_attention_heads = {heads} is not supported: modules of all levels "
+                "must have one number of heads"
+            )
+        heads = heads[0]
     return {
         "family": "animatediff",
-        "heads": config.get("motion_num_attention_heads", 8),
+        "heads": heads,
         "max_frames": max_frames(tensors) or config.get("motion_max_seq_length", 32),
         "middle": "mid_block.motion_modules.0.norm.weight" in tensors,
     }
 
 
 def config_of(fields: Mapping[str, Any], in_channels: int) -> dict[str, Any]:
-    """Return diffusers' config of the motion modules of a `VideoUNet`."""
+    """Return diffusers' config of the motion modules of a `VideoUNet`.
+
+    Args:
+        fields: of the `VideoUNet`.
+        in_channels: as other formats have it; the modules see features only.
+
+    Raises:
+        InputError: naming a field that the class cannot express.
+    """
     del in_channels
     return {
         **FIXED,
@@ -214,7 +225,8 @@ def unet_config_of(fields: Mapping[str, Any], in_channels: int) -> dict[str, Any
     return UNET_FIXED | kept | kinds | heads | _common(fields)
 
 
-def _common(fields):
+def _common(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries that both classes have."""
     temporal = fields["temporal"]
     require(CLASS, temporal, joint_norm=True)
     return {

@@ -13,6 +13,7 @@ are compiled once a shape.
 import dataclasses
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import flax.linen as nn
@@ -22,9 +23,12 @@ import numpy as np
 
 from vldm_jax.checkpoint.weights import check_fits
 from vldm_jax.core import paths
+from vldm_jax.core.assets import resolve
 from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import sha256
 from vldm_jax.models import table
+from vldm_jax.nn.motion import MotionSpec
 from vldm_jax.nn.temporal import TemporalSpec
 from vldm_jax.typing import Array, Float, Int, Key, PyTree, Shaped
 
@@ -40,6 +44,7 @@ _MADE_FOR = {
         "head_dim",
         "context_dim",
         "norm_groups",
+        "norm_eps",
         "label_tokens",
     ),
     "animatediff": ("channels", "layers_per_level", "norm_groups"),
@@ -115,9 +120,18 @@ class Denoiser(Network):
             class_labels=class_labels,
             added_time_ids=added_time_ids,
         )
+        self._check_latents(np.shape(z))
         cond = jax.tree.map(jnp.asarray, cond)
         z, time = jnp.asarray(z), jnp.broadcast_to(jnp.asarray(time), (len(z),))
         return self._compiled(train=False)(z, time, cond)
+
+    def _check_latents(self, shape: tuple[int, ...]) -> None:
+        """Channels first is the likely slip of who comes from PyTorch."""
+        axes, channels = ("b h w c", "b t h w c")[self.kind == "video_unet"], _channels(self)
+        if len(shape) != len(axes.split()) or shape[-1] != channels:
+            raise InputError(
+                f"{self.source}: z must be {axes} with {channels} channels last, got {shape}"
+            )
 
 
 class AutoencoderNetwork(Network):
@@ -168,12 +182,13 @@ class TemporalLayers(Network):
                     f"{self.source}: made for a backbone with {name} = {mine}, {unet.source} has "
                     f"{there}"
                 )
+        self._check_diffusion(unet)
         config = {**unet.config, "temporal": self.config["temporal"]}
         module = table.module_of("video_unet", config, unet.module.dtype)
         expected = table.abstract_params(module, *table.smallest_inputs(module, _channels(unet)))
         check_fits(self.source, self.params, table.temporal_part(expected))
         params = paths.merge(unet.params, self.params)
-        meta = {**unet.meta, "temporal": self.meta}
+        meta = {**self.meta, "image_model": unet.meta}
         return Denoiser(
             kind="video_unet",
             module=module,
@@ -182,6 +197,18 @@ class TemporalLayers(Network):
             source=f"{self.source} on {unet.source}",
             meta=meta,
         )
+
+    def _check_diffusion(self, unet: Network) -> None:
+        """Layers trained for epsilon make mush of a v model, and shapes don't tell."""
+        mine, there = (
+            paths.flatten(network.meta.get("diffusion", {})) for network in (self, unet)
+        )  # fmt: skip
+        for name in sorted((mine.keys() & there.keys()) - {"min_snr_gamma"}):
+            if mine[name] != there[name]:
+                raise InputError(
+                    f"{self.source}: trained with diffusion {name} = {mine[name]}, {unet.source} "
+                    f"with {there[name]}: take a backbone of the same diffusion"
+                )
 
 
 NETWORKS = {
@@ -193,14 +220,19 @@ NETWORKS = {
 }
 
 
-def insert_temporal(unet: Denoiser, spec: TemporalSpec, key: Key) -> Denoiser:
-    """Return the video U-Net with fresh temporal layers, an exact identity until they are trained.
+def insert_temporal(
+    unet: Denoiser, spec: TemporalSpec | MotionSpec | None = None, key: Key | None = None
+) -> Denoiser:
+    """Return the video U-Net with fresh temporal layers, an identity until they are trained.
 
     Args:
         unet: an image U-Net.
-        spec: hyper-parameters of the layers; `TemporalSpec()` is the paper's text-to-video model.
-        key: random key of their initialisation.
+        spec: hyper-parameters of the layers; None for `TemporalSpec()`, the paper's with a scalar
+            mix.
+        key: random key of their initialisation; None for `jax.random.key(0)`.
     """
+    spec = TemporalSpec() if spec is None else spec
+    key = jax.random.key(0) if key is None else key
     compute = unet.module.dtype
     module = table.module_of("video_unet", unet.config, compute).clone(temporal=spec)
     inputs = table.smallest_inputs(module, _channels(unet))
@@ -208,6 +240,30 @@ def insert_temporal(unet: Denoiser, spec: TemporalSpec, key: Key) -> Denoiser:
     config = table.fields_of(module)
     fresh = TemporalLayers(kind="temporal", module=None, params=layers, config=config)
     return fresh.onto(unet)
+
+
+def temporal_layers(video: Denoiser, backbone: str | Path) -> TemporalLayers:
+    """Return the temporal layers of a video U-Net alone, to be saved or put onto another.
+
+    Args:
+        video: a video U-Net.
+        backbone: weights file of the image U-Net that they were trained on; its name and SHA-256
+            are kept.
+
+    Raises:
+        InputError: if it is no video U-Net, or there is no such file.
+    """
+    if video.kind != "video_unet":
+        raise InputError(f"{video.source} is of kind {video.kind!r}, it has no temporal layers")
+    file = resolve(str(backbone))
+    return TemporalLayers(
+        kind=table.TEMPORAL,
+        module=None,
+        params=table.temporal_part(video.params),
+        config=video.config,
+        source=video.source,
+        meta={**video.meta, "backbone": {"name": file.name, "sha256": sha256(file)}},
+    )
 
 
 def _channels(unet: Network) -> int:

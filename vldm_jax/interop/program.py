@@ -33,12 +33,11 @@ from jax import export
 from vldm_jax.checkpoint.weights import DTYPES, check_fits, load_weights, save_weights
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.files import atomic_path, check_writable, sha256, write_json
+from vldm_jax.core.files import atomic_path, check_new, sha256, write_json
 from vldm_jax.typing import Array, PyTree
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 PROGRAM, WEIGHTS, META = "program.stablehlo", "weights.safetensors", "program.json"
-FILES = {PROGRAM, WEIGHTS, META, "README.md"}
 # What jax would note of where each operation came from: folders of the machine that exports.
 _NO_LOCATIONS = {
     "jax_include_full_tracebacks_in_locations": False,
@@ -121,7 +120,7 @@ def save_program(
     """Write `function` and its weights as a program, the folder whole or not at all.
 
     Args:
-        folder: where to write; a program that is there already is replaced.
+        folder: where to write; absent or empty.
         function: function(params, **inputs) -> array, or a dict or tuple of arrays; traceable.
         params: nested dict of arrays; what `function` does not need is better left out.
         inputs: what `function` takes by name.
@@ -132,14 +131,12 @@ def save_program(
             `function` in; None keeps theirs.
 
     Raises:
-        InputError: if the folder holds something else, a platform or the dtype is unknown.
+        InputError: if the folder holds something, a platform or the dtype is unknown.
         Exception: what `function` raises when traced; a ValueError of jax for an operation without
             a lowering that is stable or serves all platforms.
     """
     path = Path(folder).absolute()
-    check_writable(path)
-    if path.is_dir() and not {file.name for file in path.iterdir()} <= FILES:
-        raise InputError(f"{path} holds files of something else: choose another folder")
+    check_new(path)
     platforms = ["cuda" if name == "gpu" else name for name in platforms]
     if unknown := [name for name in platforms if name not in PLATFORMS]:
         raise InputError(f"a program cannot be written for {unknown[0]!r}; there are {PLATFORMS}")

@@ -11,12 +11,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from safetensors.numpy import save_file
 
-from vldm_jax.checkpoint.weights import cast, save_weights
+from vldm_jax.checkpoint.weights import cast, save_arrays, save_weights
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.files import atomic_path, check_replaceable
+from vldm_jax.core.files import atomic_path, check_new
 from vldm_jax.interop import motion, names, video_unet
 from vldm_jax.interop.card import model_card
 from vldm_jax.interop.formats import FORMATS, Format, format_of
@@ -25,7 +24,6 @@ from vldm_jax.models import table
 
 SHARD_BYTES = 5_000_000_000
 TESTED = "0.42.1"  # version of diffusers that the suite reads exports with
-EXPORTED = r"README\.md|config\.json|(diffusion_pytorch_)?model.*\.safetensors(\.index\.json)?"
 
 
 def export(
@@ -39,7 +37,7 @@ def export(
 
     Args:
         network: of any kind; temporal layers of this project have no public class.
-        folder: to write or replace.
+        folder: to write; absent or empty.
         dtype: "float32", "bfloat16" or "float16"; None keeps each array's.
         shard_bytes: largest file of weights.
 
@@ -50,7 +48,7 @@ def export(
         InputError: naming what the class cannot express; nothing is written then.
     """
     form = exported_format(network)
-    check_replaceable(folder, EXPORTED)
+    check_new(folder)
     flat = paths.flatten(network.params)
     config = form.config_of(network.config, _channels(flat, network))
     form_notes = _notes(form, network)
@@ -143,8 +141,7 @@ def _write_shards(
 
     def flush() -> None:
         path = folder / f"{len(shards)}.part"
-        save_file(pending, path, metadata={"format": "pt"})
-        path.chmod(0o666 & ~_umask())
+        save_arrays(path, pending, {"format": "pt"})
         where.update(dict.fromkeys(pending, len(shards)))
         shards.append(path)
         pending.clear()
@@ -167,14 +164,6 @@ def _write_shards(
     }
     text = json.dumps(index, indent=2)
     (folder / f"{stem}.safetensors.index.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _umask() -> int:
-    import os
-
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _header(form: Format) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from vldm_jax.interop.settings import read_config
 FILE = Path("scheduler") / "scheduler_config.json"
 _TARGETS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
 _SCHEDULES = ("linear", "scaled_linear")
+# What these classes mean by an entry that is absent; others have other defaults.
+_CLASSES = ("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "EulerDiscreteScheduler")
+_DEFAULTS = {"beta_schedule": "linear", "beta_start": 0.0001, "beta_end": 0.02}
 
 
 def diffusion_of(pipeline: Path) -> dict[str, Any] | None:
@@ -22,8 +25,9 @@ def diffusion_of(pipeline: Path) -> dict[str, Any] | None:
         pipeline: folder with scheduler/scheduler_config.json.
 
     Returns:
-        Schedule and target, or None where there is no such file or it describes no noise of a
-        discrete schedule (Stable Video Diffusion's is continuous in sigma).
+        Schedule and target, or None where there is no such file or it describes no noise that we
+        can name: continuous in sigma (Stable Video Diffusion), betas one by one, an unknown
+        schedule, or a class whose defaults are not known and that leaves them out.
 
     Raises:
         InputError: if the file is no JSON object.
@@ -32,15 +36,19 @@ def diffusion_of(pipeline: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     given = read_config(path)
-    schedule, target = given.get("beta_schedule"), given.get("prediction_type", "epsilon")
-    continuous = given.get("timestep_type") == "continuous"
-    if schedule not in _SCHEDULES or target not in _TARGETS or continuous:
+    if given.get("_class_name") in _CLASSES:
+        given = _DEFAULTS | given
+    target = given.get("prediction_type", "epsilon")
+    other = given.get("timestep_type") == "continuous" or given.get("trained_betas") is not None
+    if other or given.get("beta_schedule") not in _SCHEDULES or target not in _TARGETS:
+        return None
+    if not _DEFAULTS.keys() <= given.keys():
         return None
     return {
         "schedule": {
-            "kind": schedule,
-            "beta_start": given.get("beta_start", 0.0001),
-            "beta_end": given.get("beta_end", 0.02),
+            "kind": given["beta_schedule"],
+            "beta_start": given["beta_start"],
+            "beta_end": given["beta_end"],
             "num_steps": given.get("num_train_timesteps", 1000),
         },
         "zero_terminal_snr": bool(given.get("rescale_betas_zero_snr", False)),

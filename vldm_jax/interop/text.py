@@ -6,7 +6,7 @@
     cond_stage_model.model.transformer.resblocks.N. ...  OpenCLIP, in a single file of SD 2.x
 
 OpenCLIP stores queries, keys and values as one matrix, and Stable Diffusion 2.x takes the output
-of the last block but one: the last block is left out.
+of ViT-H/14's last block but one: a file with all its blocks has one too many.
 """
 
 import re
@@ -28,6 +28,9 @@ SHAPES = {
 }
 # Buffers, and projections of pooled outputs that diffusion models don't use.
 IGNORED = re.compile(r"(.*position_ids|text_projection(\.weight)?|logit_scale|attn_mask)$")
+# Of ViT-H/14's 24 blocks, number 23 is not used, and diffusers' converters drop that number only:
+# files that its tools wrote hold the other 23, all of them used. No other size was published.
+_UNUSED_BLOCK = "23"
 _OPENCLIP = {
     "token_embedding.weight": "embeddings.token_embedding.weight",
     "positional_embedding": "embeddings.position_embedding.weight",
@@ -61,13 +64,12 @@ def flat(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _from_openclip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    last = count(tensors, r"transformer\.resblocks\.(\d+)\.") - 1
     out = {}
     for key, tensor in tensors.items():
         match = re.match(r"transformer\.resblocks\.(\d+)\.(.+)\.(weight|bias)$", key)
         joined = re.match(r"transformer\.resblocks\.(\d+)\.attn\.in_proj_(weight|bias)$", key)
         block = match or joined
-        if block and int(block[1]) == last:
+        if block and block[1] == _UNUSED_BLOCK:
             continue
         if joined:
             third = tensor.shape[0] // 3
@@ -81,9 +83,7 @@ def _from_openclip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def fields(
-    tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None, original: bool
-) -> dict[str, Any]:
+def fields(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the fields of a `TextEncoder`: what shapes tell, and what the config or custom tells.
 
     Without a config, width 768 and less means ViT-L/14 (quick GELU), more OpenCLIP's ViT-H/14.
@@ -91,13 +91,14 @@ def fields(
     Args:
         tensors: in the second layout.
         config: of transformers, or None.
-        original: whether the layout was OpenCLIP's, which always means GELU.
+
+    Raises:
+        InputError: if the keys make no text encoder.
     """
     shaped = fields_of_tensors(tensors)
     if config is None:
-        quick = shaped["width"] <= 768 and not original
         usual = {"heads": max(shaped["width"] // 64, 1)}
-        return shaped | usual | {"activation": "quick_gelu" if quick else "gelu"}
+        return shaped | usual | {"activation": "quick_gelu" if shaped["width"] <= 768 else "gelu"}
     config = config.get("text_config", config)  # of a whole CLIP
     return shaped | {
         "heads": config.get("num_attention_heads", 8),
@@ -106,8 +107,19 @@ def fields(
     }
 
 
+def openclip_fields(
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the fields of OpenCLIP's `TextEncoder`, as `fields`: it has GELU at any width."""
+    return fields(tensors, config) | ({"activation": "gelu"} if config is None else {})
+
+
 def fields_of_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the fields of `TextEncoder` that shapes tell; tensors in the second layout."""
+    """Return the fields of `TextEncoder` that shapes tell; tensors in the second layout.
+
+    Raises:
+        InputError: naming a key that is missing.
+    """
     return {
         "width": size(tensors, "embeddings.token_embedding.weight", 1),
         "vocab_size": size(tensors, "embeddings.token_embedding.weight", 0),
@@ -118,7 +130,12 @@ def fields_of_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def config_of(fields: Mapping[str, Any], in_channels: int) -> dict[str, Any]:
-    """Return transformers' config of a `TextEncoder`."""
+    """Return transformers' config of a `TextEncoder`.
+
+    Args:
+        fields: of the `TextEncoder`.
+        in_channels: as other formats have it; text has no channels.
+    """
     del in_channels
     return {
         "model_type": "clip_text_model",

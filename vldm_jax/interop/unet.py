@@ -34,20 +34,16 @@ FIXED = {
 }
 
 
-def fields(
-    tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None, original: bool
-) -> dict[str, Any]:
+def fields(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the fields of a `UNet`: what shapes tell, and what the config or custom tells.
 
     Args:
         tensors: by diffusers' keys.
         config: of diffusers, or None.
-        original: whether the layout is the original code's; here it means the same.
 
     Raises:
         InputError: if the keys make no U-Net.
     """
-    del original
     shaped = fields_of_tensors(tensors)
     return shaped | (usual_fields(shaped) if config is None else fields_of_config(config, shaped))
 
@@ -95,7 +91,15 @@ def fields_of_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def fields_of_config(config: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that only a config tells: heads, groups, epsilon."""
+    """Return the fields that only a config tells: heads, groups, epsilon.
+
+    Args:
+        config: of diffusers.
+        fields: that shapes tell.
+
+    Raises:
+        InputError: if there is not one number of heads, or one a level.
+    """
     # diffusers' attention_head_dim is the number of heads (its issue 2011).
     heads = config.get("attention_head_dim", 8)
     only = config.get("only_cross_attention")
@@ -113,6 +117,9 @@ def usual_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 
     Stable Diffusion 2.x is known by its linear projections: heads of 64 channels. The others have
     8 heads: 1.x with convolutions as projections, the x4 upscaler with its class embedding.
+
+    Args:
+        fields: that shapes tell.
     """
     if fields.get("linear_projection", True) and fields["num_classes"] is None:
         return {"heads": None, "head_dim": 64}
@@ -208,8 +215,10 @@ def size(tensors: Mapping[str, Tensor], key: str, axis: int) -> int:
     return tensor.shape[axis]
 
 
-def _only_cross(tensors, channels, attention):
-    """Levels whose first attention takes keys from the context, seen by their width."""
+def _only_cross(
+    tensors: Mapping[str, Tensor], channels: tuple[int, ...], attention: tuple[bool, ...]
+) -> tuple[bool, ...]:
+    """Return the levels whose first attention takes keys from the context, seen by their width."""
     only = []
     for i, has in enumerate(attention):
         key = f"down_blocks.{i}.attentions.0.transformer_blocks.0.attn1.to_k.weight"

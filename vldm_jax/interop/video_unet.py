@@ -18,17 +18,18 @@ from vldm_jax.interop.tensors import Tensor
 
 CLASS = "UNetSpatioTemporalConditionModel"
 TIME_IDS, TIME_WIDTH = 3, 256  # fps - 1, motion bucket, noise augmentation; as published
+ORIGINAL_EPS = 1e-5  # of all norms in the original code; diffusers' class has `stage_eps`
 
 
-def fields(
-    tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None, original: bool
-) -> dict[str, Any]:
+def fields(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the fields of a `VideoUNet`.
 
     Args:
         tensors: by diffusers' keys.
         config: of diffusers, or None.
-        original: whether the layout is the original code's, whose norms have one epsilon.
+
+    Raises:
+        InputError: if the keys make no video U-Net, or config and shapes contradict each other.
     """
     shaped = unet.fields_of_tensors(tensors)
     width = TIME_WIDTH if config is None else config.get("addition_time_embed_dim", TIME_WIDTH)
@@ -49,8 +50,15 @@ def fields(
         "temporal": {},
         "added_time_ids": total // width,
         "added_time_width": width,
-        "norm_eps": 1e-5 if original else stage_eps(shaped["attention"]),
+        "norm_eps": stage_eps(shaped["attention"]),
     }
+
+
+def original_fields(
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the fields of a `VideoUNet` of the original code; as `fields`."""
+    return fields(tensors, config) | {"norm_eps": ORIGINAL_EPS}
 
 
 def stage_eps(attention: tuple[bool, ...]) -> tuple[float, ...]:

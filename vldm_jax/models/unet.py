@@ -112,7 +112,9 @@ class UNetSkeleton(nn.Module):
         for i in range(levels):
             spec = self._stage(levels + 1 + i, temporal)
             x, skips = UpStage(spec, i < levels - 1, name=f"up_blocks_{i}")(x, skips, signals)
-        x = nn.silu(GroupNorm(self.norm_groups, dtype=self.dtype, name="conv_norm_out")(x))
+        # One epsilon is every norm's; where they differ by stage, the last norm keeps the usual.
+        eps = 1e-5 if isinstance(self.norm_eps, tuple) else self.norm_eps
+        x = nn.silu(GroupNorm(self.norm_groups, eps, self.dtype, name="conv_norm_out")(x))
         x = Conv(self.out_channels, kernel_init=zeros, dtype=self.dtype, name="conv_out")(x)
         return x.astype(jnp.float32)
 
