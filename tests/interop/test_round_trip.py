@@ -1,5 +1,7 @@
 """What is read is written again bit by bit, and loads in the public class with nothing amiss."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import reference
 from reference import INPUTS, assert_equal
 
 from vldm_jax.core import paths
-from vldm_jax.interop import export, load, save
+from vldm_jax.interop import export, insert_temporal, load, save
 
 torch, diffusers = reference.torch, reference.diffusers
 
@@ -135,3 +137,15 @@ def test_shards_load_in_the_public_class(pair, tmp_path):
     assert len(files) > 1 or sum(file.stat().st_size for file in files) < 450_000
     assert_same_state(from_pretrained(type(pair.model), tmp_path / "out"), pair.model)
     assert_same_params(load(tmp_path / "out"), pair.net)
+
+
+def test_settings_that_pipelines_read_come_back(tmp_path):
+    """Size and precision of attention are not about the outputs, but a pipeline asks for them."""
+    reference.sd2(sample_size=12, upcast_attention=True).save_pretrained(tmp_path / "unet")
+    net = load(tmp_path / "unet")
+    export(net, tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["sample_size"] == 12 and config["upcast_attention"] is True
+    export(insert_temporal(net), tmp_path / "video")
+    config = json.loads((tmp_path / "video" / "config.json").read_text())
+    assert config["sample_size"] == 12 and "upcast_attention" not in config

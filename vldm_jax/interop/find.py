@@ -101,9 +101,10 @@ def find(
 
 
 def _chosen(root: Path, parts: dict[str, Any], part: str | None) -> dict[str, Any]:
-    """Return the parts, or the one that is asked for."""
+    """Return the parts, or the one that is asked for, by its name or as "autoencoder"."""
     if part is None:
         return parts
+    part = "vae" if part == "autoencoder" and part not in parts else part
     if part not in parts:
         raise InputError(f"{root} has no part {part!r}; it has {', '.join(parts)}")
     return {part: parts[part]}
@@ -178,14 +179,17 @@ def _foreign(
         if given is not None:
             expressed = form.config_of(_without_overrides(module, fields), channels)
             check_config(beside, _compared(form, given), expressed)
+    # Not where it lay: equal weights must make equal files, whose SHA-256 others record.
+    meta: dict[str, Any] = {"imported_from": Path(file).name}
+    if carried := {name: given[name] for name in form.carried if name in (given or {})}:
+        meta["settings"] = carried
     return Found(
         kind=form.kind,
         module=module,
         fields=table.fields_of(module),
         tensors=names.gather(file, named, expected, form.key_of),
         source=file,
-        # Not where it lay: equal weights must make equal files, whose SHA-256 others record.
-        meta={"imported_from": Path(file).name},
+        meta=meta,
     )
 
 

@@ -38,6 +38,8 @@ class Format:
         fields: (tensors by its keys, config or None) -> fields of our module.
         config_of: (fields, input channels) -> its config; raises for what it cannot express.
         settings: entries of a config that are compared with the network; None for all.
+        carried: entries that are not about the network's outputs, but that pipelines read: kept
+            from where it came from, written again where it goes.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Format:
     fields: Callable[[Mapping[str, Tensor], Mapping[str, Any] | None], dict[str, Any]]
     config_of: Callable[[Mapping[str, Any], int], dict[str, Any]]
     settings: frozenset[str] | None = None
+    carried: tuple[str, ...] = ()
 
 
 FORMATS = {
@@ -55,6 +58,7 @@ FORMATS = {
         key_of=names.image_key,
         fields=unet.fields,
         config_of=unet.config_of,
+        carried=("sample_size", "upcast_attention"),
     ),
     "video_unet": Format(
         kind="video_unet",
@@ -62,6 +66,7 @@ FORMATS = {
         key_of=names.video_key,
         fields=video_unet.fields,
         config_of=video_unet.config_of,
+        carried=("sample_size", "num_frames"),
     ),
     "motion_unet": Format(
         kind="video_unet",
@@ -69,6 +74,7 @@ FORMATS = {
         key_of=names.motion_key,
         fields=motion.unet_fields,
         config_of=motion.unet_config_of,
+        carried=("sample_size",),
     ),
     "motion_modules": Format(
         kind="temporal",
@@ -83,6 +89,7 @@ FORMATS = {
         key_of=names.image_key,
         fields=autoencoder.fields,
         config_of=autoencoder.config_of,
+        carried=("sample_size", "force_upcast"),
     ),
     "video_autoencoder": Format(
         kind="autoencoder",
@@ -90,6 +97,7 @@ FORMATS = {
         key_of=names.video_key,
         fields=autoencoder.fields,
         config_of=autoencoder.config_of,
+        carried=("sample_size", "force_upcast"),
     ),
     "text_encoder": Format(
         kind="text_encoder",

@@ -57,7 +57,8 @@ def export(
         stem = "model" if form.kind == "text_encoder" else "diffusion_pytorch_model"
         _write_shards(temporary, stem, _tensors(form, network, flat, config, dtype), shard_bytes)
         header = _header(form)
-        text = json.dumps({**header, **_present(config)}, indent=2, sort_keys=True)
+        settings = header | _present(config) | _carried(form, network.meta)
+        text = json.dumps(settings, indent=2, sort_keys=True)
         (temporary / "config.json").write_text(text + "\n", encoding="utf-8")
         card = model_card(network, class_name=form.class_name, notes=form_notes)
         (temporary / "README.md").write_text(card, encoding="utf-8")
@@ -170,6 +171,12 @@ def _header(form: Format) -> dict[str, Any]:
     if form.kind == "text_encoder":
         return {"architectures": [form.class_name]}
     return {"_class_name": form.class_name, "_diffusers_version": TESTED}
+
+
+def _carried(form: Format, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of where the network, or its image model, came from that the class has, too."""
+    settings = meta.get("settings") or meta.get("image_model", {}).get("settings", {})
+    return {name: value for name, value in settings.items() if name in form.carried}
 
 
 def _present(config: Mapping[str, Any]) -> dict[str, Any]:

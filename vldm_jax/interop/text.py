@@ -28,9 +28,9 @@ SHAPES = {
 }
 # Buffers, and projections of pooled outputs that diffusion models don't use.
 IGNORED = re.compile(r"(.*position_ids|text_projection(\.weight)?|logit_scale|attn_mask)$")
-# Of ViT-H/14's 24 blocks, number 23 is not used, and diffusers' converters drop that number only:
-# files that its tools wrote hold the other 23, all of them used. No other size was published.
-_UNUSED_BLOCK = "23"
+# Stable Diffusion 2.x does not use the last of ViT-H/14's 24 blocks. diffusers' converters drop it,
+# too, so a file that its tools wrote has 23 blocks, all of them used; so are those of other sizes.
+_BLOCKS_WITH_UNUSED = 24
 _OPENCLIP = {
     "token_embedding.weight": "embeddings.token_embedding.weight",
     "positional_embedding": "embeddings.position_embedding.weight",
@@ -64,12 +64,14 @@ def flat(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _from_openclip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    blocks = count(tensors, r"transformer\.resblocks\.(\d+)\.")
+    unused = blocks - 1 if blocks == _BLOCKS_WITH_UNUSED else None
     out = {}
     for key, tensor in tensors.items():
         match = re.match(r"transformer\.resblocks\.(\d+)\.(.+)\.(weight|bias)$", key)
         joined = re.match(r"transformer\.resblocks\.(\d+)\.attn\.in_proj_(weight|bias)$", key)
         block = match or joined
-        if block and block[1] == _UNUSED_BLOCK:
+        if block and int(block[1]) == unused:
             continue
         if joined:
             third = tensor.shape[0] // 3
