@@ -9,7 +9,7 @@ from reference import INPUTS, assert_equal
 from vldm_jax.core.errors import InputError
 from vldm_jax.interop import load
 
-torch = reference.torch
+torch, diffusers = reference.torch, reference.diffusers
 
 VERSIONS = {
     "v1": {"middle": False, "max_frames": 24},
@@ -118,3 +118,29 @@ def test_whole_motion_unet_folder(version, tmp_path):
     assert {name: spec[name] for name in fields} == fields
     assert net.kind == "video_unet"
     assert_equal(call(net), expected)
+
+
+class EachFrameAlone(torch.nn.Module):
+    """A norm over (h, w) of each frame, as in the authors' code, on arrays b c t h w."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x):
+        frames = self.norm(x.transpose(1, 2).flatten(0, 1))
+        return frames.unflatten(0, (len(x), x.shape[2])).transpose(1, 2)
+
+
+def test_the_authors_norm_on_request(backbone, saved):
+    """Same weights, other statistics: diffusers' modules with the authors' norm put in."""
+    model = diffusers.UNetMotionModel.from_unet2d(unet(), make_adapter("v2")).eval()
+    for part in list(model.modules()):
+        if type(part).__name__ == "AnimateDiffTransformer3D":
+            part.norm = EachFrameAlone(part.norm)
+    expected = reference.run_motion_unet(model)
+    folder = saved("motion_adapter", **VERSIONS["v2"], layers=1)
+    joint = load(folder).onto(backbone)
+    alone = load(folder, config={"temporal": {"joint_norm": False}}).onto(backbone)
+    assert_equal(call(alone), expected)
+    assert reference.difference(call(joint), expected) > 1e-2
