@@ -17,7 +17,7 @@ from vldm_jax.cli.sample import load_trained
 from vldm_jax.core import paths
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.files import sha256
-from vldm_jax.interop import load
+from vldm_jax.interop import archives, load
 from vldm_jax.interop.program import load_program
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "interop"))
@@ -123,6 +123,27 @@ def test_temporal_layers_move_to_another_backbone(other_backbone, tmp_path, caps
     argv = ("sample", "--config", f"{VIDEO_CONFIG}:tiny", override, "--weights", TEMPORAL)
     assert entry.main([*argv, "--out", str(tmp_path / "samples")]) == 2
     assert "convert import" in capsys.readouterr().err
+
+
+def test_a_move_compares_shapes_and_reads_nothing_of_the_backbone(
+    other_backbone, tmp_path, monkeypatch, capsys
+):
+    import small_files
+
+    seen, read = set(), archives._read_file
+    monkeypatch.setattr(
+        archives, "_read_file", lambda path, *rest: seen.add(path) or read(path, *rest)
+    )
+    vldm("convert", "import", TEMPORAL, "--onto", other_backbone, "--out", tmp_path / "moved")
+    assert seen == {resolve(TEMPORAL)}
+    small_files.write("unet", tmp_path / "small")
+    vldm("convert", "import", tmp_path / "small", "--out", tmp_path / "in")
+    argv = ["import", TEMPORAL, "--onto", tmp_path / "in" / "unet.safetensors"]
+    capsys.readouterr()
+    assert entry.main(["convert", *map(str, argv), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "made for a backbone with" in error and "unet.safetensors" in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_temporal_layers_alone_are_exported_with_their_origin(tmp_path):

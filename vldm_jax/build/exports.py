@@ -12,7 +12,8 @@ from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_new, sha256
 from vldm_jax.interop.card import model_card
-from vldm_jax.interop.load import load
+from vldm_jax.interop.find import find
+from vldm_jax.interop.load import read
 from vldm_jax.interop.network import Network
 from vldm_jax.interop.program import save_program
 from vldm_jax.interop.save import save
@@ -36,9 +37,10 @@ def find_network(
     Raises:
         InputError: if there is none or several, or `raw` or `onto` does not apply.
     """
-    network = load(source, part)
-    if not isinstance(network, Network):
-        raise InputError(f"{source} holds {', '.join(network)}: choose one with --part")
+    found = find(source, part=part)
+    if len(found) > 1:
+        raise InputError(f"{source} holds {', '.join(found)}: choose one with --part")
+    (network,) = (read(one, None) for one in found.values())
     root = resolve(source)
     if raw and not root.is_dir():
         raise InputError(f"--raw needs a run's workdir, {source} is a file")
@@ -50,12 +52,10 @@ def find_network(
         return network, []
     if network.kind != TEMPORAL:
         raise InputError(f"--onto is for temporal layers, {source} is {network.kind!r}")
-    backbone = load(onto)
-    if not isinstance(backbone, Network):
-        if "unet" not in backbone:
-            raise InputError(f"--onto: {onto} has no unet; it has {', '.join(backbone)}")
-        backbone = backbone["unet"]
-    return network.onto(backbone), _moved(network, onto)
+    backbone = find(onto)
+    if "unet" not in backbone:
+        raise InputError(f"--onto: {onto} has no unet; it has {', '.join(backbone)}")
+    return network.onto(read(backbone["unet"], None)), _moved(network, onto)
 
 
 def _moved(network: Network, onto: str) -> list[str]:

@@ -14,15 +14,14 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import save_file
 
 from vldm_jax.build.networks import find as find_weights
-from vldm_jax.checkpoint.weights import save_weights
+from vldm_jax.checkpoint.weights import save_arrays, save_weights
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_new, sha256
 from vldm_jax.interop.find import Found, find
-from vldm_jax.interop.load import load, read, read_host
+from vldm_jax.interop.load import load, outline, read_host
 from vldm_jax.interop.network import TextNetwork
 from vldm_jax.interop.tokenizer import load_tokenizer
 from vldm_jax.models.table import TEMPORAL
@@ -99,7 +98,7 @@ def _moved(found: Found, backbone: str) -> Found:
     if found.kind != TEMPORAL:
         raise InputError(f"--onto is for temporal layers, {found.source} is {found.kind!r}")
     file, _ = find_weights(backbone, "unet", "--onto")
-    video = read(found, None).onto(load(file))
+    video = outline(found).onto(outline(find(str(file))["unet"]))  # compares; reads nothing
     meta = {**found.meta, "backbone": {"name": file.name, "sha256": sha256(file)}}
     if "backbone" in found.meta:
         meta.setdefault("trained_on", found.meta["backbone"])  # a second move keeps the first
@@ -123,4 +122,4 @@ def _copy_tokenizer(source: Path, target: Path) -> None:
 def _write_null_context(folder: Path) -> None:
     encoder: TextNetwork = load(folder / "text_encoder.safetensors")
     context = encoder(jnp.asarray(load_tokenizer(folder / "tokenizer")("")))
-    save_file({"context": np.asarray(context, np.float32)}, folder / NULL_CONTEXT)
+    save_arrays(folder / NULL_CONTEXT, {"context": np.asarray(context, np.float32)}, {})

@@ -14,7 +14,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vldm_jax.checkpoint.weights import METADATA_KEY, read_meta
+from vldm_jax.checkpoint.weights import METADATA_KEY, WEIGHTS, read_meta
 from vldm_jax.core import paths
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
@@ -28,7 +28,6 @@ from vldm_jax.interop.tensors import Tensor, reason
 from vldm_jax.models import table
 from vldm_jax.typing import DTypeLike
 
-WEIGHTS = "weights.safetensors"  # of a stage's workdir
 PARTS = ("unet", "vae", "text_encoder", "motion_adapter")  # sub-folders that hold networks
 _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 

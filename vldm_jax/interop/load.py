@@ -96,11 +96,21 @@ def read(
     found: Found, dtype: str | None, place: jax.sharding.Sharding | Place | None = None
 ) -> Network:
     """Read a network's tensors and place them; arguments as `load`."""
-    arrays = {path: _placed(path, t, dtype, place) for path, t in found.tensors.items()}
+    return _network(
+        found, {path: _placed(path, t, dtype, place) for path, t in found.tensors.items()}
+    )  # fmt: skip
+
+
+def outline(found: Found) -> Network:
+    """Return the network with unread tensors as parameters: it has shapes, and cannot be called."""
+    return _network(found, found.tensors)
+
+
+def _network(found: Found, leaves: Mapping[str, Any]) -> Network:
     return NETWORKS[found.kind](
         kind=found.kind,
         module=None if found.kind == TEMPORAL else found.module,
-        params=paths.unflatten(arrays),
+        params=paths.unflatten(leaves),
         config=found.fields,
         source=found.source,
         meta=dict(found.meta),

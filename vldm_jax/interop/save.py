@@ -138,7 +138,7 @@ def _write_shards(
     shards: list[Path] = []
     where: dict[str, int] = {}
     pending: dict[str, np.ndarray] = {}
-    total = 0
+    total = held = 0
 
     def flush() -> None:
         path = folder / f"{len(shards)}.part"
@@ -148,9 +148,11 @@ def _write_shards(
         pending.clear()
 
     for key, array in tensors:
-        if pending and sum(a.nbytes for a in pending.values()) + array.nbytes > limit:
+        if pending and held + array.nbytes > limit:
             flush()
+            held = 0
         pending[key] = array
+        held += array.nbytes
         total += array.nbytes
     flush()
     if len(shards) == 1:
