@@ -22,9 +22,10 @@ ALLOWED = {
     "interop": BASE | {"nn", "models", "checkpoint"},
     "training": BASE | {"diffusion", "parallel", "checkpoint"},
     "evals": BASE | {"models", "sampling"},
+    "driving": BASE | {"data"},
 }
 FLOORS = ALLOWED | {
-    "build": set(ALLOWED),
+    "build": set(ALLOWED) - {"driving"},
     "cli": set(ALLOWED) | {"build"},
     "__main__": {"cli"},
     "__init__": set(),
@@ -32,7 +33,7 @@ FLOORS = ALLOWED | {
 ORDER = [  # floor 0, 1, ... 5, and what starts the commands
     {"typing", "core", "__init__"},
     {"diffusion", "nn", "data", "parallel"},
-    {"models", "sampling", "checkpoint", "interop"},
+    {"models", "sampling", "checkpoint", "interop", "driving"},
     {"training", "evals"},
     {"build"},
     {"cli"},
@@ -40,6 +41,7 @@ ORDER = [  # floor 0, 1, ... 5, and what starts the commands
 ]
 OUTSIDERS = {  # libraries that a package must not know
     "data": {"jax", "flax", "optax"},
+    "driving": {"jax", "flax", "optax"},
     "diffusion": {"flax", "optax", "orbax"},
     "nn": {"optax", "orbax", "grain"},
     "sampling": {"flax", "optax", "ml_collections"},

@@ -13,8 +13,6 @@ from vldm_jax.build.data import build_source
 from vldm_jax.cli.flags import Parser, add_config, parse_with_config
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_writable
-from vldm_jax.data.driving.builder import build_records as build_driving_records
-from vldm_jax.data.driving.folder import build_folder
 from vldm_jax.data.inspect import write_inspection
 from vldm_jax.data.records import build_records
 
@@ -71,6 +69,10 @@ def _build_driving(argv: Sequence[str]) -> None:
     parser.add_argument("--records", action="store_true", help="ArrayRecords instead of mp4 files")
     parser.add_argument("--test-clips", type=int, default=0, help="held-out clips, with --records")
     args = parser.parse_args(argv)
+    # A room that no other command knows; it is opened here.
+    from vldm_jax.driving.builder import build_records as build_driving_records
+    from vldm_jax.driving.folder import build_folder
+
     recipe = {"seed": args.seed, "num_frames": args.frames, "size": args.size, "crf": args.crf}
     if args.records:
         build_driving_records(args.out, clips=args.clips, test_clips=args.test_clips, **recipe)

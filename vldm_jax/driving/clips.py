@@ -16,10 +16,10 @@ from functools import cache
 import numpy as np
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.data.driving import boxes as box_rules
-from vldm_jax.data.driving.glow import car_lamps, project_lamps, street_lamps
-from vldm_jax.data.driving.mesh import Quads, join, lambert, normals
-from vldm_jax.data.driving.render import (
+from vldm_jax.driving import boxes as box_rules
+from vldm_jax.driving.glow import car_lamps, project_lamps, street_lamps
+from vldm_jax.driving.mesh import Quads, join, lambert, normals
+from vldm_jax.driving.render import (
     SUPERSAMPLE,
     Canvas,
     Patch,
@@ -27,12 +27,12 @@ from vldm_jax.data.driving.render import (
     focal_length,
     to_bytes,
 )
-from vldm_jax.data.driving.scenery import build_scenery, night_factor, sun_vector
-from vldm_jax.data.driving.shading import DEPTH_OF_CODE, Shader, encode_alpha
-from vldm_jax.data.driving.sky import make_look, make_panorama
-from vldm_jax.data.driving.traffic import KINDS, Traffic, simulate
-from vldm_jax.data.driving.vehicles import SIZES, body, lamp_quads
-from vldm_jax.data.driving.world import Road, Spec, make_rng, make_spec
+from vldm_jax.driving.scenery import build_scenery, night_factor, sun_vector
+from vldm_jax.driving.shading import DEPTH_OF_CODE, Shader, encode_alpha
+from vldm_jax.driving.sky import make_look, make_panorama
+from vldm_jax.driving.traffic import KINDS, Traffic, simulate
+from vldm_jax.driving.vehicles import SIZES, body, lamp_quads
+from vldm_jax.driving.world import Road, Spec, make_rng, make_spec
 
 LABELS = ("night", "cars")
 PITCH = -0.030

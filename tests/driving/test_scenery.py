@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from vldm_jax.data.driving.mesh import box, lambert, normals
-from vldm_jax.data.driving.scenery import (
+from vldm_jax.driving.mesh import box, lambert, normals
+from vldm_jax.driving.scenery import (
     CHUNK,
     LAMP_SIDES,
     LAMP_SPACING,
@@ -15,9 +15,9 @@ from vldm_jax.data.driving.scenery import (
     street_light,
     sun_vector,
 )
-from vldm_jax.data.driving.sky import make_look, make_panorama
-from vldm_jax.data.driving.vehicles import PALETTE, SIZES, body, lamps
-from vldm_jax.data.driving.world import LANES, SCENERIES, Road, make_spec
+from vldm_jax.driving.sky import make_look, make_panorama
+from vldm_jax.driving.vehicles import PALETTE, SIZES, body, lamps
+from vldm_jax.driving.world import LANES, SCENERIES, Road, make_spec
 
 
 def scenery(seed=1, **changes):

@@ -6,7 +6,7 @@ they come out counter-clockwise in the world.
 
 import numpy as np
 
-from vldm_jax.data.driving.mesh import RGB, Quads, Span, join, make_quads
+from vldm_jax.driving.mesh import RGB, Quads, Span, join, make_quads
 
 TRUNK = (0.36, 0.25, 0.17)
 PINES = ((0.08, 0.34, 0.18), (0.11, 0.40, 0.20), (0.06, 0.28, 0.20))

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from vldm_jax.data.driving.mesh import Quads, box, join, make_quads
+from vldm_jax.driving.mesh import Quads, box, join, make_quads
 from vldm_jax.typing import Float
 
 PALETTE = (

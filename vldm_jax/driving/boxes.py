@@ -14,7 +14,7 @@ Boxes are not shrunk to the part that can be seen (amodal boxes).
 
 import numpy as np
 
-from vldm_jax.data.driving.world import EYE_HEIGHT
+from vldm_jax.driving.world import EYE_HEIGHT
 from vldm_jax.typing import Float
 
 MIN_HEIGHT, MIN_WIDTH = 0.035, 0.012

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vldm_jax.data.driving.mesh import Quads, join, lambert, make_quads, normals
-from vldm_jax.data.driving.objects import PLOT, building, gantry, house, lamp_post, tree
-from vldm_jax.data.driving.sky import Look
-from vldm_jax.data.driving.world import Road, Spec, make_rng
+from vldm_jax.driving.mesh import Quads, join, lambert, make_quads, normals
+from vldm_jax.driving.objects import PLOT, building, gantry, house, lamp_post, tree
+from vldm_jax.driving.sky import Look
+from vldm_jax.driving.world import Road, Spec, make_rng
 from vldm_jax.typing import Float
 
 CHUNK, STATION = PLOT, 4.0

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.data.driving import render
-from vldm_jax.data.driving.clips import LABELS, _Scene, render_clip
-from vldm_jax.data.driving.world import make_spec
+from vldm_jax.driving import render
+from vldm_jax.driving.clips import LABELS, _Scene, render_clip
+from vldm_jax.driving.world import make_spec
 
 SMALL = dict(num_frames=3, size=(64, 128))
 NIGHT_SEED, DAY_SEED = 37, 4

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vldm_jax.data.driving.sky import Look
-from vldm_jax.data.driving.world import EYE_HEIGHT
+from vldm_jax.driving.sky import Look
+from vldm_jax.driving.world import EYE_HEIGHT
 from vldm_jax.typing import Bool, Float, UInt8
 
 FAR, FOG_LENGTH = 330.0, 190.0

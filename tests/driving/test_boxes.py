@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vldm_jax.data.driving.boxes import (
+from vldm_jax.driving.boxes import (
     NEAR_PLANE,
     box_corners,
     camera_axes,

@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from vldm_jax.data.driving import traffic as rules
-from vldm_jax.data.driving.traffic import ACCELERATION, HEADWAY, LENGTHS, MIN_GAP, idm, simulate
-from vldm_jax.data.driving.world import LANES, make_spec
+from vldm_jax.driving import traffic as rules
+from vldm_jax.driving.traffic import ACCELERATION, HEADWAY, LENGTHS, MIN_GAP, idm, simulate
+from vldm_jax.driving.world import LANES, make_spec
 
 FPS = 30.0
 CROWDED = [dataclasses.replace(make_spec(seed), density=0.035) for seed in (0, 3, 6)]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.data.driving.builder import TEST_OFFSET, build_records
-from vldm_jax.data.driving.clips import render_clip
-from vldm_jax.data.driving.folder import build_folder, read_boxes
 from vldm_jax.data.folder import read_folder
 from vldm_jax.data.record_source import records_source
+from vldm_jax.driving.builder import TEST_OFFSET, build_records
+from vldm_jax.driving.clips import render_clip
+from vldm_jax.driving.folder import build_folder, read_boxes
 
 RECIPE = dict(num_frames=8, size=(32, 64))
 FRAMES = 16  # of a clip that takes long enough to be interrupted
@@ -115,7 +115,7 @@ def test_bad_arguments_are_one_clear_line_before_any_work(
     tmp_path, monkeypatch, build, change, message
 ):
     for module in ("folder", "builder"):
-        place = f"vldm_jax.data.driving.{module}.open_canvas"
+        place = f"vldm_jax.driving.{module}.open_canvas"
         monkeypatch.setattr(place, lambda *size: pytest.fail("began"))
     with pytest.raises(InputError, match=message) as caught:
         build(tmp_path / "out", **{"clips": 1, **RECIPE, **change})
@@ -152,7 +152,7 @@ def test_a_build_that_is_stopped_early_goes_on_to_the_same_result(whole, tmp_pat
     # A second before each clip is written, so that the signal comes before the last one; and a
     # handler of its own, because a background job of a shell is started deaf to SIGINT.
     script = (
-        "import signal, time; from vldm_jax.data.driving import folder; "
+        "import signal, time; from vldm_jax.driving import folder; "
         "signal.signal(signal.SIGINT, signal.default_int_handler); write = folder.write_video; "
         "folder.write_video = lambda *a, **k: (time.sleep(1), write(*a, **k)); "
         f"folder.build_folder('clips', 4, seed=5, workers=1, num_frames={FRAMES}, size=(32, 64))"

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vldm_jax.data.driving.objects import WARM_LAMP
-from vldm_jax.data.driving.scenery import LAMP_HEIGHT, LAMP_SIDES, LAMP_SPACING
-from vldm_jax.data.driving.shading import Glow
-from vldm_jax.data.driving.vehicles import lamps
-from vldm_jax.data.driving.world import Road
+from vldm_jax.driving.objects import WARM_LAMP
+from vldm_jax.driving.scenery import LAMP_HEIGHT, LAMP_SIDES, LAMP_SPACING
+from vldm_jax.driving.shading import Glow
+from vldm_jax.driving.vehicles import lamps
+from vldm_jax.driving.world import Road
 from vldm_jax.typing import Float
 
 HEAD, TAIL, BRAKE = (0.75, 0.72, 0.60), (0.42, 0.03, 0.02), (0.75, 0.06, 0.04)

@@ -9,5 +9,5 @@
     glow      which lamps have a halo at night       builder   clips as a tensorflow-datasets set
     pool      several processes, results in order
 
-Only `render` needs panda3d (extra `sim`), and only when a clip is rendered.
+Nothing but the command `vldm data build driving` knows this room. Only `render` needs panda3d (extra `sim`), and only when a clip is rendered.
 """

@@ -1,6 +1,6 @@
 import pytest
 
-from vldm_jax.data.driving.pool import run_all
+from vldm_jax.driving.pool import run_all
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vldm_jax.data.driving.world import LANES, ONCOMING_LANES, Spec, make_rng
+from vldm_jax.driving.world import LANES, ONCOMING_LANES, Spec, make_rng
 from vldm_jax.typing import Bool, Float, Int
 
 ACCELERATION, COMFORT_BRAKING = 1.4, 2.0

@@ -1,7 +1,7 @@
 import pytest
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.data.driving.clips import open_canvas
+from vldm_jax.driving.clips import open_canvas
 
 
 @pytest.fixture(scope="session")

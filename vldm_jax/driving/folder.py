@@ -21,9 +21,9 @@ from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_writable, write_json
-from vldm_jax.data.driving.clips import LABELS, check_clip, open_canvas, render_clip
-from vldm_jax.data.driving.pool import run_all
 from vldm_jax.data.write import check_crf, write_video
+from vldm_jax.driving.clips import LABELS, check_clip, open_canvas, render_clip
+from vldm_jax.driving.pool import run_all
 
 SAVE_EVERY = 20
 NO_BOXES = {

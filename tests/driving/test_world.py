@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from vldm_jax.data.driving.world import AHEAD, BEHIND, SCENERIES, Road, make_rng, make_spec
+from vldm_jax.driving.world import AHEAD, BEHIND, SCENERIES, Road, make_rng, make_spec
 
 ROAD = Road(make_spec(5), 120.0)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vldm_jax.data.driving.shading import (
+from vldm_jax.driving.shading import (
     DEPTH_OF_CODE,
     EMISSIVE,
     FAR,
@@ -14,7 +14,7 @@ from vldm_jax.data.driving.shading import (
     average,
     encode_alpha,
 )
-from vldm_jax.data.driving.sky import NIGHT, WARM
+from vldm_jax.driving.sky import NIGHT, WARM
 
 H, W = 32, 64
 

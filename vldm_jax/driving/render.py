@@ -14,9 +14,9 @@ from types import ModuleType
 import numpy as np
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.data.driving.mesh import Quads, join
-from vldm_jax.data.driving.scenery import Chunk
-from vldm_jax.data.driving.shading import SKY, encode_alpha
+from vldm_jax.driving.mesh import Quads, join
+from vldm_jax.driving.scenery import Chunk
+from vldm_jax.driving.shading import SKY, encode_alpha
 from vldm_jax.typing import Float, UInt8
 
 SUPERSAMPLE = 2

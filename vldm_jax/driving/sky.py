@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vldm_jax.data.driving.world import Spec, make_rng
+from vldm_jax.driving.world import Spec, make_rng
 from vldm_jax.typing import Float
 
 RGB = tuple[float, float, float]

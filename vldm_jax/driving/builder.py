@@ -23,11 +23,11 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.data.driving.clips import LABELS, check_clip, open_canvas, render_clip
-from vldm_jax.data.driving.pool import run_all
 from vldm_jax.data.read import scan
 from vldm_jax.data.record_set import KEY_EVERY, ClipSet, Records, check_new, write_set
 from vldm_jax.data.write import check_crf, write_video
+from vldm_jax.driving.clips import LABELS, check_clip, open_canvas, render_clip
+from vldm_jax.driving.pool import run_all
 
 TEST_OFFSET = 1_000_000_000
 
