@@ -9,5 +9,6 @@
     glow      which lamps have a halo at night       builder   clips as a tensorflow-datasets set
     pool      several processes, results in order
 
-Nothing but the command `vldm data build driving` knows this room. Only `render` needs panda3d (extra `sim`), and only when a clip is rendered.
+Nothing but the command `vldm data build driving` knows this room. Only `render` needs panda3d
+(extra `sim`), and only when a clip is rendered.
 """
