@@ -16,19 +16,20 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image, ImageDraw, ImageFont
 
-from vldm_jax.build.data import build_source
 from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.flags import load_config
-from vldm_jax.cli.sample import load_trained
 from vldm_jax.cli.train import train
+from vldm_jax.config.data import build_source
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import write_json
 from vldm_jax.data.write import write_contact_sheet, write_gif, write_video
 from vldm_jax.evals.motion import measure_motion
+from vldm_jax.stages.table import make_stage
 
 CONFIG = "configs/driving/video.py:tiny"
 SHIPPED = "asset:driving/temporal.safetensors"
@@ -74,13 +75,19 @@ def main() -> None:
 
 def sample_all(config: ConfigDict, run: Path) -> dict[str, np.ndarray]:
     """Return {title: videos (b t h w 3)}, all from the same noise and labels."""
-    sampler, here, _ = load_trained(config, str(run / WEIGHTS))
-    shipped = load_trained(config, SHIPPED)[1]
-    count = config.sampling.num_videos
+    stage, count = make_stage(config), config.sampling.num_videos
+    sampler, key, index = stage.sampler(), jax.random.key(config.seed), np.arange(count)
+
+    def draw(weights: str, *, image_only: bool) -> np.ndarray:
+        params, _ = stage.load(weights)
+        cond = stage.request(count, image_only=image_only)
+        return np.concatenate(list(sampler.in_batches(params, key, index, cond, count)))
+
+    trained = str(run / WEIGHTS)
     return {
-        BEFORE: sampler(here, count, image_only=True)[0],
-        HERE: sampler(here, count, image_only=False)[0],
-        LONGER: sampler(shipped, count, image_only=False)[0],
+        BEFORE: draw(trained, image_only=True),
+        HERE: draw(trained, image_only=False),
+        LONGER: draw(SHIPPED, image_only=False),
     }
 
 

@@ -12,5 +12,17 @@ from jaxtyping import Array, Bool, Float, Int, Shaped, UInt8
 PyTree: TypeAlias = Any
 Key: TypeAlias = jax.Array
 DTypeLike: TypeAlias = Any
+Conditioning: TypeAlias = dict[str, Any]  # what a network is told beside z and time, by key
 
-__all__ = ["Array", "Bool", "DTypeLike", "Float", "Int", "Key", "PyTree", "Shaped", "UInt8"]
+__all__ = [
+    "Array",
+    "Bool",
+    "Conditioning",
+    "DTypeLike",
+    "Float",
+    "Int",
+    "Key",
+    "PyTree",
+    "Shaped",
+    "UInt8",
+]

@@ -13,6 +13,8 @@ GRIDS = {"uniform": uniform, "trailing": trailing, "linspace": linspace, "karras
 @pytest.mark.parametrize("steps", [1, 2, 7, 30, 50, 999])
 @pytest.mark.parametrize("grid", GRIDS)
 def test_every_grid_decreases_to_zero(grid, steps, schedule):
+    if grid == "uniform" and schedule.alphas_bar()[-1] == 0.0:
+        return  # refused, below
     sigmas = GRIDS[grid](schedule, steps)
     assert sigmas.shape == (steps + 1,)
     assert sigmas.dtype == np.float32
@@ -25,8 +27,18 @@ def test_uniform_stops_where_latent_diffusion_does():
     sigmas = uniform(SD, 5)
     np.testing.assert_array_equal(sigmas[:-1], SD.k_sigmas()[[801, 601, 401, 201, 1]])
     np.testing.assert_array_equal(uniform(SD, 5, offset=0)[:-1], SD.k_sigmas()[800::-200])
-    # 1000 // 30 = 33, and not the 31 times that a plain range(0, 1000, 33) has
-    np.testing.assert_array_equal(uniform(SD, 30)[[0, -2]], SD.k_sigmas()[[1 + 29 * 33, 1]])
+
+
+@pytest.mark.parametrize("steps", [3, 7, 30, 600, 999])
+def test_uniform_starts_within_a_stride_of_pure_noise(steps):
+    """Also where steps do not divide 1000: a stride rounded down starts 600 steps at time 600."""
+    first = uniform(SD, steps)[0]
+    assert first >= SD.k_sigmas()[999 - int(np.ceil(1000 / steps))]
+
+
+def test_uniform_never_starts_from_the_pure_noise_of_zero_terminal_snr():
+    with pytest.raises(InputError, match="use the trailing grid"):
+        uniform(ZeroTerminalSNR(base=SD), 50)
 
 
 def test_trailing_starts_at_the_last_time():

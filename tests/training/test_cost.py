@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 
 from vldm_jax.core import paths
-from vldm_jax.core.conditioning import Conditioning
+from vldm_jax.diffusion.losses import Diffusion
 from vldm_jax.diffusion.schedules import ScaledLinearSchedule
 from vldm_jax.models.unet import UNet
-from vldm_jax.models.video_unet import VideoUNet
-from vldm_jax.nn.mixer import mixes
-from vldm_jax.training.objectives.denoising import Diffusion
-from vldm_jax.training.objectives.video import VideoObjective
+from vldm_jax.nn.temporal import TemporalSpec
+from vldm_jax.stages.denoising_loss import denoising_loss
 from vldm_jax.training.optimiser import make_optimiser, make_schedule
 from vldm_jax.training.state import create_state, split_params
 from vldm_jax.training.step import make_step
@@ -20,27 +18,33 @@ from vldm_jax.training.step import make_step
 TEMPORAL = (("temporal.*mix", "mix"), ("temporal", "temporal"), ("", "frozen"))
 EVERYTHING = (("temporal.*mix", "mix"), ("", "temporal"))
 FIELDS = {"channels": (16,), "attention": (True,), "layers_per_level": 1, "norm_groups": 4}
-NET, IMAGE = VideoUNet(**FIELDS, heads=2), UNet(**FIELDS, heads=2)
+NET, IMAGE = UNet(**FIELDS, heads=2, temporal=TemporalSpec()), UNet(**FIELDS, heads=2)
 SHAPE = (2, 4, 8, 8, 4)
 
 
 @pytest.fixture(scope="module")
 def params():
     z, time = jnp.zeros(SHAPE), jnp.zeros(2)
-    init = lambda key: NET.init(key, z, time, Conditioning(), train=False)["params"]  # noqa: E731
+    init = lambda key: NET.init(key, z, time, {}, train=False)["params"]  # noqa: E731
     return jax.eval_shape(init, jax.random.key(0))
+
+
+class Objective:
+    """The denoising loss of given latents."""
+
+    needs = ("z",)
+
+    def loss(self, params, batch, key, step):
+        diffusion = Diffusion(schedule=ScaledLinearSchedule(), target="v")
+
+        def predict(params, z, time, cond, key):
+            return NET.apply({"params": params}, z, time, cond, train=True)
+
+        return denoising_loss(predict, diffusion, params["network"], batch["z"], {}, key)
 
 
 def compiled_step(params, rules):
     """Compile from shapes alone; return (compiled, state, frozen)."""
-    objective = VideoObjective(
-        encode=None,
-        predict=lambda p, z, time, cond: NET.apply({"params": p}, z, time, cond, train=True),
-        diffusion=Diffusion(schedule=ScaledLinearSchedule(), target="v"),
-        latent_scale=1.0,
-        p_drop=0.0,
-        mixes=mixes,
-    )
     rate = make_schedule(lr=1e-3, warmup_steps=0, schedule="constant", total_steps=1)
     tx = make_optimiser(
         rules=rules, groups={"temporal": (1.0, 1.0), "mix": (1.0, 0.0)}, learning_rate=rate
@@ -48,9 +52,10 @@ def compiled_step(params, rules):
     trainable, frozen = split_params({"network": params}, rules)
     state = jax.eval_shape(lambda tree: create_state(tree, tx), trainable)
     latents = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
-    step = make_step(objective, tx, learning_rate=rate, ema_decay=0.99)
-    batch = {"latent_mean": latents, "latent_logvar": latents}
-    lowered = jax.jit(step, donate_argnums=0).lower(state, frozen, batch, jax.random.key(0))
+    step = make_step(Objective(), tx, learning_rate=rate, ema_decay=0.99)
+    lowered = jax.jit(step, donate_argnums=0).lower(
+        state, frozen, {"z": latents}, jax.random.key(0)
+    )
     return lowered.compile(), state, frozen
 
 
@@ -61,7 +66,7 @@ def spatial_share(params):
     frames = SHAPE[0] * SHAPE[1]
 
     def flops(net, params, shape):
-        run = lambda p, z, time: net.apply({"params": p}, z, time, Conditioning(), train=False)  # noqa: E731
+        run = lambda p, z, time: net.apply({"params": p}, z, time, {}, train=False)  # noqa: E731
         inputs = [jax.ShapeDtypeStruct(s, jnp.float32) for s in (shape, shape[:1])]
         return jax.jit(run).lower(params, *inputs).compile().cost_analysis()["flops"]
 

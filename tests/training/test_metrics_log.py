@@ -9,7 +9,7 @@ from PIL import Image
 from tensorboardX.proto import event_pb2
 
 from vldm_jax.training.metrics import Averages, MetricsLog
-from vldm_jax.training.objectives.base import Mean
+from vldm_jax.training.objective import Mean
 
 
 def records(workdir):

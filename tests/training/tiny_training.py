@@ -4,6 +4,7 @@ Also a program: `python tiny_training.py WORKDIR TOTAL_STEPS SECONDS_A_BATCH` tr
 checkpoints every 3 steps, for the tests that kill a process.
 """
 
+import dataclasses
 import functools
 import os
 import sys
@@ -20,12 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from vldm_jax.checkpoint.manager import Checkpoints
-from vldm_jax.core.conditioning import Conditioning
+from vldm_jax.core.rng import stream
+from vldm_jax.diffusion.losses import Diffusion
 from vldm_jax.diffusion.schedules import ScaledLinearSchedule
 from vldm_jax.parallel.mesh import make_mesh, replicate, shard_batch
+from vldm_jax.stages.denoising_loss import denoising_loss
+from vldm_jax.stages.latents import sample_posterior, to_pixels
 from vldm_jax.training.loop import fit
-from vldm_jax.training.objectives.denoising import Diffusion
-from vldm_jax.training.objectives.video import VideoObjective
 from vldm_jax.training.optimiser import make_optimiser, make_schedule
 from vldm_jax.training.state import create_state, split_params
 from vldm_jax.training.step import make_step
@@ -48,7 +50,7 @@ class Net(nn.Module):
 
     @nn.compact
     def __call__(self, z, time, cond):
-        known = jnp.nan_to_num(cond.labels).mean(axis=1).reshape(-1, 1, 1, 1, 1)
+        known = jnp.nan_to_num(cond["labels"]).mean(axis=1).reshape(-1, 1, 1, 1, 1)
         h = nn.Dense(8, name="spatial_in", dtype=self.dtype)(z + 0.1 * known)
         temporal = nn.Conv(8, (3, 1, 1), name="temporal_conv", dtype=self.dtype)(h)
         mix = nn.sigmoid(self.param("temporal_mix", nn.initializers.zeros_init(), ()))
@@ -93,22 +95,33 @@ def encode(params, x):
     return mean, jnp.full_like(mean, -2.0)
 
 
-def make_objective(dtype=jnp.float32, **fields):
-    net = Net(dtype=dtype)
-    return VideoObjective(
-        encode=encode,
-        predict=lambda params, z, time, cond: net.apply({"params": params}, z, time, cond),
-        diffusion=Diffusion(schedule=ScaledLinearSchedule(), target="v"),
-        latent_scale=0.5,
-        use_labels=True,
-        mixes=lambda params: {"temporal": nn.sigmoid(params["temporal_mix"])},
-        **fields,
-    )
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """Denoising of encoded clips, as a video stage does it."""
+
+    dtype: object = jnp.float32
+    needs = ("video", "labels")
+
+    def predict(self, params, z, time, cond, key=None):
+        return Net(dtype=self.dtype).apply({"params": params}, z, time, cond)
+
+    def loss(self, params, batch, key, step):
+        mean, logvar = encode(params["autoencoder"], to_pixels(batch["video"]))
+        z = jax.lax.stop_gradient(0.5 * sample_posterior(mean, logvar, stream(key, "posterior")))
+        diffusion = Diffusion(schedule=ScaledLinearSchedule(), target="v")
+        cond = {"labels": batch["labels"]}
+        network = params["network"]
+        loss, metrics = denoising_loss(self.predict, diffusion, network, z, cond, key)
+        return loss, metrics | {"mix_mean": nn.sigmoid(network["temporal_mix"])}
+
+
+def make_objective(dtype=jnp.float32):
+    return Objective(dtype=dtype)
 
 
 @functools.cache
 def make_params():
-    cond = Conditioning(labels=jnp.zeros((1, 2)))
+    cond = {"labels": jnp.zeros((1, 2))}
     init = jax.jit(lambda key, z: Net().init(key, z, jnp.zeros(1), cond)["params"])
     network = init(jax.random.key(0), jnp.zeros((1, 3, 4, 4, 2)))
     return {"network": jax.device_get(network), "autoencoder": {"scale": np.float32(1.0)}}

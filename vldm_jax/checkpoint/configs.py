@@ -15,7 +15,11 @@ HARMLESS = (
     r"train\.(total_steps|log_every|sample_every|stop_after_minutes)",
     r"(checkpoint|sampling)\..*",
     r"data\.(workers|cache|index)",
+    r"data\.path",  # the data's position knows its number of examples and their names
     r"model\.(backbone|autoencoder)",  # compared by what is in the files, not by where they are
+    r"model\.network\.remat",  # memory for time
+    # Of earlier versions: said by data.num_frames and by model.network.label_tokens.
+    r"model\.temporal\.num_frames|objective\.use_labels",
 )
 
 

@@ -9,8 +9,9 @@ import argparse
 import re
 from collections.abc import Sequence
 
-from vldm_jax.build.data import build_source
-from vldm_jax.cli.flags import Parser, add_config, parse_with_config
+from vldm_jax.cli.flags import Parser, add_config, folder, parse_with_config
+from vldm_jax.config.data import build_source
+from vldm_jax.config.ranges import check_ranges
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_writable
 from vldm_jax.data.inspect import write_inspection
@@ -38,7 +39,7 @@ def run(argv: Sequence[str]) -> None:
 def _build_records(argv: Sequence[str]) -> None:
     parser = Parser("data build folder", "Store a folder of videos as ArrayRecords.")
     parser.add_argument("--videos", required=True, help="folder, searched recursively")
-    parser.add_argument("--out", required=True, help="new folder for the records")
+    parser.add_argument("--out", type=folder, required=True, help="new folder for the records")
     parser.add_argument("--size", type=_size, required=True, metavar="HxW", help="stored size")
     parser.add_argument("--fps", type=float, required=True, help="stored frames per second")
     parser.add_argument("--crf", type=int, default=14, help="H.264 quality, lower is better")
@@ -60,7 +61,8 @@ def _build_records(argv: Sequence[str]) -> None:
 
 def _build_driving(argv: Sequence[str]) -> None:
     parser = Parser("data build driving", "Render driving clips with labels and boxes.")
-    parser.add_argument("--out", required=True, help="folder for the clips; goes on if it has some")
+    help_out = "folder for the clips; goes on if it has some"
+    parser.add_argument("--out", type=folder, required=True, help=help_out)
     parser.add_argument("--clips", type=int, required=True, help="number of clips")
     parser.add_argument("--seed", type=int, default=0, help="of the first clip; then one more each")
     parser.add_argument("--size", type=_size, default=(128, 256), metavar="HxW", help="frame size")
@@ -87,9 +89,10 @@ def _build_driving(argv: Sequence[str]) -> None:
 def _inspect(argv: Sequence[str]) -> None:
     parser = Parser("data inspect", "Write a contact sheet of exactly what the model sees.")
     add_config(parser)
-    parser.add_argument("--out", required=True, help="folder to write to")
+    parser.add_argument("--out", type=folder, required=True, help="folder to write to")
     parser.add_argument("--count", type=int, default=16, help="examples to show")
     args, config = parse_with_config(parser, argv)
+    check_ranges(config)
     check_writable(args.out)
     if args.count < 1:
         raise InputError(f"vldm data inspect: --count must be at least 1, got {args.count}")

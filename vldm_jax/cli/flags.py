@@ -5,14 +5,14 @@ changes one value and is refused, with the nearest key named, where there is no 
 """
 
 import argparse
-import re
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
+from vldm_jax.cli.overrides import override
 from vldm_jax.core.errors import InputError
 
 
@@ -27,11 +27,18 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
-def add_config(parser: Parser) -> None:
+def folder(text: str) -> Path:
+    """Return the path of a folder to write to, for `add_argument(type=folder)`."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name of the folder is empty")
+    return Path(text)
+
+
+def add_config(parser: Parser, *, required: bool = True) -> None:
     """Add `--config`, to be read by `parse_with_config`."""
     parser.add_argument(
         "--config",
-        required=True,
+        required=required,
         metavar="FILE.py[:VARIANT]",
         help="the experiment; --config.section.key=value overrides one value",
     )
@@ -44,10 +51,19 @@ def parse_with_config(parser: Parser, argv: Sequence[str]) -> tuple[argparse.Nam
         InputError: for an unknown flag or key, a value of the wrong type, a missing file.
     """
     args, rest = parser.parse_known_args(argv)
+    return args, load_config(args.config, overrides_of(parser, rest))
+
+
+def overrides_of(parser: Parser, rest: Sequence[str]) -> list[str]:
+    """Return the words that change the config; there must be no others.
+
+    Raises:
+        InputError: naming a word that is no flag of the command.
+    """
     for word in rest:
         if not word.startswith("--config."):
             parser.error(f"unknown argument {word!r}")
-    return args, load_config(args.config, rest)
+    return list(rest)
 
 
 def load_config(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
@@ -59,27 +75,26 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
     path, _, variant = name.partition(":")
     if not Path(path).is_file():
         raise InputError(f"no config file {path!r}; the project's are in configs/")
-    argv = ["vldm", f"--config={name}", *overrides]
-    values = flags.FlagValues()
-    holder = config_flags.DEFINE_config_file(
-        "config", flag_values=values, lock_config=True, sys_argv=argv
-    )
-    try:
-        values(argv)
-    except (flags.Error, AttributeError, KeyError, SyntaxError, ValueError, TypeError) as error:
-        raise InputError(f"{name}: {_one_line(error)}") from error
-    config: Any = holder.value
+    config = _call(path, variant)
     if not isinstance(config, ConfigDict):
-        raise InputError(f"{path} has no get_config({variant!r}) that returns a ConfigDict")
+        raise InputError(f"{path}: get_config({variant!r}) returns no ConfigDict")
+    config.lock()
+    for word in overrides:
+        override(config, word, name)
     return config
 
 
-def _one_line(error: BaseException) -> str:
-    if "Traceback" in str(error):  # of the config file: its last line says what it refuses
-        error = ValueError(str(error).strip().splitlines()[-1])
-    text = " ".join(str(error).split())
-    if match := re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text):
-        return f"the config has no key {match[2]!r}; did you mean {match[1]!r}?"
-    if isinstance(error, AttributeError | KeyError):
-        return f"the config has no key {text.strip(chr(34))}"
-    return text
+def _call(path: str, variant: str) -> object:
+    """Run a config file; whatever it raises is an error of the file, told in one line."""
+    spec = importlib.util.spec_from_file_location("config", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is no Python file: a config is FILE.py with get_config()")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        if "get_config" not in vars(module):
+            raise InputError("there is no get_config() in it")
+        return module.get_config(variant) if variant else module.get_config()
+    except Exception as error:  # the file is a user's program: it may raise anything
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise InputError(f"{path}: {kind}{' '.join(str(error).split())}") from error

@@ -4,26 +4,24 @@ The order of what happens is the order of this file: everything that can be wron
 before anything slow starts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
-from vldm_jax.build.check import check, check_files
-from vldm_jax.build.data import build_loader, build_source
-from vldm_jax.build.stages import Stage, build_stage
-from vldm_jax.build.training import build_training
 from vldm_jax.checkpoint.manager import Checkpoints, check_workdir
 from vldm_jax.checkpoint.weights import WEIGHTS
-from vldm_jax.cli.flags import Parser, add_config, parse_with_config
-from vldm_jax.cli.sample import write_sheet
+from vldm_jax.cli.flags import Parser, add_config, folder, parse_with_config
+from vldm_jax.cli.output import write_sheet
+from vldm_jax.config.data import build_loader, build_source
 from vldm_jax.core import paths
 from vldm_jax.core.files import check_writable
+from vldm_jax.core.rng import stream
 from vldm_jax.data.pipeline import Source
 from vldm_jax.parallel import hosts
 from vldm_jax.parallel.mesh import local, make_mesh, replicate, shard_batch
+from vldm_jax.stages.plan import Plan, make_plan
 from vldm_jax.training.loop import fit
 from vldm_jax.training.metrics import MetricsLog
 from vldm_jax.training.precision import cast_frozen
@@ -35,56 +33,59 @@ def run(argv: Sequence[str]) -> None:
     """Parse the flags and train."""
     parser = Parser("train", "Train one stage. A second start with the same workdir resumes.")
     add_config(parser)
-    parser.add_argument("--workdir", required=True, help="folder of checkpoints, logs and weights")
+    help_workdir = "folder of checkpoints, logs and weights"
+    parser.add_argument("--workdir", type=folder, required=True, help=help_workdir)
     args, config = parse_with_config(parser, argv)
-    train(config, Path(args.workdir))
+    train(config, args.workdir)
 
 
 def train(config: ConfigDict, workdir: Path) -> TrainState:
     """Train the stage that `config` describes in `workdir` and write its weights file."""
-    check(config)
-    check_files(config)
+    plan = make_plan(config)
+    stage, files = plan.stage, plan.stage.files
+    stage.check_data()
     check_writable(workdir)
     check_workdir(workdir / "checkpoints", config.to_dict())
     print(hosts.start(), flush=True)
     source = build_source(config.data)
     loader = build_loader(config, source)
-    stage = build_stage(config)
     mesh = make_mesh()
-    trainable, frozen = split_params(stage.params, config.train.rules)
-    frozen = replicate(cast_frozen(frozen, config.train.precision), mesh)
-    training = build_training(config, stage.objective)
+    params = stage.init(stream(jax.random.key(config.seed), "init"))
+    trainable, frozen = split_params(params, config.train.rules)
+    frozen = cast_frozen(frozen | stage.given(), config.train.precision)
+    frozen = replicate(frozen, mesh)
     keep_ema = config.train.ema_decay is not None
-    state = replicate(create_state(trainable, training.optimiser, ema=keep_ema), mesh)
+    state = replicate(create_state(trainable, plan.training.optimiser, ema=keep_ema), mesh)
     checkpoints = Checkpoints(
         workdir / "checkpoints",
         config=config.to_dict(),
-        backbones=stage.backbones,
+        backbones={file.path: file.sha256 for key, file in files.items() if key != "init"},
         keep=config.checkpoint.keep,
     )
     try:
         state = fit(
-            step=training.step,
+            step=plan.training.step,
             state=state,
             frozen=frozen,
             loader=loader,
             root_key=jax.random.key(config.seed),
             total_steps=config.train.total_steps,
             batch_size=config.train.batch_size,
-            place_batch=lambda batch: shard_batch(batch, mesh, stage.objective.needs),
+            place_batch=lambda batch: shard_batch(batch, mesh, stage.needs),
             workdir=str(workdir),
             checkpoints=checkpoints,
             log_every=config.train.log_every,
             checkpoint_every=config.checkpoint.every,
             sample_every=config.train.sample_every,
-            sample_hook=_preview_hook(config, stage, source, frozen, workdir),
+            sample_hook=_preview_hook(plan, source, frozen, workdir),
             stop_after_minutes=config.train.stop_after_minutes,
         )
     finally:
         checkpoints.close()
         loader.close()
     if hosts.is_main():
-        stage.export(workdir / WEIGHTS, _whole(state, frozen), int(state.step), source)
+        whole = _whole(state, frozen)
+        stage.export(workdir / WEIGHTS, whole, plan.trained, int(state.step), source)
         print(f"{workdir / WEIGHTS}: the weights after step {int(state.step)}", flush=True)
     return state
 
@@ -95,12 +96,16 @@ def _whole(state: TrainState, frozen: PyTree) -> PyTree:
     return local(paths.merge(trained, frozen))
 
 
-def _preview_hook(config: ConfigDict, stage: Stage, source: Source, frozen: PyTree, workdir: Path):
+def _preview_hook(
+    plan: Plan, source: Source, frozen: PyTree, workdir: Path
+) -> Callable[[TrainState, int, MetricsLog], None]:
+    config = plan.config
+
     def hook(state: TrainState, step: int, log: MetricsLog) -> None:
         if not hosts.is_main():
             return
-        frames = stage.preview(_whole(state, frozen), source, config.sampling.num_videos)
-        write_sheet(workdir / "samples" / f"{step:08}.png", frames, np.zeros((len(frames), 0)))
+        frames = plan.stage.preview(_whole(state, frozen), source, config.sampling.num_videos)
+        write_sheet(workdir / "samples" / f"{step:08}.png", frames, [""] * len(frames))
         log.videos(step, "samples", frames, fps=float(config.data.fps))
 
     return hook

@@ -27,9 +27,14 @@ class RelabelledSource:
     @property
     def report(self) -> str:
         """Lines on what is kept and skipped, and which labels are unknown."""
-        unknown = [name for name in self.label_names if name not in self.source.label_names]
-        note = f"\n  labels unknown here: {', '.join(unknown)}" if unknown else ""
-        return self.source.report + note
+        unknown = ", ".join(self.unknown["labels"])
+        return self.source.report + (f"\n  labels unknown here: {unknown}" if unknown else "")
+
+    @property
+    def unknown(self) -> dict[str, tuple[str, ...]]:
+        """{"labels": names of the labels wanted that no example has}."""
+        names = (name for name in self.label_names if name not in self.source.label_names)
+        return {"labels": tuple(names)}
 
     def __len__(self) -> int:
         return len(self.source)

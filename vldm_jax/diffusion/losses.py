@@ -9,10 +9,28 @@ over times (`process.py`) and the reduction over the batch (the objectives decid
 Source: Align your Latents, arXiv:2304.08818, Eq. 1.
 """
 
+import dataclasses
+
 import jax.numpy as jnp
 
+from vldm_jax.diffusion.schedules import Schedule
 from vldm_jax.diffusion.targets import find_target
 from vldm_jax.typing import Array, Float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Diffusion:
+    """What the forward process and the loss are.
+
+    Attributes:
+        schedule: noise schedule.
+        target: "epsilon", "v" or "x0": what the network predicts.
+        min_snr_gamma: cap of the signal-to-noise weight; None (the paper) weights all times alike.
+    """
+
+    schedule: Schedule
+    target: str
+    min_snr_gamma: float | None = None
 
 
 def prediction_loss(

@@ -1,1 +1,30 @@
-"""Floor 2: sigma grids, solvers and the one scanned loop. Knows neither parameters nor configs."""
+"""Noise to samples: the parts that a sampler is made of, and the sampler.
+
+Sampler                                     network, decoder, schedule, solver, grid, guidance
+DDIM Euler Heun DPMpp2M Ancestral           solvers, one a file in `solvers/`
+uniform trailing linspace karras            grids of noise levels
+sample                                      the loop, over any denoise(x, sigma)
+"""
+
+from vldm_jax.sampling.grids import karras, linspace, trailing, uniform
+from vldm_jax.sampling.loop import sample
+from vldm_jax.sampling.sampler import Sampler
+from vldm_jax.sampling.solvers.ancestral import Ancestral
+from vldm_jax.sampling.solvers.ddim import DDIM
+from vldm_jax.sampling.solvers.dpmpp_2m import DPMpp2M
+from vldm_jax.sampling.solvers.euler import Euler
+from vldm_jax.sampling.solvers.heun import Heun
+
+__all__ = [
+    "DDIM",
+    "Ancestral",
+    "DPMpp2M",
+    "Euler",
+    "Heun",
+    "Sampler",
+    "karras",
+    "linspace",
+    "sample",
+    "trailing",
+    "uniform",
+]

@@ -1,6 +1,6 @@
 """Where a sampler stops on its way from noise to data: s + 1 sigmas, decreasing, the last one 0.
 
-    uniform    times offset, offset + k, ...,  k = num_steps // s      latent diffusion's convention
+    uniform    times offset, offset + T/s, ...                  latent diffusion's convention
     trailing   times T - 1, T - 1 - T/s, ...                           always starts at pure noise
     linspace   s times from T - 1 to 0, fractional                     k-diffusion's default
     karras     sigma^(1/rho) equally spaced                            few steps, most near the data
@@ -24,16 +24,25 @@ def uniform(schedule: Schedule, steps: int, *, offset: int = 1) -> Float[np.ndar
 
     Args:
         schedule: the schedule that the network was trained with.
-        steps: number of solver steps; the stride num_steps / steps is rounded down.
+        steps: number of solver steps.
         offset: first time.
 
     Raises:
-        InputError: if steps is not in [1, num_steps] or the last time is beyond the schedule.
+        InputError: if steps is not in [1, num_steps], the last time is beyond the schedule, or the
+            schedule ends in pure noise, which this grid never starts from.
 
     Source: arXiv:2010.02502, Sec. 4.2; latent-diffusion, `make_ddim_timesteps`.
+    Deviation: there the stride is rounded down, so that 600 steps of 1000 times start at time 600,
+    where an image is still to be seen; here each time is, which is the same where steps divide
+    num_steps.
     """
     _check_steps(schedule, steps)
-    times = np.arange(steps) * (schedule.num_steps // steps) + offset
+    if schedule.alphas_bar()[-1] == 0.0:
+        raise InputError(
+            "uniform grid: it leaves out the last time, where a schedule of zero terminal SNR has "
+            "its pure noise: use the trailing grid"
+        )
+    times = np.arange(steps) * schedule.num_steps // steps + offset
     if offset < 0 or times[-1] >= schedule.num_steps:
         raise InputError(
             f"uniform grid of {steps} steps with offset {offset} reaches time {times[-1]}, beyond "

@@ -23,7 +23,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 
 from vldm_jax.core.files import atomic_path
 from vldm_jax.parallel import hosts
-from vldm_jax.training.objectives.base import Mean
+from vldm_jax.training.objective import Mean
 from vldm_jax.typing import UInt8
 
 

@@ -20,7 +20,7 @@ import optax
 from vldm_jax.core import paths
 from vldm_jax.core.rng import stream
 from vldm_jax.training import ema as averages
-from vldm_jax.training.objectives.base import Objective
+from vldm_jax.training.objective import Objective
 from vldm_jax.training.state import TrainState
 from vldm_jax.typing import Key, PyTree
 

@@ -1,8 +1,8 @@
 """What ships belongs together: each file names the one that it stands on."""
 
 import pytest
-
 from vldm_jax.build.check import check, check_files
+
 from vldm_jax.checkpoint.weights import read_meta
 from vldm_jax.cli.flags import load_config
 from vldm_jax.cli.sample import load_trained

@@ -3,7 +3,8 @@
 import numpy as np
 from ml_collections import ConfigDict
 
-from vldm_jax.build.table import from_table
+from vldm_jax.config.table import from_table
+from vldm_jax.diffusion.losses import Diffusion
 from vldm_jax.diffusion.schedules import (
     CosineSchedule,
     LinearSchedule,
@@ -19,7 +20,6 @@ from vldm_jax.sampling.solvers.ddim import DDIM
 from vldm_jax.sampling.solvers.dpmpp_2m import DPMpp2M
 from vldm_jax.sampling.solvers.euler import Euler
 from vldm_jax.sampling.solvers.heun import Heun
-from vldm_jax.training.objectives.denoising import Diffusion
 from vldm_jax.typing import Float
 
 SCHEDULES = {

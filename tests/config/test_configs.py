@@ -5,16 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax.numpy as jnp
 import pytest
-
-from vldm_jax.build.check import check
 from vldm_jax.build.diffusion import GRIDS, SOLVERS, build_grid, build_schedule, build_solver
-from vldm_jax.build.networks import build_network
+
 from vldm_jax.cli.flags import load_config
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import count, flatten, partition
-from vldm_jax.models.table import abstract_params, example_inputs
+from vldm_jax.stages.plan import make_plan
+from vldm_jax.stages.table import make_stage
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = sorted((ROOT / "configs").glob("*/*.py"))
@@ -27,15 +25,9 @@ def load(name, *overrides):
     return load_config(f"{path}:{variant}" if variant else path, overrides)
 
 
-def shapes(config, latent):
-    module = build_network(config.model, jnp.float32)
-    text = (77, module.context_dim) if "null_context" in config.model else None
-    return abstract_params(module, *example_inputs(module, latent, text))
-
-
 @pytest.mark.parametrize("name", [*NAMES, *(n + ":tiny" for n in NAMES if "driving" in n)])
 def test_config_fits_together(name):
-    check(load(name))
+    make_plan(load(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -46,15 +38,14 @@ def test_unknown_variant_is_refused(name):
 
 def test_text_to_video_is_stable_diffusion_2_1_with_the_papers_temporal_layers():
     config = load("text2video/video")
-    tree = shapes(config, (1, config.data.num_frames, 40, 64, 4))
-    parts = partition({"network": tree}, config.train.rules)
+    parts = partition(make_stage(config).shapes(), config.train.rules)
     frozen = count(flatten(parts.pop("frozen")).values())
     trained = sum(count(flatten(part).values()) for part in parts.values())
     assert (frozen, trained) == (865_910_724, 656_076_838)
 
 
 def test_text_to_image_is_stable_diffusion_2_1():
-    tree = shapes(load("text2video/image"), (1, 40, 64, 4))
+    tree = make_stage(load("text2video/image")).shapes()
     assert count(flatten(tree).values()) == 865_910_724
 
 
@@ -75,15 +66,15 @@ def test_paper_settings_of_driving():
     assert (config.data.num_frames, config.data.fps) == (8, 2.0)
     assert (config.data.height, config.data.width) == (128, 256)
     assert (config.diffusion.target, config.objective.p_drop) == ("v", 0.1)
-    assert (config.model.temporal.mix, config.model.temporal.num_frames) == ("per_frame", 8)
+    temporal = make_stage(config).network.temporal
+    assert (temporal.mix, temporal.num_frames) == ("per_frame", 8)
     image = load("driving/image")
     assert (image.train.batch_size, image.train.total_steps, image.optim.lr) == (640, 73_000, 1e-4)
 
 
 def test_driving_video_trains_temporal_layers_only():
     config = load("driving/video")
-    tree = {"network": shapes(config, (1, 8, 16, 32, 4)), "autoencoder": {"x": jnp.zeros(())}}
-    parts = partition(tree, config.train.rules)
+    parts = partition(make_stage(config).shapes(), config.train.rules)
     assert set(parts) == {"frozen", "temporal", "plain", "mix"}
     assert all("temporal" in path for path in flatten(parts["temporal"]) | flatten(parts["plain"]))
     assert all(path.endswith("/kernel") for path in flatten(parts["temporal"]))
@@ -108,22 +99,43 @@ def test_every_solver_and_grid_is_built_by_its_name(solver, grid):
     [
         ("driving/video:tiny", "model.network.head_dim=7", "7"),
         ("driving/video:tiny", "model.network.norm_groups=7", "7"),
-        ("driving/video:tiny", "data.num_frames=5", "8 frames, got 5"),
         ("driving/video:tiny", "model.temporal.mix=none", "mix 'none' is unknown"),
         ("driving/video:tiny", "model.network.head_dim=0", "head_dim 0 does not divide"),
         ("driving/video:tiny", "optim.accumulate=3", "divisible by config.optim.accumulate=3"),
-        ("driving/video:tiny", "optim.accumulate=0", "optim.accumulate=0 must be at least 1"),
+        (
+            "driving/video:tiny",
+            "optim.accumulate=0",
+            "accumulate=0 must be a whole number of at least 1",
+        ),
         ("driving/video:tiny", "optim.name=sgd", "choose one of"),
         ("driving/video:tiny", "optim.schedule=step", "choose one of"),
         ("driving/video:tiny", "optim.lr=0.0", "must be more than 0"),
         ("driving/video:tiny", "objective.kind=gan", "choose one of"),
         ("driving/video:tiny", "objective.p_drop=7.0", r"must be in \[0, 1\]"),
-        ("driving/video:tiny", "objective.use_labels=False", "set both or neither"),
-        ("driving/video:tiny", "data.labels=('night',)", "must name 2 labels"),
-        ("driving/video:tiny", "data.workers=-1", "must be at least 0"),
+        ("driving/video:tiny", "data.labels=('night',)", "must name 2 columns"),
+        ("driving/video:tiny", "optim.clip_norm=0.0", "clip_norm=0.0 must be more than 0 or None"),
+        ("driving/video:tiny", "optim.clip_norm=-1.0", "clip_norm=-1.0 must be more than 0"),
+        ("driving/video:tiny", "optim.betas=(0.9, 2.0)", r"must be two numbers in \[0, 1\)"),
+        ("driving/video:tiny", "optim.betas=(0.9,)", "must be two numbers"),
+        ("driving/video:tiny", "diffusion.min_snr_gamma=-1.0", "must be more than 0 or None"),
+        ("driving/video:tiny", "train.stop_after_minutes=-1.0", "must be more than 0 or None"),
+        ("driving/video:tiny", "train.rules=(('temporal',),)", "is no .regular expression, group"),
+        ("driving/video:tiny", "train.rules=(('(', 'temporal'),)", "no regular expression"),
+        ("driving/video:tiny", "train.groups.mix=(1.0,)", "groups.mix=.* must be two numbers"),
+        (
+            "driving/video:tiny",
+            "train.rules=(('^autoencoder/', 'temporal'), ('', 'frozen'))",
+            "no parameter to train",
+        ),
+        ("driving/video:tiny", "seed=-1", "seed=-1 must be a whole number in"),
+        ("driving/video:tiny", "train.ema_decay=1.0", r"must be in \[0, 1\) or None"),
+        ("driving/video:tiny", "optim.lr=1e400", "lr=inf must be more than 0"),
+        ("driving/video:tiny", "model.kind=vae", "unknown kind of network"),
+        ("driving/video:tiny", "sampling.steps=2000", "steps=2000"),
+        ("driving/video:tiny", "data.workers=-1", "must be a whole number of at least 0"),
         ("driving/video:tiny", "sampling.labels=((1.0,),)", "a tuple of 2 values"),
         ("driving/video:tiny", "sampling.labels=(1.0, 2.0)", "a tuple of 2 values"),
-        ("driving/video:tiny", "sampling.num_videos=0", "must be at least 1"),
+        ("driving/video:tiny", "sampling.num_videos=0", "must be a whole number of at least 1"),
         ("driving/video:tiny", "train.rules=(('temporal', 'other'), ('', 'frozen'))", "other"),
         ("driving/video:tiny", "train.rules=(('temporal', 'temporal'),)", "covered by no rule"),
         ("driving/video:tiny", "checkpoint.weights_dtype=int8", "choose one of"),
@@ -141,14 +153,14 @@ def test_every_solver_and_grid_is_built_by_its_name(solver, grid):
 )
 def test_what_does_not_fit_is_said_before_anything_slow(name, override, message):
     with pytest.raises(InputError, match=message):
-        check(load(name, f"--config.{override}"))
+        make_plan(load(name, f"--config.{override}"))
 
 
 def test_checking_touches_no_device():
     """With a platform that does not exist, whatever asks for a device fails."""
     code = (
-        "from vldm_jax.build.check import check; from vldm_jax.cli.flags import load_config; "
-        "[check(load_config(name)) for name in ('configs/driving/video.py', "
+        "from vldm_jax.stages.plan import make_plan; from vldm_jax.cli.flags import load_config; "
+        "[make_plan(load_config(name)) for name in ('configs/driving/video.py', "
         "'configs/driving/autoencoder.py')]; print('checked'); import jax; jax.devices()"
     )
     environment = os.environ | {"JAX_PLATFORMS": "nowhere", "PYTHONPATH": str(ROOT)}

@@ -1,4 +1,4 @@
-"""The autoencoder's objective: L1 + LPIPS + KL + hinge patch-GAN with the adaptive weight.
+"""The autoencoder's loss: L1 + LPIPS + KL + hinge patch-GAN with the adaptive weight.
 
 With (mean, logvar) = E(x), z = mean + exp(logvar / 2) n, xh = D(z), s a learned scalar, and sums
 over the values of an image divided by the batch, as in latent diffusion:
@@ -40,14 +40,14 @@ from jax.lax import stop_gradient
 
 from vldm_jax.core.paths import flatten
 from vldm_jax.core.rng import stream
-from vldm_jax.training.objectives.base import sample_posterior, to_pixels
+from vldm_jax.stages.latents import sample_posterior, to_pixels
 from vldm_jax.typing import Array, Float, Int, Key, PyTree
 
 Metrics = dict[str, Array]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoencoderObjective:
+class AutoencoderLoss:
     """Loss of an image autoencoder and its discriminator.
 
     Attributes:
@@ -74,11 +74,6 @@ class AutoencoderObjective:
     disc_weight: float = 0.5
     disc_start: int = 50_001
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Keys of a batch that the loss reads."""
-        return ("image",)
-
     def __post_init__(self) -> None:
         """Check that every weighted term has its network."""
         if self.perceptual_weight and self.perceptual is None:
@@ -86,7 +81,7 @@ class AutoencoderObjective:
         if self.disc_weight and self.discriminate is None:
             raise ValueError(f"{self.disc_weight=} needs a discriminator")
 
-    def loss(
+    def __call__(
         self, params: PyTree, batch: PyTree, key: Key, step: int | Int[Array, ""]
     ) -> tuple[Float[Array, ""], Metrics]:
         """Return the sum of both players' losses and float32 metrics.

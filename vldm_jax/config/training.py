@@ -1,11 +1,15 @@
 """config.optim and config.train -> optimiser and step function."""
 
 import dataclasses
+import math
+import re
+from typing import Any
 
 import optax
 from ml_collections import ConfigDict
 
-from vldm_jax.training.objectives.base import Objective
+from vldm_jax.core.errors import InputError
+from vldm_jax.training.objective import Objective
 from vldm_jax.training.optimiser import make_optimiser, make_schedule
 from vldm_jax.training.step import Step, make_step
 
@@ -30,6 +34,13 @@ def build_optimiser(config: ConfigDict) -> tuple[optax.GradientTransformation, o
         InputError: if the schedule, the optimiser or the groups do not fit.
     """
     optim, train = config.optim, config.train
+    if train.batch_size % optim.accumulate:
+        raise InputError(
+            f"config.train.batch_size={train.batch_size} must be divisible by "
+            f"config.optim.accumulate={optim.accumulate}"
+        )
+    _check_rules(train.rules)
+    _check_groups(train.groups)
     learning_rate = make_schedule(
         lr=optim.lr,
         warmup_steps=optim.warmup_steps,
@@ -63,3 +74,26 @@ def build_training(config: ConfigDict, objective: Objective) -> Training:
         accumulate=config.optim.accumulate,
     )
     return Training(optimiser=optimiser, step=step)
+
+
+def _check_rules(rules: Any) -> None:
+    for rule in rules if isinstance(rules, tuple) else (rules,):
+        pair = isinstance(rule, tuple) and len(rule) == 2
+        if not pair or not all(isinstance(part, str) for part in rule):
+            raise InputError(f"config.train.rules: {rule!r} is no (regular expression, group)")
+        try:
+            re.compile(rule[0])
+        except re.error as error:
+            raise InputError(
+                f"config.train.rules: {rule[0]!r} is no regular expression ({error})"
+            ) from error
+
+
+def _check_groups(groups: ConfigDict) -> None:
+    for name, pair in groups.items():
+        numbers = isinstance(pair, tuple) and all(type(value) in (int, float) for value in pair)
+        if not numbers or len(pair) != 2 or not all(0 <= value < math.inf for value in pair):
+            raise InputError(
+                f"config.train.groups.{name}={pair!r} must be two numbers of at least 0: "
+                "multipliers of the learning rate and of the weight decay"
+            )

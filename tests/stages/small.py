@@ -1,0 +1,76 @@
+"""A world of small stages: weights files made by the stages themselves, untrained."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from vldm_jax.cli.flags import load_config
+from vldm_jax.core import paths
+from vldm_jax.core.rng import stream
+from vldm_jax.stages.plan import make_plan
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+HEIGHT, WIDTH, FRAMES = 16, 16, 3
+NETWORK = {
+    "channels": (8, 8), "attention": (False, True), "layers_per_level": 1, "norm_groups": 4,
+    "head_dim": 4, "context_dim": 8, "out_channels": 4,
+}  # fmt: skip
+AUTOENCODER = {"base": 4, "mult": (1, 1, 1, 1), "latent_channels": 4, "norm_groups": 4}
+DATA = {"height": HEIGHT, "width": WIDTH, "path": ".", "cache": None}
+
+
+class Clips:
+    """A source of random clips, or of images where `num_frames` is 1; no labels are known."""
+
+    report = "random clips"
+
+    def __init__(self, num_frames=1, label_names=("night", "cars"), fps=7.5):
+        self.num_frames, self.label_names, self.fps = num_frames, label_names, fps
+        self.unknown = {"labels": ()}
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, key):
+        rng = np.random.default_rng(int(key))
+        video = rng.integers(0, 256, (self.num_frames, HEIGHT, WIDTH, 3), dtype=np.uint8)
+        content = {"image": video[0]} if self.num_frames == 1 else {"video": video}
+        labels = np.array([key % 2, key], np.float32)[: len(self.label_names)]
+        return content | {"labels": labels, "fps": np.float32(self.fps), "key": np.int32(key)}
+
+    def describe(self, key):
+        return f"clip {key}"
+
+
+def random_clips(path, *, num_frames, fps, **rest):
+    """Make `Clips` for a config: a kind of data from outside."""
+    return Clips(num_frames, fps=fps)
+
+
+def overridden(**sections):
+    """Return nested sections as words that override a config."""
+    flat = {k.replace("/", "."): v for k, v in paths.flatten(sections).items()}
+    return [f"--config.{key}={value}" for key, value in flat.items()]
+
+
+def config_of(name, **sections):
+    """Return a tiny driving config of the small networks, with more overrides by section."""
+    words = overridden(data=DATA, train={"batch_size": 4, "total_steps": 2})
+    if name == "autoencoder":
+        words += overridden(model={"network": AUTOENCODER}, objective={"perceptual_weight": 0.0})
+    else:
+        words += overridden(model={"network": NETWORK}, sampling={"steps": 2, "num_videos": 2})
+    if name == "video":
+        words += overridden(data={"num_frames": FRAMES})
+    return load_config(f"{CONFIGS / 'driving' / name}.py:tiny", [*words, *overridden(**sections)])
+
+
+def leave(config, path, *, source=None, params=None):
+    """Write what the stage of a config leaves behind, its parameters as initialised."""
+    plan = make_plan(config)
+    tree = plan.stage.init(stream(jax.random.key(config.seed), "init"))
+    tree = tree | plan.stage.given() | (params or {})
+    source = source or Clips(config.data.num_frames)
+    plan.stage.export(Path(path), tree, plan.trained, 0, source)
+    return tree

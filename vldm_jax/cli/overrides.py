@@ -1,0 +1,110 @@
+"""`--config.section.key=value`: one value of a config, by the type of the one that it replaces.
+
+numbers, truth values, tuples    as in Python: 1e-4, True, (0.9, 0.95), ('rain', 'cars')
+text                             as it stands, without quotes
+None                             where the config has None, or a number that may be switched off
+"""
+
+import ast
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vldm_jax.config.ranges import MAY_BE_NONE
+from vldm_jax.config.table import GONE
+from vldm_jax.core.errors import InputError
+
+EXPECTED = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    tuple: "a tuple; in a shell, quote it and its text: \"('night', 'cars')\"",
+}
+
+
+def override(config: ConfigDict, word: str, where: str) -> None:
+    """Change one value of a config.
+
+    Args:
+        config: locked; changed.
+        word: "--config.section.key=value".
+        where: the config, for messages.
+
+    Raises:
+        InputError: if there is no such key, or the value is of another type.
+    """
+    key, equals, text = word.removeprefix("--config.").partition("=")
+    if not equals:
+        raise InputError(f"{where}: write {word}=VALUE")
+    *parents, name = key.split(".")
+    section = config
+    for parent in parents:
+        if not isinstance(section, ConfigDict) or parent not in section:
+            raise InputError(f"{where}: {_unknown(config, key, parent, section)}")
+        section = section[parent]
+    if not isinstance(section, ConfigDict) or name not in section:
+        raise InputError(f"{where}: {_unknown(config, key, name, section)}")
+    current = section[name]
+    if isinstance(current, ConfigDict):
+        raise InputError(f"{where}: config.{key} is a section: give one of its keys a value")
+    wanted = section.get_type(name)
+    try:
+        section[name] = parse(text, current, wanted, key)
+    except (TypeError, ValueError, SyntaxError) as error:
+        raise InputError(
+            f"{where}: config.{key}={text}: expected {EXPECTED.get(wanted, wanted.__name__)}"
+        ) from error
+
+
+def parse(text: str, current: Any, wanted: type, key: str) -> Any:
+    """Return the value of a word, of the type `wanted`.
+
+    Args:
+        text: what stands after "=".
+        current: the value that is replaced.
+        wanted: its type, or that of a placeholder.
+        key: of the config, which says whether None is meant.
+
+    Raises:
+        TypeError: if the text is of another type.
+        ValueError: if the text is no value.
+        SyntaxError: if the text is no Python.
+    """
+    if text == "None" and (current is None or key in MAY_BE_NONE or key.startswith("model.")):
+        return None
+    if wanted is str:
+        return text
+    if wanted is type(None):  # a run's stored config does not say what a placeholder is for
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            return text
+    value = ast.literal_eval(text.strip())
+    if wanted is tuple and isinstance(value, list):
+        value = tuple(value)
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if wanted in (bool, int, float, tuple) and type(value) is not wanted:
+        raise TypeError(f"{text} is of type {type(value).__name__}")
+    return value
+
+
+def _unknown(config: ConfigDict, key: str, name: str, section: Any) -> str:
+    if key in GONE:
+        return f"the config has no key {key!r} any more: {GONE[key]}"
+    here = list(section) if isinstance(section, ConfigDict) else []
+    if near := difflib.get_close_matches(name, here, 1):
+        return f"the config has no key {name!r}; did you mean {near[0]!r}?"
+    elsewhere = [path for path in _paths(config) if path.split(".")[-1] == name]
+    if elsewhere:
+        return f"the config has no key {key!r}; did you mean {' or '.join(elsewhere)}?"
+    return f"the config has no key {key!r}; here are {', '.join(here) or 'none'}"
+
+
+def _paths(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in tree.items():
+        yield f"{prefix}{name}"
+        if isinstance(value, Mapping | ConfigDict):
+            yield from _paths(value, f"{prefix}{name}.")

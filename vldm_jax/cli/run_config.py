@@ -1,0 +1,44 @@
+"""The config that a run keeps in its checkpoints, for commands that are given only its workdir."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vldm_jax.checkpoint.manager import complete_steps, read_json_item
+from vldm_jax.cli.overrides import override
+from vldm_jax.config.table import GONE
+from vldm_jax.core.errors import InputError
+
+
+def run_config(workdir: Path, overrides: Sequence[str] = ()) -> ConfigDict:
+    """Return the config of the newest checkpoint of a run, locked, with overrides applied.
+
+    Raises:
+        InputError: if the workdir holds no checkpoint, or an override does not fit.
+    """
+    steps = complete_steps(workdir / "checkpoints")
+    if not steps:
+        raise InputError(
+            f"{workdir} holds no checkpoint that tells its config: give --config, the experiment "
+            "that was trained there"
+        )
+    stored = read_json_item(workdir / "checkpoints" / str(steps[-1]), "config")
+    for key in GONE:  # written by an earlier version
+        *parents, name = key.split(".")
+        section = stored
+        for parent in parents:
+            section = section.get(parent, {})
+        section.pop(name, None)
+    config = ConfigDict(_tuples(stored)).lock()
+    for word in overrides:
+        override(config, word, str(workdir))
+    return config
+
+
+def _tuples(value: Any) -> Any:
+    """Return JSON values with tuples, which a config has, for its lists."""
+    if isinstance(value, Mapping):
+        return {key: _tuples(inner) for key, inner in value.items()}
+    return tuple(_tuples(inner) for inner in value) if isinstance(value, list) else value

@@ -1,0 +1,148 @@
+"""What all experiments share; a file in `configs/` says what its experiment decides.
+
+    config = base_config()                 every section, and every key that has a usual value
+    config = denoising_config()            and what a denoising stage has
+
+A number without a comment is of the usual kind: documented where it is used, in `docs/training.md`
+and `docs/data.md`. A placeholder is None until it is given.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def base_config() -> ConfigDict:
+    """Return the sections that every stage has."""
+    config = ConfigDict()
+    config.seed = 0
+
+    config.data = ConfigDict()
+    config.data.kind = "folder"
+    config.data.path = placeholder(str)
+    config.data.index = placeholder(str)  # JSON file that remembers the scan
+    config.data.labels = ()  # by name, from labels.json; unknown where it lacks them
+    config.data.fps = 1.0  # the paper's rate of independent frames
+    config.data.num_frames = 1
+    config.data.stride = 1.0  # frames between the starts of two windows
+    config.data.height, config.data.width = 128, 256
+    config.data.split = "train"  # or "test": the shots held out
+    config.data.test_fraction = 0.0  # share of shots held out
+    config.data.enlarge = False  # whether videos smaller than height x width are used
+    config.data.cuts = True  # whether to look for cuts inside a video
+    config.data.cache = placeholder(str)  # "memory" or a folder: decode once
+    config.data.workers = 8  # processes; 0: threads of this one
+
+    config.model = ConfigDict()
+    config.model.kind = ""
+    config.model.network = ConfigDict()
+    config.model.init = placeholder(str)  # weights to start from; None: from scratch
+
+    config.objective = ConfigDict()
+    config.objective.kind = ""  # the stage
+
+    config.optim = ConfigDict()
+    config.optim.name = "adamw"
+    config.optim.lr = 1e-4
+    config.optim.betas = (0.9, 0.999)
+    config.optim.weight_decay = 0.01
+    config.optim.clip_norm = 1.0
+    config.optim.schedule = "constant"  # or "cosine"
+    config.optim.warmup_steps = 10_000
+    config.optim.accumulate = 1  # microbatches a step
+
+    config.train = ConfigDict()
+    config.train.precision = "bfloat16"  # of the networks' compute; or "float32"
+    config.train.batch_size = 1  # over all devices
+    config.train.total_steps = 1
+    config.train.rules = ()  # (regex of a path, group), the first that is found decides
+    config.train.groups = ConfigDict()  # group: (multiplier of lr, multiplier of weight_decay)
+    config.train.ema_decay = 0.9999
+    config.train.log_every = 100
+    config.train.sample_every = 5000
+    config.train.stop_after_minutes = placeholder(float)
+
+    config.sampling = ConfigDict()
+    config.sampling.num_videos = 8
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.every = 1000
+    config.checkpoint.keep = 3
+    config.checkpoint.weights_dtype = "float32"  # of weights.safetensors, written at the end
+    return config
+
+
+def denoising_config() -> ConfigDict:
+    """Return the base of a stage that denoises latents, on Stable Diffusion's noise schedule."""
+    config = base_config()
+    config.model.network.remat = False  # recompute layers in the backward pass: less memory
+    config.model.autoencoder = placeholder(str)
+
+    config.diffusion = ConfigDict()
+    config.diffusion.schedule = ConfigDict(
+        {"kind": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "num_steps": 1000}
+    )
+    config.diffusion.zero_terminal_snr = False
+    config.diffusion.target = "epsilon"
+    config.diffusion.min_snr_gamma = placeholder(float)
+
+    config.objective.p_drop = 0.1  # of each condition, for guidance
+
+    config.sampling.solver = ConfigDict({"kind": "ddim", "eta": 0.0})
+    config.sampling.grid = ConfigDict({"kind": "uniform"})
+    config.sampling.steps = 50
+    config.sampling.guidance = 1.0
+    config.sampling.batch_size = 8  # samples at once
+    return config
+
+
+def image_config() -> ConfigDict:
+    """Return the base of an image model: the whole U-Net is trained, on single frames."""
+    config = denoising_config()
+    config.model.kind = "unet"
+    config.objective.kind = "image"
+    config.train.rules = (
+        ("^autoencoder/", "frozen"),
+        ("^network/.*(norm|bias)", "plain"),
+        ("^network/", "network"),
+    )
+    config.train.groups = ConfigDict({"network": (1.0, 1.0), "plain": (1.0, 0.0)})
+    config.sampling.num_videos = config.sampling.batch_size = 16  # images
+    return config
+
+
+def video_config() -> ConfigDict:
+    """Return the base of temporal layers on a frozen image model."""
+    config = denoising_config()
+    config.model.kind = "video_unet"
+    config.model.temporal = ConfigDict()
+    config.model.temporal.mix = "scalar"  # or "per_frame", one each of data.num_frames
+    config.model.temporal.mix_logit = 0.0  # mix = 0.5 at step 0
+    config.model.temporal.positions = "absolute"  # or "relative"
+    config.model.temporal.max_frame_distance = placeholder(int)
+    config.model.backbone = placeholder(str)  # image model, never changed
+    config.data.num_frames = 8
+    config.objective.kind = "video"
+    config.train.rules = (
+        ("temporal.*mix", "mix"),
+        ("temporal.*(norm|bias)", "plain"),
+        ("temporal", "temporal"),
+        ("", "frozen"),
+    )
+    config.train.groups = ConfigDict(
+        {"temporal": (1.0, 1.0), "plain": (1.0, 0.0), "mix": (1.0, 0.0)}
+    )
+    config.sampling.image_only = False  # True: mix := 1, independent frames from the same noise
+    return config
+
+
+def variant_of(config: ConfigDict, variant: str, **variants) -> ConfigDict:
+    """Return the config as "full" or as one of its variants, each a function that changes it.
+
+    Raises:
+        ValueError: if there is no such variant.
+    """
+    if variant != "full":
+        if variant not in variants:
+            raise ValueError(f"unknown variant {variant!r}: {' or '.join(('full', *variants))}")
+        variants[variant](config)
+    return config

@@ -1,0 +1,91 @@
+"""config.data -> source of examples and loader of batches."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from vldm_jax.config.table import from_table
+from vldm_jax.core.assets import resolve
+from vldm_jax.core.errors import InputError
+from vldm_jax.data.pipeline import Loader, Source, make_loader
+from vldm_jax.data.record_source import records_source
+from vldm_jax.data.relabel import RelabelledSource
+from vldm_jax.data.source import folder_source
+
+SHARED = ("path", "workers", "labels")  # every source's path, the loader's, the model's labels
+CLIPS = ("image", "video", "labels", "fps", "key")
+
+
+class Row(NamedTuple):
+    """A kind of data.
+
+    Attributes:
+        make: (path, **the other keys of config.data) -> a source, `data.inspect.Described`.
+        brings: keys that its examples may have.
+        ignores: keys of other kinds that may stand in the section and mean nothing here.
+    """
+
+    make: Callable[..., Any]
+    brings: tuple[str, ...] = CLIPS
+    ignores: tuple[str, ...] = ()
+
+
+SOURCES = {
+    "folder": Row(folder_source),
+    "records": Row(records_source, ignores=("cache", "index")),
+}
+
+
+def brings(data: ConfigDict) -> tuple[str, ...]:
+    """Return the keys that examples of `config.data` may have.
+
+    Raises:
+        InputError: if there is no such kind of data.
+    """
+    if data.kind not in SOURCES:
+        raise InputError(f"config.data.kind={data.kind!r}: choose one of {sorted(SOURCES)}")
+    return SOURCES[data.kind].brings
+
+
+def build_source(data: ConfigDict) -> RelabelledSource:
+    """Return the examples of `config.data`; prints what is kept and skipped.
+
+    Raises:
+        InputError: if nothing is usable.
+    """
+    brings(data)
+    row = SOURCES[data.kind]
+    if not data.path:
+        raise InputError("config.data.path is not set: give your videos, --config.data.path=FOLDER")
+    left_out = {*SHARED, *row.ignores}
+    fields = ConfigDict({key: value for key, value in data.items() if key not in left_out})
+    source = from_table({data.kind: row.make}, fields, "data", path=resolve(data.path))
+    source = RelabelledSource(source, data.labels)
+    if jax.process_index() == 0:
+        print(source.report, flush=True)
+    return source
+
+
+def build_loader(config: ConfigDict, source: Source) -> Loader:
+    """Return this process's share of endless shuffled batches.
+
+    Raises:
+        InputError: if the batch does not divide over the devices or exceeds the data.
+    """
+    processes, devices = jax.process_count(), jax.device_count()
+    if config.train.batch_size % devices:
+        raise InputError(
+            f"config.train.batch_size={config.train.batch_size} must be divisible by the number of "
+            f"devices, {devices}"
+        )
+    return make_loader(
+        source,
+        batch_size=config.train.batch_size // processes,
+        seed=config.seed,
+        shuffle=True,
+        worker_count=config.data.workers,
+        process_index=jax.process_index(),
+        process_count=processes,
+    )

@@ -1,0 +1,101 @@
+"""What a config consists of, and what each of its numbers may be, whatever the stage.
+
+`ranges` is the table: every numeric key that shared sections have. A number that would train or
+sample something silently wrong (a clip at 0, a rate below 0) is refused by its name.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vldm_jax.core.errors import InputError
+
+SECTIONS = ("seed", "data", "model", "objective", "optim", "train", "sampling", "checkpoint")
+Rule = tuple[Callable[[Any], bool], str]
+
+
+def _rule(test: Callable[[Any], bool], wanted: str, *types: type) -> Rule:
+    def good(value: Any) -> bool:
+        return type(value) in types and (type(value) is int or math.isfinite(value)) and test(value)
+
+    return good, wanted
+
+
+COUNT = _rule(lambda v: v >= 1, "a whole number of at least 1", int)
+NATURAL = _rule(lambda v: v >= 0, "a whole number of at least 0", int)
+SEED = _rule(lambda v: 0 <= v < 2**32, "a whole number in [0, 2^32)", int)
+POSITIVE = _rule(lambda v: v > 0, "more than 0", int, float)
+NOT_NEGATIVE = _rule(lambda v: v >= 0, "at least 0", int, float)
+FRACTION = _rule(lambda v: 0 <= v <= 1, "in [0, 1]", int, float)
+DECAY = _rule(lambda v: 0 <= v < 1, "in [0, 1)", int, float)
+SCALE = _rule(lambda v: True, "a number", int, float)
+
+RANGES = {
+    "seed": SEED,
+    "data.num_frames": COUNT,
+    "data.height": COUNT,
+    "data.width": COUNT,
+    "data.fps": POSITIVE,
+    "data.stride": POSITIVE,
+    "data.test_fraction": FRACTION,
+    "data.workers": NATURAL,
+    "diffusion.min_snr_gamma": POSITIVE,
+    "objective.p_drop": FRACTION,
+    "objective.perceptual_weight": NOT_NEGATIVE,
+    "objective.kl_weight": NOT_NEGATIVE,
+    "objective.disc_weight": NOT_NEGATIVE,
+    "objective.disc_start": NATURAL,
+    "optim.lr": POSITIVE,
+    "optim.weight_decay": NOT_NEGATIVE,
+    "optim.clip_norm": POSITIVE,
+    "optim.warmup_steps": NATURAL,
+    "optim.accumulate": COUNT,
+    "train.batch_size": COUNT,
+    "train.total_steps": COUNT,
+    "train.ema_decay": DECAY,
+    "train.log_every": COUNT,
+    "train.sample_every": COUNT,
+    "train.stop_after_minutes": POSITIVE,
+    "sampling.num_videos": COUNT,
+    "sampling.batch_size": COUNT,
+    "sampling.steps": COUNT,
+    "sampling.guidance": SCALE,
+    "checkpoint.every": COUNT,
+    "checkpoint.keep": COUNT,
+}
+MAY_BE_NONE = {
+    "diffusion.min_snr_gamma",
+    "optim.clip_norm",
+    "train.ema_decay",
+    "train.sample_every",
+    "train.stop_after_minutes",
+}
+
+
+def check_ranges(config: ConfigDict) -> None:
+    """Raise unless every section is there and every number is in its range.
+
+    Raises:
+        InputError: naming the first that is not, and what it may be.
+    """
+    for name in SECTIONS:
+        if name not in config:
+            raise InputError(f"the config has no section {name!r}; configs/base.py has them all")
+    for key, (good, wanted) in RANGES.items():
+        *parents, name = key.split(".")
+        section = config[parents[0]] if parents and parents[0] in config else config
+        if name not in section:
+            continue
+        value = section[name]
+        optional = key in MAY_BE_NONE
+        if not (value is None and optional) and not good(value):
+            raise InputError(f"config.{key}={value!r} must be {wanted}{' or None' * optional}")
+    _check_betas(config.optim.betas)
+
+
+def _check_betas(betas: Any) -> None:
+    pair = isinstance(betas, tuple) and len(betas) == 2
+    if not pair or not all(DECAY[0](beta) for beta in betas):
+        raise InputError(f"config.optim.betas={betas!r} must be two numbers in [0, 1)")

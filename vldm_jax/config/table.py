@@ -1,0 +1,63 @@
+"""Look up a `kind` in a table and call what stands there with the rest of the section."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vldm_jax.core.errors import InputError
+
+# Keys of earlier versions, and what says the same now.
+GONE = {
+    "model.temporal.num_frames": "a mix a frame follows config.data.num_frames",
+    "objective.use_labels": "labels are used if config.model.network.label_tokens names some",
+}
+
+
+def from_table(table: Mapping[str, Callable], section: ConfigDict, where: str, **more: Any) -> Any:
+    """Return `table[section.kind](**rest of the section, **more)`.
+
+    Args:
+        table: constructors by kind.
+        section: a section of the config with a key `kind`.
+        where: the section's path in the config, for messages.
+        more: arguments that do not come from the config.
+
+    Raises:
+        InputError: if the kind is not in the table, the section has a key that its constructor does
+            not take, or lacks one that it needs.
+    """
+    fields = section.to_dict()
+    kind = fields.pop("kind", None)
+    if kind not in table:
+        raise InputError(f"config.{where}.kind={kind!r}: choose one of {sorted(table)}")
+    signature = inspect.signature(table[kind])
+    takes = [name for name in signature.parameters if name not in more]
+    check_keys(fields, takes, f"{where} of kind {kind!r}")
+    needed = [n for n in takes if signature.parameters[n].default is inspect.Parameter.empty]
+    if missing := sorted(needed - fields.keys()):
+        raise InputError(f"config.{where} of kind {kind!r} lacks {missing[0]!r}")
+    return table[kind](**fields, **more)
+
+
+def check_keys(given: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Raise for a key that nothing reads: a slip of the pen would be silent.
+
+    Args:
+        given: keys of a section.
+        known: keys that are read.
+        where: the section, for the message.
+
+    Raises:
+        InputError: naming the key and the nearest known one.
+    """
+    known = list(known)
+    for key in given:
+        if f"{where}.{key}" in GONE:
+            raise InputError(f"config.{where}.{key} is gone, remove it: {GONE[f'{where}.{key}']}")
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(known)}"
+            raise InputError(f"config.{where} has no key {key!r}{hint}")

@@ -1,0 +1,95 @@
+"""What a config says of conditions: which are used, their null values, and what samples ask for.
+
+A condition speaks of arrays (`vldm_jax.conditions`); this is where its keys in a config are read:
+
+    config.data.KEY        names of its columns, where it has some: ("night", "cars")
+    config.model.FILE      of a condition with a null value in a file: the empty prompt's tokens
+    config.sampling.KEY    what samples ask for, in turn
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+from vldm_jax.conditions import Condition
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.typing import Array, Conditioning
+
+Conditions = tuple[Condition, ...]
+
+
+def chosen(offered: Conditions, config: ConfigDict) -> Conditions:
+    """Return those of a network's conditions that a config uses.
+
+    One that the network can do without (text beside labels) is used where the config has a key for
+    its null value.
+
+    Raises:
+        InputError: if the names of a condition's columns are not as many as the network takes.
+    """
+    used = tuple(c for c in offered if c.required or c.null_file in config.model)
+    for condition in used:
+        if condition.null_file is not None and condition.null_file not in config.model:
+            raise InputError(
+                f"the network takes {condition.key!r}, but config.model has no "
+                f"{condition.null_file!r}, its null value: take a config that has, as "
+                "configs/text2video, or give the network none (config.model.network.context_dim)"
+            )
+        if condition.key in config.data:
+            names, wanted = config.data[condition.key], condition.example().shape[-1]
+            if len(names) != wanted:
+                raise InputError(
+                    f"config.data.{condition.key}={names} must name {wanted} columns, one for each "
+                    f"that the network takes, {condition}"
+                )
+    return used
+
+
+def nulls(used: Conditions, model: ConfigDict) -> dict[str, Array]:
+    """Return the null values that files of `config.model` hold, by key, leading with 1.
+
+    Raises:
+        InputError: if a file is not given, or holds something else.
+    """
+    return {
+        c.key: jnp.asarray(c.rows(model[c.null_file], f"config.model.{c.null_file}")[:1])
+        for c in used
+        if c.null_file is not None
+    }
+
+
+def asked(used: Conditions, sampling: ConfigDict) -> dict[str, np.ndarray]:
+    """Return what `config.sampling` asks for: {key: rows (n ...)}, which samples take in turn.
+
+    Raises:
+        InputError: if it has no value of a condition, or one of another shape.
+    """
+    for condition in used:
+        if condition.key not in sampling:
+            raise InputError(
+                f"config.sampling lacks {condition.key!r}, which the network takes: say what "
+                "samples ask for"
+            )
+    return {c.key: c.rows(sampling[c.key], f"config.sampling.{c.key}") for c in used}
+
+
+def captions(used: Conditions, cond: Conditioning, data: ConfigDict) -> list[str]:
+    """Return a line on each sample: what it was asked for, in words."""
+    rows = [_describe(condition, cond[condition.key], data) for condition in used]
+    return [", ".join(text for text in texts if text) for texts in zip(*rows, strict=True)]
+
+
+def _describe(condition: Condition, values: np.ndarray, data: ConfigDict) -> list[str]:
+    names = data[condition.key] if condition.key in data else ()
+    return [condition.describe(row, tuple(names)) for row in values]
+
+
+def json_rows(used: Conditions, cond: Conditioning) -> dict[str, Any]:
+    """Return the small values that samples were asked for; NaN, which JSON has not, as null."""
+    return {
+        c.key: [[None if np.isnan(v) else float(v) for v in np.ravel(row)] for row in cond[c.key]]
+        for c in used
+        if c.null_file is None
+    }

@@ -1,0 +1,153 @@
+"""What a stage is: one system of the paper, from its config to what it leaves behind.
+
+A stage is made from a config alone. Checking, training, sampling and exporting ask the same object,
+so nothing about a system is said twice:
+
+    Stage(config)        modules and settings; raises for what does not fit
+    shapes()             of the parameters that its loss reaches: what the rules split
+    files                the weights files that it stands on, found and compared, not read
+    init(key)            those parameters: fresh, from files, or both
+    given()              what comes from files and no loss reaches: never trained, cast as stored
+    loss(...)            of a batch; `needs` are the batch's keys
+    preview(...)         frames that show how far training is
+    export(...)          the weights file, of what was trained
+    load(weights)        what export left, with what it stands on: parameters to sample with
+    sampler()            how to
+
+Parameters are one tree with a sub-tree a network: {"network": ..., "autoencoder": ...}. A new stage
+is a file here and a row in `stages/table.py`.
+"""
+
+import abc
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from vldm_jax.config.data import brings
+from vldm_jax.config.table import check_keys
+from vldm_jax.core.errors import InputError
+from vldm_jax.data.pipeline import Source
+from vldm_jax.sampling.sampler import Sampler
+from vldm_jax.stages.files import WeightsFile, find
+from vldm_jax.typing import Array, Float, Int, Key, PyTree, UInt8
+
+
+class Stage(abc.ABC):
+    """One system; see the module. Subclasses are final or say `Stage` in their name.
+
+    Attributes:
+        model_keys: keys of `config.model` that it reads; another one is an error.
+        objective_keys: the same of `config.objective`.
+        given_names: top-level names of the parameters that `given` returns.
+    """
+
+    model_keys: ClassVar[tuple[str, ...]]
+    objective_keys: ClassVar[tuple[str, ...]]
+    given_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: ConfigDict) -> None:
+        self.config = config
+        check_keys(config.model, self.model_keys, "model")
+        check_keys(config.objective, ("kind", *self.objective_keys), "objective")
+        self.brings = brings(config.data)
+
+    @property
+    @abc.abstractmethod
+    def needs(self) -> tuple[str, ...]:
+        """Keys of a batch that `loss` reads."""
+
+    def check_data(self) -> None:
+        """Raise unless the data has what the loss reads; to be asked before it is scanned.
+
+        Raises:
+            InputError: naming what it lacks.
+        """
+        if missing := sorted(set(self.needs) - set(self.brings)):
+            raise InputError(
+                f"config.data.kind={self.config.data.kind!r} brings no {missing[0]!r}, which this "
+                f"stage is trained with: it brings {', '.join(self.brings)}"
+            )
+
+    @abc.abstractmethod
+    def shapes(self) -> PyTree:
+        """Return shapes and types of the parameters that the loss reaches; no device is touched.
+
+        Raises:
+            InputError: if the fields of a network do not fit together.
+        """
+
+    @functools.cached_property
+    @abc.abstractmethod
+    def files(self) -> dict[str, WeightsFile]:
+        """The weights files that it stands on, by their key in `config.model`.
+
+        Raises:
+            InputError: if one is missing, of another kind, or made for another experiment.
+        """
+
+    @abc.abstractmethod
+    def init(self, key: Key) -> PyTree:
+        """Return the parameters of `shapes`, float32: what training starts from.
+
+        Raises:
+            InputError: if a weights file does not fit.
+        """
+
+    def given(self) -> PyTree:
+        """Return the parameters that come from files and that no loss reaches."""
+        return {}
+
+    @abc.abstractmethod
+    def loss(
+        self, params: PyTree, batch: dict[str, Any], key: Key, step: int | Int[Array, ""]
+    ) -> tuple[Float[Array, ""], dict[str, Any]]:
+        """Return (loss, metrics), see `training.objective.Objective`; params with what is given."""
+
+    @abc.abstractmethod
+    def preview(self, params: PyTree, source: Source, count: int) -> UInt8[np.ndarray, "b t h w 3"]:
+        """Return frames that show how far training is."""
+
+    @abc.abstractmethod
+    def export(
+        self, path: Path, params: PyTree, trained: Sequence[str], steps: int, source: Source
+    ) -> None:
+        """Write the weights file: every trained path, and what it takes to use them.
+
+        Args:
+            path: file to write.
+            params: the whole tree.
+            trained: paths that the rules trained.
+            steps: updates done.
+            source: what it was trained on.
+        """
+
+    def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
+        """Return what a weights file of this stage and the files below it make: whole parameters.
+
+        Args:
+            weights: file that `export` wrote, or "asset:NAME".
+
+        Raises:
+            InputError: if the stage has nothing to sample, or the file does not belong to it.
+        """
+        raise InputError(self._nothing_to_sample())
+
+    def sampler(self) -> Sampler:
+        """Return how samples are made.
+
+        Raises:
+            InputError: if the stage has nothing to sample.
+        """
+        raise InputError(self._nothing_to_sample())
+
+    def _nothing_to_sample(self) -> str:
+        kind = self.config.objective.kind
+        return f"objective {kind!r} has nothing to sample: use the image or video config"
+
+    def find(self, key: str, *kinds: str) -> WeightsFile:
+        """Return the file that `config.model.KEY` names."""
+        return find(self.config.model[key], kinds, f"--config.model.{key}")

@@ -1,0 +1,280 @@
+"""What the denoising stages share: latents of a frozen autoencoder, the loss, the sampler.
+
+A subclass says what its network is, what it stands on, and what it leaves behind.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from vldm_jax import conditions
+from vldm_jax.checkpoint.weights import check_fits
+from vldm_jax.config.diffusion import build_diffusion, build_grid, build_solver
+from vldm_jax.core import paths
+from vldm_jax.core.errors import InputError
+from vldm_jax.core.rng import stream
+from vldm_jax.data.pipeline import Source
+from vldm_jax.diffusion.denoiser import make_denoiser
+from vldm_jax.models import table
+from vldm_jax.models.autoencoder import Autoencoder
+from vldm_jax.sampling.sampler import Sampler, spread
+from vldm_jax.stages import asking
+from vldm_jax.stages.base import Stage
+from vldm_jax.stages.denoising_loss import denoising_loss
+from vldm_jax.stages.files import WeightsFile, find, start_from
+from vldm_jax.stages.latents import Latents
+from vldm_jax.stages.origin import ADDED, check_latents, check_made_for, fingerprint_of
+from vldm_jax.training.precision import cast_frozen, compute_dtype
+from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree, UInt8
+
+
+class DenoisingStage(Stage):
+    """A network that denoises the latents of a frozen autoencoder.
+
+    Attributes:
+        frames: key of the pixels in a batch: "image" or "video".
+        init_kinds: kinds of weights that training may start from.
+        init_free: what of its description such a file may have otherwise.
+        new_layers: regular expression of paths that such a file may lack: layers of conditions.
+    """
+
+    model_keys = ("kind", "network", "autoencoder", "init")
+    objective_keys = ("p_drop",)
+    given_names = ("autoencoder",)
+    frames: ClassVar[str]
+    init_kinds: ClassVar[tuple[str, ...]]
+    init_free: ClassVar[frozenset[str]] = ADDED
+    new_layers: ClassVar[str] = "label_tokens|class_embedding|add_embedding|condition_"
+
+    def __init__(self, config: ConfigDict) -> None:
+        dtype = compute_dtype(config.train.precision)
+        self.network = table.module_of(config.model.kind, self.fields(config), dtype)
+        self.diffusion = build_diffusion(config.diffusion)
+        nulls = (c.null_file for c in self.network.conditions if c.null_file is not None)
+        self.model_keys = (*type(self).model_keys, *nulls)
+        super().__init__(config)
+        self.conditions = asking.chosen(self.network.conditions, config)
+        self.solver = build_solver(config.sampling)
+        self.grid = build_grid(config.sampling, self.diffusion.schedule)
+        make_denoiser(lambda z, time: z, self.diffusion.schedule, self.diffusion.target)
+        asking.asked([c for c in self.conditions if c.null_file is None], config.sampling)
+
+    def fields(self, config: ConfigDict) -> dict[str, Any]:
+        """Return the fields of the network that the config means."""
+        return config.model.network.to_dict()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Keys of a batch that `loss` reads: pixels, or their latents where the data has them."""
+        cached = ("latent_mean", "latent_logvar")
+        frames = cached if set(cached) <= set(self.brings) else (self.frames,)
+        return (*frames, *(condition.key for condition in self.conditions))
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """Shapes of the smallest inputs of the network; its parameters need no more."""
+        z, time, _ = self.network.smallest_inputs(self.network.out_channels)
+        return z, time, {condition.key: condition.example() for condition in self.conditions}
+
+    def shapes(self) -> PyTree:
+        """Return the shapes of the network's parameters, which no size of latents changes."""
+        return {"network": table.abstract_params(self.network, *self.inputs)}
+
+    # What it stands on.
+
+    @functools.cached_property
+    def autoencoder(self) -> WeightsFile:
+        """The autoencoder's file; raises if its latents are not the network's."""
+        file = self.find("autoencoder", "autoencoder")
+        self._check_size(file)
+        return file
+
+    @functools.cached_property
+    def files(self) -> dict[str, WeightsFile]:
+        """The autoencoder, and what training starts from."""
+        found = {"autoencoder": self.autoencoder}
+        if self.config.model.init is not None:
+            found["init"] = self.find("init", *self.init_kinds)
+            check_made_for(found["init"], self.meaning(), free=self.init_free)
+        self.request(1)  # what previews ask for is there
+        return found
+
+    def meaning(self) -> dict[str, Any]:
+        """Return what weights for this stage must have been made for, as their file says it."""
+        fields = table.fields_of(self.network)
+        return {"network": fields, "diffusion": self.config.diffusion.to_dict()}
+
+    @functools.cached_property
+    def latents(self) -> Latents:
+        """The latent space; opens the autoencoder's file."""
+        return Latents(_module_of(self.autoencoder))
+
+    def given(self) -> PyTree:
+        """Return the autoencoder's parameters."""
+        return {"autoencoder": self.autoencoder.read()}
+
+    def _check_size(self, file: WeightsFile) -> None:
+        data, module = self.config.data, _module_of(file)
+        if data.height % module.factor or data.width % module.factor:
+            raise InputError(
+                f"config.data.height and width, {data.height}x{data.width}, must be multiples of "
+                f"{module.factor}, the factor of {file.path}"
+            )
+        if self.network.out_channels != module.latent_channels:
+            raise InputError(
+                f"config.model.network.out_channels={self.network.out_channels}, but the latents "
+                f"of {file.path} have {module.latent_channels} channels"
+            )
+
+    # What it learns.
+
+    def started(self, key: Key, part: Callable[[str], bool] = lambda path: True) -> PyTree:
+        """Return the network's parameters whose path `part` accepts: fresh, or `init`'s."""
+        shapes = paths.select(self.shapes()["network"], part)
+
+        def fresh(keep: Callable[[str], bool]) -> PyTree:
+            return table.init_params(
+                self.network, stream(key, "network"), *self.inputs,
+                keep=lambda path: part(path) and keep(path),
+            )  # fmt: skip
+
+        if "init" not in self.files:
+            return fresh(lambda path: True)
+        tree, new = start_from(self.files["init"], shapes, fresh, self.new_layers)
+        if new:
+            print(f"fresh, not in {self.files['init'].path}: {', '.join(new)}", flush=True)
+        return tree
+
+    def loss(
+        self, params: PyTree, batch: dict[str, Any], key: Key, step: int | Int[Array, ""]
+    ) -> tuple[Float[Array, ""], dict[str, Any]]:
+        """Return the denoising loss of a batch, conditions dropped at `objective.p_drop`."""
+        encoder = params["autoencoder"]
+        z = self.latents.encode(encoder, batch, self.frames, stream(key, "posterior"))
+        told = {condition.key: batch[condition.key] for condition in self.conditions}
+        cond = conditions.drop(
+            self.conditions, told, stream(key, "drop"), self.config.objective.p_drop, self.nulls
+        )
+        return denoising_loss(self._train, self.diffusion, params["network"], z, cond, key)
+
+    @functools.cached_property
+    def nulls(self) -> dict[str, Array]:
+        """What dropped conditions become, where a file says it: {"context": the empty prompt's}."""
+        return asking.nulls(self.conditions, self.config.model)
+
+    def _train(self, params: PyTree, z: Array, time: Array, cond: Conditioning, key: Key) -> Array:
+        rngs = {"dropout": key}
+        return self.network.apply({"params": params}, z, time, cond, train=True, rngs=rngs)
+
+    # What it makes.
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample's latents."""
+        data, module = self.config.data, self.latents.module
+        return (data.height // module.factor, data.width // module.factor, module.latent_channels)
+
+    def sampler(self) -> Sampler:
+        """Return the sampler of `config.sampling`."""
+        network, latents, nulls = self.network, self.latents, self.nulls
+
+        def predict(params: PyTree, z: Array, time: Array, cond: Conditioning) -> Array:
+            return network.apply({"params": params["network"]}, z, time, cond, train=False)
+
+        return Sampler(
+            network=predict,
+            decode=lambda params, z: latents.decode(params["autoencoder"], z),
+            drop=lambda cond: conditions.null_of(self.conditions, cond, nulls),
+            schedule=self.diffusion.schedule,
+            target=self.diffusion.target,
+            solver=self.solver,
+            grid=self.grid,
+            guidance=self.config.sampling.guidance,
+            shape=self.shape,
+            name=self.config.objective.kind,
+        )
+
+    def request(
+        self, count: int, *, first: int = 0, unknown: Mapping[str, Sequence[str]] | None = None
+    ) -> Conditioning:
+        """Return what `config.sampling` asks of `count` samples, every array leading with it.
+
+        Args:
+            count: number of samples.
+            first: number of the first: what is asked belongs to the number.
+            unknown: {condition: names of its columns that training never saw}: not asked for.
+        """
+        rows = asking.asked(self.conditions, self.config.sampling)
+        for key, names in (unknown or {}).items():
+            columns = [i for i, name in enumerate(self.config.data[key]) if name in names]
+            rows[key][:, columns] = np.nan
+        return spread(rows, count, first)
+
+    def captions(self, cond: Conditioning) -> list[str]:
+        """Return a line on each sample: what it was asked for."""
+        return asking.captions(self.conditions, cond, self.config.data)
+
+    def describe(self, cond: Conditioning) -> dict[str, Any]:
+        """Return what samples were asked for as JSON values, for their metadata."""
+        return asking.json_rows(self.conditions, cond)
+
+    @functools.cached_property
+    def _preview(self) -> Sampler:
+        return self.sampler()
+
+    def preview(self, params: PyTree, source: Source, count: int) -> UInt8[np.ndarray, "b t h w 3"]:
+        """Return samples of what `config.sampling` asks for, as far as the data knows it."""
+        cond = self.request(count, unknown=source.unknown)
+        key, index = jax.random.key(self.config.seed), np.arange(count)
+        size = self.config.sampling.batch_size
+        return np.concatenate(list(self._preview.in_batches(params, key, index, cond, size)))
+
+    # What it leaves behind.
+
+    def about(self, source: Source) -> dict[str, Any]:
+        """Return what a file of this stage says of what it was trained for and on."""
+        data, autoencoder = self.config.data, self.autoencoder
+        return {
+            "diffusion": self.config.diffusion.to_dict(),
+            "latents": fingerprint_of(autoencoder),
+            "autoencoder_sha256": autoencoder.sha256,
+            "fps": float(data.fps),
+            "num_frames": data.num_frames,
+            "size": [data.height, data.width],
+            "examples": len(source),
+            "unknown": {key: list(names) for key, names in source.unknown.items()},
+        }
+
+    def trained_file(self, weights: str, *kinds: str) -> WeightsFile:
+        """Return the file of trained weights, compared with what this stage means.
+
+        Raises:
+            InputError: if there is none, or it was made for something else.
+        """
+        if not weights.startswith("asset:") and not Path(weights).exists():
+            raise InputError(
+                f"{weights} does not exist: train first (vldm train writes it at its end)"
+            )
+        file = find(weights, kinds, "--weights")
+        check_made_for(file, self.meaning())
+        check_latents(file, self.autoencoder)
+        return file
+
+    def whole(self, path: str, network: PyTree) -> PyTree:
+        """Return the parameters to sample with, float32, of a network that was read from `path`.
+
+        Raises:
+            InputError: naming a parameter that does not fit.
+        """
+        check_fits(path, network, self.shapes()["network"])
+        return cast_frozen({"network": network, **self.given()}, "float32")
+
+
+def _module_of(file: WeightsFile) -> Autoencoder:
+    return table.module_of("autoencoder", file.meta["config"], jnp.float32)

@@ -1,0 +1,52 @@
+"""The image latent diffusion model.
+
+    z0 = s E(x),  x a single frame,   then the denoising loss of `denoising_loss.py`
+
+with each condition of a sample replaced by its null value with probability `objective.p_drop`, for
+classifier-free guidance. All of the U-Net is trained; it leaves weights of kind "unet".
+
+Source: Align your Latents, arXiv:2304.08818, Sec. 3.1 and App. H.1 (p_drop = 0.1 for driving).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vldm_jax.checkpoint.weights import save_weights
+from vldm_jax.core.errors import InputError
+from vldm_jax.data.pipeline import Source
+from vldm_jax.models import table
+from vldm_jax.stages.denoising import DenoisingStage
+from vldm_jax.stages.files import WeightsFile
+from vldm_jax.typing import Key, PyTree
+
+
+class ImageStage(DenoisingStage):
+    """Denoising of single frames."""
+
+    frames = "image"
+    init_kinds = ("unet",)
+
+    def __init__(self, config) -> None:
+        if config.data.num_frames != 1:
+            raise InputError(
+                f"config.data.num_frames={config.data.num_frames}: the image model trains on "
+                "single frames, set it to 1"
+            )
+        super().__init__(config)
+
+    def init(self, key: Key) -> PyTree:
+        """Return the U-Net's parameters: fresh, or those of `config.model.init`."""
+        return {"network": self.started(key)}
+
+    def export(
+        self, path: Path, params: PyTree, trained: Sequence[str], steps: int, source: Source
+    ) -> None:
+        """Write the whole U-Net."""
+        meta = {"kind": "unet", "config": table.fields_of(self.network), "steps": steps}
+        dtype = self.config.checkpoint.weights_dtype
+        save_weights(path, params["network"], meta | self.about(source), dtype=dtype)
+
+    def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
+        """Return the trained U-Net and its autoencoder."""
+        file = self.trained_file(weights, "unet")
+        return self.whole(weights, file.read()), {**self.files, "weights": file}

@@ -1,0 +1,73 @@
+"""Pixels to latents and back, by the autoencoder that a stage stands on.
+
+    z = s z_raw,   z_raw ~ E(x)   per frame, no gradient            x = D(z / s)
+
+The autoencoder computes in float32 under every precision: it is small, and bfloat16's eight bits
+show as bands in pixels.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from vldm_jax.models.autoencoder import Autoencoder
+from vldm_jax.typing import Array, Float, Key, PyTree, UInt8
+
+
+def to_pixels(frames: UInt8[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Return 8-bit frames as float32 pixels in [-1, 1]."""
+    return frames.astype(jnp.float32) / 127.5 - 1.0
+
+
+def sample_posterior(
+    mean: Float[Array, "*shape"], logvar: Float[Array, "*shape"], key: Key
+) -> Float[Array, "*shape"]:
+    """Return mean + exp(logvar / 2) n, n ~ N(0, 1), in float32: raw (unscaled) latents."""
+    noise = jax.random.normal(key, mean.shape, jnp.float32)
+    return mean.astype(jnp.float32) + jnp.exp(0.5 * logvar.astype(jnp.float32)) * noise
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Latents:
+    """The latent space of a frozen autoencoder.
+
+    Attributes:
+        module: the autoencoder; its field `latent_scale` is s.
+    """
+
+    module: Autoencoder
+
+    def encode(
+        self, params: PyTree, batch: dict[str, Any], frames: str, key: Key
+    ) -> Float[Array, "b *t h w c"]:
+        """Return posterior samples of a batch's frames as scaled latents; no gradient passes.
+
+        Args:
+            params: of the autoencoder.
+            batch: with uint8 `frames` (b h w 3) or (b t h w 3); or, where they are computed
+                already, with "latent_mean" and "latent_logvar".
+            frames: "image" or "video".
+            key: of the posterior sample.
+        """
+        if "latent_mean" in batch:
+            mean, logvar = batch["latent_mean"], batch["latent_logvar"]
+        else:
+            x = to_pixels(batch[frames])
+            leading = x.shape[:-3]
+            flat = x.reshape(-1, *x.shape[-3:])
+            mean, logvar = self.module.apply({"params": params}, flat, method="encode")
+            mean, logvar = (a.reshape(*leading, *a.shape[1:]) for a in (mean, logvar))
+        z_raw = sample_posterior(mean, logvar, key)
+        return jax.lax.stop_gradient(self.module.latent_scale * z_raw)
+
+    def decode(self, params: PyTree, z: Float[Array, "b *t h w c"]) -> Float[Array, "b *t H W 3"]:
+        """Return frames, about [-1, 1], of scaled latents of images or videos."""
+        z_raw = z / self.module.latent_scale
+        apply = functools.partial(self.module.apply, {"params": params}, method="decode")
+        if self.module.temporal_decoder or z.ndim == 4:
+            return apply(z_raw)
+        x = apply(z_raw.reshape(-1, *z.shape[2:]))
+        return x.reshape(*z.shape[:2], *x.shape[1:])

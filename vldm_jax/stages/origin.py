@@ -1,0 +1,114 @@
+"""What a weights file says it was made for, and whether a config means the same.
+
+Shapes alone do not tell: temporal layers trained for epsilon load into a v model, another
+autoencoder's latents have the same channels, heads of 16 and of 32 have the same kernels. So every
+file records its module's fields, its diffusion and its latents, and whoever builds on the file
+compares what both sides name. A converted foreign file names less, and less is compared.
+
+Latents are known by a fingerprint of the encoder and the scale, so an autoencoder whose decoder
+alone was tuned is the same autoencoder to every model on it. A file from before there were
+fingerprints records the SHA-256 of its autoencoder's file; a tuned autoencoder lists those whose
+latents it shares.
+"""
+
+import hashlib
+from collections.abc import Mapping, Set
+from typing import Any
+
+import numpy as np
+
+from vldm_jax.checkpoint.configs import canonical
+from vldm_jax.core import paths
+from vldm_jax.core.errors import InputError
+from vldm_jax.stages.files import WeightsFile
+from vldm_jax.typing import PyTree
+
+ENCODER = ("encoder", "quant_conv")  # of an autoencoder: what makes the latents
+# What may differ: it changes how the weights are run or were trained, not what they mean.
+FREE = {
+    "network/remat",
+    "network/dropout",
+    "network/temporal/max_frame_distance",
+    "diffusion/min_snr_gamma",
+}
+# What training may add to a network that it starts from; its layers are fresh then.
+ADDED = frozenset(
+    {
+        "network/label_tokens",
+        "network/num_classes",
+        "network/added_time_ids",
+        "network/more_conditions",
+        "network/temporal/num_frames",
+    }
+)
+
+
+def latents_fingerprint(autoencoder: PyTree, scale: float) -> str:
+    """Return the SHA-256 of what makes an autoencoder's latents: encoder (float32) and scale."""
+    digest = hashlib.sha256(f"{scale!r}".encode())
+    for name in ENCODER:
+        for path, leaf in paths.flatten(autoencoder[name]).items():
+            digest.update(f"{name}/{path}{tuple(leaf.shape)}".encode())
+            digest.update(np.ascontiguousarray(np.asarray(leaf, np.float32)))
+    return digest.hexdigest()
+
+
+def fingerprint_of(autoencoder: WeightsFile) -> str:
+    """Return the fingerprint of an autoencoder's latents: what its file says, or what it holds."""
+    meta = autoencoder.meta
+    if "latents" in meta:
+        return meta["latents"]
+    return latents_fingerprint(autoencoder.read(), meta["config"]["latent_scale"])
+
+
+def check_made_for(
+    file: WeightsFile, here: Mapping[str, Any], *, free: Set[str] = frozenset()
+) -> None:
+    """Raise if the weights in a file were made for something else than what is wanted here.
+
+    Args:
+        file: found, not read.
+        here: {"network": fields, "diffusion": section, ...} that they are wanted for; only what the
+            file names, too, is compared.
+        free: paths that may differ beside `FREE`.
+
+    Raises:
+        InputError: naming what differs.
+    """
+    there = {"network": file.meta["config"]} | {k: v for k, v in file.meta.items() if k in here}
+    there, wanted = paths.flatten(canonical(there)), paths.flatten(canonical(here))
+    different = [
+        f"{key} is {there[key]} there and {wanted[key]} here"
+        for key in sorted((there.keys() & wanted.keys()) - FREE - free)
+        if there[key] != wanted[key]
+    ]
+    if different:
+        raise InputError(
+            f"{file.path} was made for another experiment: {'; '.join(different[:3])}: "
+            "use the config that it was trained with"
+        )
+
+
+def check_latents(file: WeightsFile, autoencoder: WeightsFile) -> None:
+    """Raise if a network was trained on the latents of another autoencoder.
+
+    Args:
+        file: of the network.
+        autoencoder: that it is to run on.
+
+    Raises:
+        InputError: naming both files.
+    """
+    if "latents" in file.meta:
+        same = file.meta["latents"] == fingerprint_of(autoencoder)
+    elif "autoencoder_sha256" in file.meta:
+        known = [autoencoder.sha256, *autoencoder.meta.get("same_latents_as", ())]
+        same = file.meta["autoencoder_sha256"] in known
+    else:
+        return
+    if not same:
+        raise InputError(
+            f"{file.path} was trained on the latents of another autoencoder than "
+            f"{autoencoder.path}: give the one that it was trained with, "
+            "--config.model.autoencoder=FILE"
+        )

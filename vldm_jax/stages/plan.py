@@ -1,0 +1,73 @@
+"""A run on shapes: all that can be wrong with it, looked at before data is read or a device used.
+
+Checking a config is making its plan; training makes the same plan and goes on with it.
+"""
+
+import dataclasses
+import functools
+import re
+
+import jax
+from ml_collections import ConfigDict
+
+from vldm_jax.checkpoint.weights import DTYPES
+from vldm_jax.config.training import Training, build_training
+from vldm_jax.core import paths
+from vldm_jax.core.errors import InputError
+from vldm_jax.stages.base import Stage
+from vldm_jax.stages.table import make_stage
+from vldm_jax.training.state import FROZEN, create_state, split_params
+from vldm_jax.typing import PyTree
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        config: the experiment.
+        stage: what it trains.
+        training: optimiser and step.
+        trained: paths of the parameters that the rules train.
+    """
+
+    config: ConfigDict
+    stage: Stage
+    training: Training
+    trained: tuple[str, ...]
+
+
+def make_plan(config: ConfigDict) -> Plan:
+    """Return the plan of a run, from its config alone; `plan.stage.files` then opens the files.
+
+    Raises:
+        InputError: naming the first thing that does not fit.
+    """
+    stage = make_stage(config)
+    if config.checkpoint.weights_dtype not in DTYPES:
+        raise InputError(
+            f"config.checkpoint.weights_dtype={config.checkpoint.weights_dtype!r}: "
+            f"choose one of {tuple(DTYPES)}"
+        )
+    shapes = stage.shapes()
+    training = build_training(config, stage)
+    trainable, _ = split_params(shapes, config.train.rules)
+    _check_reach(config.train.rules, shapes, stage.given_names)
+    ema = config.train.ema_decay is not None
+    jax.eval_shape(functools.partial(create_state, tx=training.optimiser, ema=ema), trainable)
+    return Plan(
+        config=config, stage=stage, training=training, trained=tuple(paths.flatten(trainable))
+    )
+
+
+def _check_reach(rules: paths.Rules, shapes: PyTree, given: tuple[str, ...]) -> None:
+    """Raise if a rule means to train what no loss reaches, and that alone."""
+    reached = list(paths.flatten(shapes))
+    for pattern, group in rules:
+        if group == FROZEN or any(re.search(pattern, path) for path in reached):
+            continue
+        if any(re.search(pattern, f"{name}/") for name in given):
+            raise InputError(
+                f"config.train.rules: {(pattern, group)} would train {', '.join(given)}, which "
+                "this stage's loss does not reach; those parameters stay as they are"
+            )
