@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from vldm_jax.build.diffusion import GRIDS, SOLVERS, build_grid, build_schedule, build_solver
 
 from vldm_jax.cli.flags import load_config
+from vldm_jax.config.diffusion import GRIDS, SOLVERS, build_grid, build_schedule, build_solver
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import count, flatten, partition
 from vldm_jax.stages.plan import make_plan

@@ -61,9 +61,10 @@ class DenoisingStage(Stage):
         super().__init__(config)
         self.conditions = asking.chosen(self.network.conditions, config)
         self.solver = build_solver(config.sampling)
-        self.grid = build_grid(config.sampling, self.diffusion.schedule)
         make_denoiser(lambda z, time: z, self.diffusion.schedule, self.diffusion.target)
-        asking.asked([c for c in self.conditions if c.null_file is None], config.sampling)
+        self.grid = build_grid(config.sampling, self.diffusion.schedule)
+        own = tuple(c for c in self.conditions if c.null_file is None)
+        asking.asked(own, config.sampling)
 
     def fields(self, config: ConfigDict) -> dict[str, Any]:
         """Return the fields of the network that the config means."""
