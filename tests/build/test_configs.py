@@ -14,7 +14,7 @@ from vldm_jax.build.networks import build_network
 from vldm_jax.cli.flags import load_config
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import count, flatten, partition
-from vldm_jax.models.table import abstract_params, example_inputs
+from vldm_jax.models.table import abstract_params
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = sorted((ROOT / "configs").glob("*/*.py"))
@@ -29,8 +29,8 @@ def load(name, *overrides):
 
 def shapes(config, latent):
     module = build_network(config.model, jnp.float32)
-    text = (77, module.context_dim) if "null_context" in config.model else None
-    return abstract_params(module, *example_inputs(module, latent, text))
+    text = 77 if "null_context" in config.model else None
+    return abstract_params(module, *module.example_inputs(latent, text))
 
 
 @pytest.mark.parametrize("name", [*NAMES, *(n + ":tiny" for n in NAMES if "driving" in n)])

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from vldm_jax.core import paths
-from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.diffusion.schedules import ScaledLinearSchedule
 from vldm_jax.models.unet import UNet
-from vldm_jax.models.video_unet import VideoUNet
 from vldm_jax.nn.mixer import mixes
+from vldm_jax.nn.temporal import TemporalSpec
 from vldm_jax.training.objectives.denoising import Diffusion
 from vldm_jax.training.objectives.video import VideoObjective
 from vldm_jax.training.optimiser import make_optimiser, make_schedule
@@ -20,14 +19,14 @@ from vldm_jax.training.step import make_step
 TEMPORAL = (("temporal.*mix", "mix"), ("temporal", "temporal"), ("", "frozen"))
 EVERYTHING = (("temporal.*mix", "mix"), ("", "temporal"))
 FIELDS = {"channels": (16,), "attention": (True,), "layers_per_level": 1, "norm_groups": 4}
-NET, IMAGE = VideoUNet(**FIELDS, heads=2), UNet(**FIELDS, heads=2)
+NET, IMAGE = UNet(**FIELDS, heads=2, temporal=TemporalSpec()), UNet(**FIELDS, heads=2)
 SHAPE = (2, 4, 8, 8, 4)
 
 
 @pytest.fixture(scope="module")
 def params():
     z, time = jnp.zeros(SHAPE), jnp.zeros(2)
-    init = lambda key: NET.init(key, z, time, Conditioning(), train=False)["params"]  # noqa: E731
+    init = lambda key: NET.init(key, z, time, {}, train=False)["params"]  # noqa: E731
     return jax.eval_shape(init, jax.random.key(0))
 
 
@@ -61,7 +60,7 @@ def spatial_share(params):
     frames = SHAPE[0] * SHAPE[1]
 
     def flops(net, params, shape):
-        run = lambda p, z, time: net.apply({"params": p}, z, time, Conditioning(), train=False)  # noqa: E731
+        run = lambda p, z, time: net.apply({"params": p}, z, time, {}, train=False)  # noqa: E731
         inputs = [jax.ShapeDtypeStruct(s, jnp.float32) for s in (shape, shape[:1])]
         return jax.jit(run).lower(params, *inputs).compile().cost_analysis()["flops"]
 

@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from vldm_jax.checkpoint.manager import Checkpoints
-from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.diffusion.schedules import ScaledLinearSchedule
 from vldm_jax.parallel.mesh import make_mesh, replicate, shard_batch
 from vldm_jax.training.loop import fit
@@ -48,7 +47,7 @@ class Net(nn.Module):
 
     @nn.compact
     def __call__(self, z, time, cond):
-        known = jnp.nan_to_num(cond.labels).mean(axis=1).reshape(-1, 1, 1, 1, 1)
+        known = jnp.nan_to_num(cond["labels"]).mean(axis=1).reshape(-1, 1, 1, 1, 1)
         h = nn.Dense(8, name="spatial_in", dtype=self.dtype)(z + 0.1 * known)
         temporal = nn.Conv(8, (3, 1, 1), name="temporal_conv", dtype=self.dtype)(h)
         mix = nn.sigmoid(self.param("temporal_mix", nn.initializers.zeros_init(), ()))
@@ -108,7 +107,7 @@ def make_objective(dtype=jnp.float32, **fields):
 
 @functools.cache
 def make_params():
-    cond = Conditioning(labels=jnp.zeros((1, 2)))
+    cond = {"labels": jnp.zeros((1, 2))}
     init = jax.jit(lambda key, z: Net().init(key, z, jnp.zeros(1), cond)["params"])
     network = init(jax.random.key(0), jnp.zeros((1, 3, 4, 4, 2)))
     return {"network": jax.device_get(network), "autoencoder": {"scale": np.float32(1.0)}}

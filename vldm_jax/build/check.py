@@ -142,8 +142,8 @@ def _denoising_tree(config: ConfigDict, dtype: Any, *, video: bool) -> PyTree:
     # The factor of the autoencoder is in its file; parameters do not depend on the latents' size.
     space = (max(data.height // 8, 1), max(data.width // 8, 1), module.out_channels)
     latent = (1, data.num_frames, *space) if video else (1, *space)
-    text = (1, module.context_dim) if "null_context" in config.model else None
-    inputs = table.example_inputs(module, latent, text)
+    text = 1 if "null_context" in config.model else None
+    inputs = module.example_inputs(latent, text)
     return {"network": table.abstract_params(module, *inputs)}
 
 

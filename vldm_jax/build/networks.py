@@ -20,7 +20,6 @@ from vldm_jax.core.files import sha256
 from vldm_jax.models.autoencoder import Autoencoder
 from vldm_jax.models.table import temporal_of
 from vldm_jax.models.unet import UNet
-from vldm_jax.models.video_unet import VideoUNet
 from vldm_jax.typing import DTypeLike, PyTree
 
 
@@ -31,9 +30,9 @@ def _unet(*, network: dict[str, Any], dtype: DTypeLike, **rest: Any) -> UNet:
 
 def _video_unet(
     *, network: dict[str, Any], temporal: dict[str, Any], dtype: DTypeLike, **rest: Any
-) -> VideoUNet:
+) -> UNet:
     del rest
-    return VideoUNet(**network, temporal=temporal_of(temporal), dtype=dtype)
+    return UNet(**network, temporal=temporal_of(temporal), dtype=dtype)
 
 
 def _autoencoder(*, network: dict[str, Any], dtype: DTypeLike, **rest: Any) -> Autoencoder:

@@ -22,17 +22,15 @@ from safetensors.numpy import load_file
 from vldm_jax.build.diffusion import build_grid, build_schedule, build_solver
 from vldm_jax.checkpoint.weights import check_fits
 from vldm_jax.core.assets import resolve
-from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.rng import stream
 from vldm_jax.diffusion.denoiser import make_denoiser
 from vldm_jax.diffusion.guidance import guided
 from vldm_jax.models.autoencoder import Autoencoder
-from vldm_jax.models.table import abstract_params, example_inputs
-from vldm_jax.models.video_unet import VideoUNet
+from vldm_jax.models.table import abstract_params
 from vldm_jax.sampling.loop import sample
 from vldm_jax.sampling.noise import sample_keys, sample_noise
-from vldm_jax.typing import Array, Float, PyTree, UInt8
+from vldm_jax.typing import Array, Conditioning, Float, PyTree, UInt8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,7 +39,7 @@ class Sampler:
 
     Attributes:
         config: the experiment.
-        network: UNet or VideoUNet.
+        network: UNet.
         autoencoder: decodes the latents.
     """
 
@@ -77,7 +75,7 @@ class Sampler:
         """Shape ([t] h w c) of one sample's latents."""
         data, factor = self.config.data, self.autoencoder.factor
         space = (data.height // factor, data.width // factor, self.autoencoder.latent_channels)
-        return (data.num_frames, *space) if isinstance(self.network, VideoUNet) else space
+        return space if self.network.temporal is None else (data.num_frames, *space)
 
     def check(self, network: PyTree, path: str) -> None:
         """Raise unless the network's parameters, read from `path`, fit the config.
@@ -89,8 +87,8 @@ class Sampler:
 
     def example_inputs(self) -> tuple[Any, ...]:
         """Return zeros to initialise the network with."""
-        text = (1, self.network.context_dim) if "null_context" in self.config.model else None
-        return example_inputs(self.network, (1, *self.latent_shape), text)
+        text = 1 if "null_context" in self.config.model else None
+        return self.network.example_inputs((1, *self.latent_shape), text)
 
     def latents(
         self, params: PyTree, index: Array, cond: Conditioning, null: Conditioning
@@ -153,19 +151,18 @@ class Sampler:
         self, index: np.ndarray, labels: np.ndarray, image_only: bool | None
     ) -> tuple[Conditioning, Conditioning]:
         b = len(index)
-        cond = null = Conditioning()
+        cond, null = {}, {}
         if self.config.objective.use_labels:
-            cond = cond.replace(labels=jnp.asarray(labels))
-            null = null.replace(labels=jnp.full(labels.shape, jnp.nan))
+            cond["labels"] = jnp.asarray(labels)
+            null["labels"] = jnp.full(labels.shape, jnp.nan)
         if "null_context" in self.config.model:
             empty = load_context(self.config.model.null_context, "--config.model.null_context")
             text = load_context(self.config.sampling.context, "--config.sampling.context")
-            cond = cond.replace(context=jnp.asarray(text[index % len(text)]))
-            null = null.replace(context=jnp.broadcast_to(empty[:1], (b, *empty.shape[1:])))
-        if isinstance(self.network, VideoUNet):
+            cond["context"] = jnp.asarray(text[index % len(text)])
+            null["context"] = jnp.broadcast_to(empty[:1], (b, *empty.shape[1:]))
+        if self.network.temporal is not None:
             only = self.config.sampling.image_only if image_only is None else image_only
-            flags = jnp.full((b,), only)
-            cond, null = cond.replace(image_only=flags), null.replace(image_only=flags)
+            cond["image_only"] = null["image_only"] = jnp.full((b,), only)
         return cond, null
 
 

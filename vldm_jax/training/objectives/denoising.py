@@ -15,14 +15,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.rng import stream
 from vldm_jax.diffusion.losses import min_snr_weight, prediction_loss
 from vldm_jax.diffusion.process import add_noise, alpha_sigma, uniform_time
 from vldm_jax.diffusion.schedules import Schedule
 from vldm_jax.diffusion.targets import make_target
 from vldm_jax.training.objectives.base import Mean, drop_context, drop_labels
-from vldm_jax.typing import Array, Bool, Float, Int, Key, PyTree
+from vldm_jax.typing import Array, Bool, Conditioning, Float, Int, Key, PyTree
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,11 +94,12 @@ def conditions(
         use_labels: whether the network takes labels.
         null_context: (n d) tokens of the empty prompt, or None.
     """
-    labels = drop_labels(batch["labels"], drop) if use_labels else None
-    context = None
+    cond = {}
+    if use_labels:
+        cond["labels"] = drop_labels(batch["labels"], drop)
     if null_context is not None:
-        context = drop_context(batch["context"], jnp.asarray(null_context), drop)
-    return Conditioning(labels=labels, context=context)
+        cond["context"] = drop_context(batch["context"], jnp.asarray(null_context), drop)
+    return cond
 
 
 def condition_needs(use_labels: bool, null_context: Any) -> tuple[str, ...]:

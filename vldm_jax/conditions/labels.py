@@ -7,15 +7,51 @@ own. Two kinds:
     "count"   clipped to [0, 64], sinusoid, MLP; a learned null token
 """
 
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
+from vldm_jax.conditions.base import Condition, Contribution
 from vldm_jax.core.errors import InputError
 from vldm_jax.nn.embeddings import EmbeddingMLP, sinusoid
-from vldm_jax.typing import Array, Float
+from vldm_jax.typing import Array, Conditioning, Float
 
 MAX_COUNT = 64
 KINDS = ("binary", "count")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Labels(Condition):
+    """Scalar labels (b k), NaN where unknown; each is dropped on its own.
+
+    Attributes:
+        kinds: "binary" or "count", one per label.
+    """
+
+    kinds: tuple[str, ...]
+    key: ClassVar[str] = "labels"
+    field: ClassVar[str] = "label_tokens"
+    gives_tokens: ClassVar[bool] = True
+    dropped_alone: ClassVar[int] = 2
+
+    def example(self) -> jax.ShapeDtypeStruct:
+        """Return one value per label."""
+        return jax.ShapeDtypeStruct((1, len(self.kinds)), jnp.float32)
+
+    def null(self, value: Float[Array, "b k"], given: Mapping[str, Any]) -> Array:
+        """Return NaN for every label."""
+        del given
+        return jnp.full_like(value, jnp.nan)
+
+    def embed(self, cond: Conditioning, *, width: int, token_width: int | None) -> Contribution:
+        """Return one token per label, from the module `label_tokens`."""
+        del width
+        make = LabelTokens(self.kinds, token_width, name="label_tokens")
+        return Contribution(context=make(cond[self.key]))
 
 
 class LabelTokens(nn.Module):
