@@ -16,7 +16,8 @@ ALLOWED = {
     "nn": BASE,
     "data": BASE,
     "parallel": BASE,
-    "models": BASE | {"nn"},
+    "conditions": BASE | {"nn"},
+    "models": BASE | {"nn", "conditions"},
     "sampling": BASE | {"diffusion"},
     "checkpoint": BASE | {"parallel"},
     "interop": BASE | {"nn", "models", "checkpoint"},
@@ -32,7 +33,7 @@ FLOORS = ALLOWED | {
 }
 ORDER = [  # floor 0, 1, ... 5, and what starts the commands
     {"typing", "core", "__init__"},
-    {"diffusion", "nn", "data", "parallel"},
+    {"diffusion", "nn", "conditions", "data", "parallel"},
     {"models", "sampling", "checkpoint", "interop", "driving"},
     {"training", "evals"},
     {"build"},
@@ -44,6 +45,7 @@ OUTSIDERS = {  # libraries that a package must not know
     "driving": {"jax", "flax", "optax"},
     "diffusion": {"flax", "optax", "orbax"},
     "nn": {"optax", "orbax", "grain"},
+    "conditions": {"optax", "orbax", "grain"},
     "sampling": {"flax", "optax", "ml_collections"},
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))

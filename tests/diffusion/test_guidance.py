@@ -3,14 +3,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.diffusion.guidance import guided, linear_scale
 
 B, T = 2, 3
 Z = jax.random.normal(jax.random.key(0), (B, T, 4, 4, 2))
 TIME = jnp.asarray([10.0, 500.0])
-COND = Conditioning(context=jnp.full((B, 5, 7), 2.0), labels=jnp.asarray([[1.0], [3.0]]))
-NULL = Conditioning(context=jnp.zeros((B, 5, 7)), labels=jnp.asarray([[-1.0], [0.5]]))
+COND = {"context": jnp.full((B, 5, 7), 2.0), "labels": jnp.asarray([[1.0], [3.0]])}
+NULL = {"context": jnp.zeros((B, 5, 7)), "labels": jnp.asarray([[-1.0], [0.5]])}
 
 
 class Recorder:
@@ -21,7 +20,7 @@ class Recorder:
 
     def __call__(self, z, time, cond):
         self.batches.append(z.shape[0])
-        told = jnp.mean(cond.context, axis=(1, 2)) + cond.labels[:, 0] + time / 100
+        told = jnp.mean(cond["context"], axis=(1, 2)) + cond["labels"][:, 0] + time / 100
         told = told.reshape(told.shape + (1,) * (z.ndim - 1))
         return jnp.sin(z * told) + told
 
@@ -74,6 +73,18 @@ def test_frame_scales_for_what_has_no_such_frames_are_refused():
         guided(Recorder(), COND, NULL, jnp.ones(B))(Z, TIME)
 
 
-def test_a_field_that_one_condition_lacks_is_refused():
-    with pytest.raises(ValueError):
-        guided(Recorder(), COND, Conditioning(context=NULL.context), 2.0)(Z, TIME)
+def test_the_null_condition_leads_the_pair():
+    seen = {}
+
+    def network(z, time, cond):
+        seen.update(cond)
+        return z
+
+    guided(network, COND, NULL, 2.0)(Z, TIME)
+    assert seen["context"].shape == (2 * B, 5, 7)
+    assert seen["labels"][:, 0].tolist() == [-1.0, 0.5, 1.0, 3.0]
+
+
+def test_a_key_that_one_condition_lacks_is_refused():
+    with pytest.raises(ValueError, match="other keys.*context.*labels"):
+        guided(Recorder(), COND, {"context": NULL["context"]}, 2.0)(Z, TIME)

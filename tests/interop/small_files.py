@@ -37,7 +37,7 @@ FIELDS = {
 def network(kind, **changes):
     """A network of a kind whose parameters are all zero."""
     module = table.module_of(kind, FIELDS[kind] | changes, np.float32)
-    params = table.abstract_params(module, *table.smallest_inputs(module, 4))
+    params = table.abstract_params(module, *module.smallest_inputs(4))
     if kind == table.TEMPORAL:
         params = table.temporal_part(params)
     return NETWORKS[kind](

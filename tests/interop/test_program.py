@@ -14,22 +14,23 @@ from jax import export
 
 from vldm_jax.checkpoint.weights import save_weights
 from vldm_jax.core import paths
-from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.rng import stream
 from vldm_jax.diffusion.denoiser import make_denoiser
 from vldm_jax.diffusion.schedules import ScaledLinearSchedule
 from vldm_jax.interop.program import load_program, save_program
-from vldm_jax.models.video_unet import VideoUNet
+from vldm_jax.models.unet import UNet
+from vldm_jax.nn.temporal import TemporalSpec
 from vldm_jax.sampling import grids
 from vldm_jax.sampling.loop import sample
 from vldm_jax.sampling.noise import sample_keys
 from vldm_jax.sampling.solvers.ancestral import Ancestral
 
 FIELDS = {"attention": (False, True), "layers_per_level": 1, "heads": 2, "context_dim": 4}
-NET = VideoUNet(channels=(8, 8), norm_groups=4, **FIELDS)
-WIDE = VideoUNet(channels=(64, 128), norm_groups=4, **FIELDS)
-SHALLOW = VideoUNet(channels=(8,), norm_groups=4, **FIELDS | {"attention": (True,)})
+FIELDS |= {"norm_groups": 4, "temporal": TemporalSpec()}
+NET = UNet(channels=(8, 8), **FIELDS)
+WIDE = UNet(channels=(64, 128), **FIELDS)
+SHALLOW = UNet(channels=(8,), **FIELDS | {"attention": (True,)})
 FRAMES, SIZE = 2, (4, 6, 4)
 SHAPES = {"z": (1, FRAMES, *SIZE), "time": (1,), "context": (1, 3, 4)}
 STRUCTS = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in SHAPES.items()}
@@ -47,7 +48,7 @@ np.save(sys.argv[2], np.asarray(names["result"], np.float32))
 
 def denoise(net):
     def function(params, z, time, context):
-        cond = Conditioning(context=context)
+        cond = {"context": context}
         return net.apply({"params": params}, z, time, cond, train=False)
 
     return function
@@ -56,7 +57,7 @@ def denoise(net):
 def random_params(net, seed):
     """Every parameter random: no zero hides a path."""
     zeros = {name: jnp.zeros(shape) for name, shape in SHAPES.items()}
-    cond = Conditioning(context=zeros["context"])
+    cond = {"context": zeros["context"]}
     shapes = jax.eval_shape(
         lambda key: net.init(key, zeros["z"], zeros["time"], cond, train=False)["params"],
         jax.random.key(0),

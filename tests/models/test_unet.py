@@ -10,9 +10,8 @@ import pytest
 from tiny_unet import COND, CONTEXT, FIELDS, Z
 
 from vldm_jax.core import paths
-from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
-from vldm_jax.models.table import abstract_params, example_inputs, fields_of, module_of
+from vldm_jax.models.table import abstract_params, fields_of, module_of
 from vldm_jax.models.unet import UNet
 from vldm_jax.models.unet_sizes import SIZES, X4_UPSCALER
 from vldm_jax.nn.norm import GroupNorm
@@ -30,11 +29,11 @@ def shapes(net, cond, z=LATENTS.shape):
 
 
 def test_the_upscaler_has_its_published_size_and_layout():
-    cond = Conditioning(
-        context=jnp.zeros((1, 77, 1024)),
-        class_labels=jnp.zeros((1,), jnp.int32),
-        concat=jnp.zeros((1, 16, 16, 3)),
-    )
+    cond = {
+        "context": jnp.zeros((1, 77, 1024)),
+        "class_labels": jnp.zeros((1,), jnp.int32),
+        "concat": jnp.zeros((1, 16, 16, 3)),
+    }
     net = shapes(UNet(**X4_UPSCALER), cond, (1, 16, 16, 4))
     count = sum(int(np.prod(shape)) for shape in net.values())
     assert count == 473_398_020  # the training log of the original says 473.40M
@@ -54,7 +53,7 @@ def test_a_weights_file_says_all_of_a_network(name):
     net = UNet(**SIZES[name])
     again = module_of("unet", json.loads(json.dumps(fields_of(net))), net.dtype)
     assert again == net
-    abstract_params(again, *example_inputs(again, (1, 16, 16, 4), (1, net.context_dim)))
+    abstract_params(again, *again.example_inputs((1, 16, 16, 4), 1))
 
 
 @pytest.mark.parametrize("size", [(8, 8), (5, 7), (3, 2)])
@@ -64,19 +63,19 @@ def test_any_size_of_image_comes_back_at_its_size(size):
     init = lambda *args: net.init_with_output(*args, train=False)  # noqa: E731
     z = jax.ShapeDtypeStruct((1, *size, 4), jnp.float32)
     time = jax.ShapeDtypeStruct((1,), jnp.float32)
-    out, _ = jax.eval_shape(init, jax.random.key(0), z, time, Conditioning())
+    out, _ = jax.eval_shape(init, jax.random.key(0), z, time, {})
     assert out.shape == (1, *size, 6)
 
 
 def test_labels_classes_numbers_and_concatenated_images_reach_the_prediction():
     net = UNet(**FIELDS, label_tokens=("binary", "count"), num_classes=10, added_time_ids=2)
-    cond = Conditioning(
-        context=CONTEXT,
-        labels=jnp.array([[1.0, 3.0], [jnp.nan, jnp.nan]]),
-        class_labels=jnp.array([1, 2]),
-        added_time_ids=jnp.array([[6.0, 127.0], [24.0, 0.0]]),
-        concat=jnp.ones((*LATENTS.shape[:-1], 3)),
-    )
+    cond = {
+        "context": CONTEXT,
+        "labels": jnp.array([[1.0, 3.0], [jnp.nan, jnp.nan]]),
+        "class_labels": jnp.array([1, 2]),
+        "added_time_ids": jnp.array([[6.0, 127.0], [24.0, 0.0]]),
+        "concat": jnp.ones((*LATENTS.shape[:-1], 3)),
+    }
     time = jnp.array([5.0, 500.0])
     init = jax.jit(lambda key: net.init(key, LATENTS, time, cond, train=False)["params"])
     rng = np.random.default_rng(0)
@@ -89,14 +88,14 @@ def test_labels_classes_numbers_and_concatenated_images_reach_the_prediction():
     changes = {
         "labels": jnp.array([[1.0, 4.0], [jnp.nan, jnp.nan]]),
         "class_labels": jnp.array([5, 2]),
-        "added_time_ids": cond.added_time_ids.at[0, 1].set(30.0),
-        "concat": cond.concat.at[0, 0, 0].set(0.0),
+        "added_time_ids": cond["added_time_ids"].at[0, 1].set(30.0),
+        "concat": cond["concat"].at[0, 0, 0].set(0.0),
         "context": CONTEXT.at[0].add(1.0),
     }
-    for field, value in changes.items():
-        out = apply(cond.replace(**{field: value}))
-        assert float(jnp.abs(out[0] - base[0]).max()) > 1e-4, field
-        np.testing.assert_array_equal(out[1], base[1], err_msg=field)
+    for key, value in changes.items():
+        out = apply(cond | {key: value})
+        assert float(jnp.abs(out[0] - base[0]).max()) > 1e-4, key
+        np.testing.assert_array_equal(out[1], base[1], err_msg=key)
 
 
 def test_the_last_convolution_is_in_float32_out_of_bfloat16():
@@ -145,17 +144,17 @@ REFUSED = {
     "levels": ({"attention": (True,)}, COND, "must have one entry per level"),
     "levels of heads": ({"heads": (2, 2, 2)}, COND, "heads .* must have one entry per level: 2"),
     "stages": ({"norm_eps": (1e-5,) * 3}, COND, "one entry per stage .down, middle, up.: 5"),
-    "numbers": ({}, COND.replace(added_time_ids=IDS), "added_time_ids, but the network has no"),
+    "numbers": ({}, COND | {"added_time_ids": IDS}, "added_time_ids, but the network has no"),
     "no numbers": ({"added_time_ids": 3}, COND, "but the conditioning has no added_time_ids"),
     "fewer numbers": (
         {"added_time_ids": 3},
-        COND.replace(added_time_ids=IDS),
+        COND | {"added_time_ids": IDS},
         "has 2 added_time_ids a sample, but the network takes 3",
     ),
-    "no text": ({}, Conditioning(), "has context_dim, but the conditioning has no context"),
+    "no text": ({}, {}, "has context_dim, but the conditioning has no context"),
     "text": ({"context_dim": None}, COND, "has context, but the network has no context_dim"),
     "another text encoder": ({"context_dim": 6}, COND, "width 4, but context_dim is 6"),
-    "labels": ({}, COND.replace(labels=jnp.zeros((2, 1))), "labels, but the network has no label_"),
+    "labels": ({}, COND | {"labels": jnp.zeros((2, 1))}, "labels, but the network has no label_"),
     "no class": ({"num_classes": 5}, COND, "num_classes, but the conditioning has no class_labels"),
 }
 

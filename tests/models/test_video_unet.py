@@ -36,11 +36,9 @@ from tiny_unet import (
 )
 
 from vldm_jax.core import paths
-from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
 from vldm_jax.models.unet import UNet
 from vldm_jax.models.unet_sizes import SD14, SD21
-from vldm_jax.models.video_unet import VideoUNet
 from vldm_jax.nn.mixer import Mixer
 from vldm_jax.nn.temporal import TemporalResBlock, TemporalSpec, TemporalTransformer
 
@@ -62,7 +60,7 @@ def inserted_layers(kind, flagged):
         return call(*args, **kwargs)
 
     with nn.intercept_methods(note):
-        shapes(VIDEO, Z.shape, COND.replace(image_only=FLAGS if flagged else None))
+        shapes(VIDEO, Z.shape, COND | ({"image_only": FLAGS} if flagged else {}))
     rng = np.random.default_rng(0)
 
     def draw(leaf):
@@ -127,7 +125,7 @@ def test_at_insertion_the_video_model_is_the_image_model():
     assert out.dtype == jnp.float32 and float(out.std()) > 1.0
     np.testing.assert_array_equal(out, image_model(fresh_params()))
     # Images that don't know of each other: other shapes in cross-attention, so other rounding.
-    cond = Conditioning(context=per_frame(CONTEXT))
+    cond = {"context": per_frame(CONTEXT)}
     alone = image(spatial(fresh_params()), fold(Z), per_frame(TIME), cond).reshape(Z.shape)
     np.testing.assert_allclose(out, alone, atol=ROUNDING)
 
@@ -142,7 +140,7 @@ def test_at_insertion_the_video_model_is_the_image_model():
 
 def test_image_only_samples_are_what_the_image_model_makes_of_them():
     """Bit for bit in an unoptimised program, the layers doing so in any: see above."""
-    out = video(trained_params(), Z, TIME, COND.replace(image_only=FLAGS))
+    out = video(trained_params(), Z, TIME, COND | {"image_only": FLAGS})
     expected = image_model(trained_params())
     np.testing.assert_array_equal(out[0], expected[0])
     assert float(jnp.abs(out[1] - expected[1]).max()) > 1e-2
@@ -153,7 +151,7 @@ def gradients():
     """Gradient of the first video's first frame with respect to everything."""
 
     def first_frame(params, z, time, context, context_temporal):
-        cond = Conditioning(context=context, context_temporal=context_temporal)
+        cond = {"context": context, "context_temporal": context_temporal}
         out = VIDEO.apply({"params": params}, z, time, cond, train=False)
         return jnp.square(out[0, 0]).sum()
 
@@ -190,20 +188,20 @@ def test_the_temporal_context_reaches_temporal_layers_only(gradients):
 
 def test_without_a_temporal_context_temporal_layers_take_the_spatial_one():
     out = video(trained_params(), Z, TIME, COND)
-    same = video(trained_params(), Z, TIME, COND.replace(context_temporal=CONTEXT))
-    other = video(trained_params(), Z, TIME, COND.replace(context_temporal=CONTEXT + 1.0))
+    same = video(trained_params(), Z, TIME, COND | {"context_temporal": CONTEXT})
+    other = video(trained_params(), Z, TIME, COND | {"context_temporal": CONTEXT + 1.0})
     np.testing.assert_array_equal(out, same)
     assert float(jnp.abs(out - other).max()) > 1e-3
 
 
 def test_a_sample_does_not_depend_on_its_batch():
     both = video(trained_params(), Z, TIME, COND)
-    alone = video(trained_params(), Z[:1], TIME[:1], Conditioning(context=CONTEXT[:1]))
+    alone = video(trained_params(), Z[:1], TIME[:1], {"context": CONTEXT[:1]})
     np.testing.assert_allclose(both[:1], alone, atol=1e-5)
 
 
 def test_recomputing_activations_changes_neither_names_nor_gradients():
-    net = VideoUNet(**{**FIELDS, "channels": (8,), "attention": (True,)})
+    net = UNet(**{**FIELDS, "channels": (8,), "attention": (True,)}, temporal=TemporalSpec())
     rng = np.random.default_rng(0)
     params = paths.unflatten(
         {
@@ -242,8 +240,8 @@ def total(shapes):
     [(SD14, 859_520_964, 649_687_078), (SD21, 865_910_724, 656_076_838)],
 )
 def test_published_sizes(size, in_space, in_time):
-    cond = Conditioning(context=jnp.zeros((1, 77, size["context_dim"])))
-    net = shapes(VideoUNet(**size), (1, 8, 8, 8, 4), cond)
+    cond = {"context": jnp.zeros((1, 77, size["context_dim"]))}
+    net = shapes(UNet(**size, temporal=TemporalSpec()), (1, 8, 8, 8, 4), cond)
     temporal = {path: shape for path, shape in net.items() if is_temporal(path)}
     assert total(temporal) == in_time
     assert total(net) - total(temporal) == in_space
@@ -257,7 +255,7 @@ def test_spatial_parameters_are_the_image_model_s_path_for_path():
 
 
 def test_a_mix_per_frame_has_a_weight_for_each_and_wants_that_many():
-    net = VideoUNet(**FIELDS, temporal=TemporalSpec(mix="per_frame", num_frames=FRAMES))
+    net = UNet(**FIELDS, temporal=TemporalSpec(mix="per_frame", num_frames=FRAMES))
     mixes = {k: s for k, s in shapes(net, Z.shape, COND).items() if k.endswith("mixer/logit")}
     assert mixes and set(mixes.values()) == {(FRAMES,)}
     with pytest.raises(InputError, match=f"made for {FRAMES} frames, got {FRAMES + 1}"):
@@ -265,15 +263,15 @@ def test_a_mix_per_frame_has_a_weight_for_each_and_wants_that_many():
 
 
 def test_an_image_may_be_concatenated_to_every_frame():
-    net = VideoUNet(**{**FIELDS, "context_dim": None})
+    net = UNet(**{**FIELDS, "context_dim": None}, temporal=TemporalSpec())
     low = jnp.zeros((BATCH, *Z.shape[2:4], 3))
-    once = shapes(net, Z.shape, Conditioning(concat=low))
+    once = shapes(net, Z.shape, {"concat": low})
     each = jnp.repeat(low[:, None], FRAMES, axis=1)
-    assert once == shapes(net, Z.shape, Conditioning(concat=each))
+    assert once == shapes(net, Z.shape, {"concat": each})
     assert once["conv_in/kernel"] == (3, 3, 7, 8)
 
 
 def test_a_temporal_context_for_a_network_without_context_is_refused():
-    net = VideoUNet(**{**FIELDS, "context_dim": None})
+    net = UNet(**{**FIELDS, "context_dim": None}, temporal=TemporalSpec())
     with pytest.raises(InputError, match="context_temporal, but the network has no context_dim"):
-        shapes(net, Z.shape, Conditioning(context_temporal=CONTEXT))
+        shapes(net, Z.shape, {"context_temporal": CONTEXT})

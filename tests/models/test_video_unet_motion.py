@@ -24,21 +24,20 @@ from tiny_unet import (
 )
 
 from vldm_jax.core import paths
-from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
-from vldm_jax.models.table import abstract_params, example_inputs, fields_of, module_of, temporal_of
+from vldm_jax.models.table import abstract_params, fields_of, module_of, temporal_of
+from vldm_jax.models.unet import UNet
 from vldm_jax.models.unet_sizes import SD14
-from vldm_jax.models.video_unet import VideoUNet
 from vldm_jax.nn.motion import MotionSpec
 from vldm_jax.nn.temporal import TemporalSpec
 
 V1 = MotionSpec(heads=2, max_frames=24, middle=False)
 V2 = MotionSpec(heads=2)
-NETS = {"v1": VideoUNet(**FIELDS, temporal=V1), "v2": VideoUNet(**FIELDS, temporal=V2)}
+NETS = {"v1": UNet(**FIELDS, temporal=V1), "v2": UNet(**FIELDS, temporal=V2)}
 
 
-def flat_shapes(net, latent=Z.shape, width=FIELDS["context_dim"]):
-    tree = abstract_params(net, *example_inputs(net, (1, *latent[1:]), (3, width)))
+def flat_shapes(net, latent=Z.shape):
+    tree = abstract_params(net, *net.example_inputs((1, *latent[1:]), 3))
     return {path: leaf.shape for path, leaf in paths.flatten(tree).items()}
 
 
@@ -77,7 +76,7 @@ def test_at_insertion_the_video_model_is_the_image_model():
 
 def test_image_only_samples_are_what_the_image_model_makes_of_them():
     params = trained(random_params(NETS["v2"]))
-    cond = COND.replace(image_only=jnp.array([True, False]))
+    cond = COND | {"image_only": jnp.array([True, False])}
     out = predict(NETS["v2"], params, Z, TIME, cond)
     expected = images_of_videos(spatial(params), fold(Z), TIME, COND).reshape(Z.shape)
     np.testing.assert_array_equal(out[0], expected[0])
@@ -102,21 +101,21 @@ def test_a_module_follows_every_layer_and_the_middle_one_if_asked(version, middl
 )
 def test_published_sizes(spec, count):
     """torch's own counts of MotionAdapter with and without a module in the middle."""
-    net = flat_shapes(VideoUNet(**SD14, temporal=spec), (1, 8, 8, 8, 4), 768)
+    net = flat_shapes(UNet(**SD14, temporal=spec), (1, 8, 8, 8, 4))
     in_time = sum(int(np.prod(shape)) for path, shape in net.items() if is_temporal(path))
     in_space = sum(int(np.prod(shape)) for path, shape in net.items() if not is_temporal(path))
     assert (in_time, in_space) == (count, 859_520_964)
 
 
 def test_a_video_beyond_the_positions_is_refused():
-    net = VideoUNet(**FIELDS, temporal=MotionSpec(heads=2, max_frames=FRAMES - 1))
+    net = UNet(**FIELDS, temporal=MotionSpec(heads=2, max_frames=FRAMES - 1))
     with pytest.raises(InputError, match="got 3 frames, but positions end at max_frames 2"):
         flat_shapes(net)
 
 
 @pytest.mark.parametrize("spec", [V1, V2, TemporalSpec(mix="per_frame", num_frames=FRAMES)])
 def test_a_weights_file_knows_the_family(spec):
-    net = VideoUNet(**FIELDS, temporal=spec)
+    net = UNet(**FIELDS, temporal=spec)
     fields = json.loads(json.dumps(fields_of(net)))
     assert module_of("temporal", fields, net.dtype) == net
 
@@ -158,7 +157,7 @@ def pair(spec):
 @pytest.mark.parametrize(("spec", "size"), [(V1, (4, 6)), (V2, (4, 6)), (V2, (5, 7))])
 def test_it_predicts_what_diffusers_predicts(spec, size):
     torch = pytest.importorskip("torch", reason="compares with torch")
-    net = VideoUNet(
+    net = UNet(
         channels=(16, 24),
         attention=(True, False),
         layers_per_level=1,
@@ -171,12 +170,12 @@ def test_it_predicts_what_diffusers_predicts(spec, size):
     unet, adapter, theirs = pair(spec)
     motion = from_torch(adapter.state_dict(), ((r"\.motion_", ".temporal_motion_"),))
     params = paths.merge(from_torch(unet.state_dict()), motion)
-    assert {k: v.shape for k, v in paths.flatten(params).items()} == flat_shapes(net, width=6)
+    assert {k: v.shape for k, v in paths.flatten(params).items()} == flat_shapes(net)
 
     rng = np.random.default_rng(2)
     draw = lambda *shape: rng.normal(size=shape).astype(np.float32)  # noqa: E731
     z, context = draw(BATCH, FRAMES, *size, 4), draw(BATCH, 5, 6)
-    ours = predict(net, params, jnp.asarray(z), TIME, Conditioning(context=jnp.asarray(context)))
+    ours = predict(net, params, jnp.asarray(z), TIME, {"context": jnp.asarray(context)})
     with torch.no_grad():
         out = theirs(
             torch.tensor(np.moveaxis(z, -1, 1)),

@@ -7,10 +7,9 @@ import pytest
 from tiny_unet import from_torch, is_temporal, largest_difference, randomise
 
 from vldm_jax.core import paths
-from vldm_jax.core.conditioning import Conditioning
-from vldm_jax.models.table import abstract_params, example_inputs
+from vldm_jax.models.table import abstract_params
+from vldm_jax.models.unet import UNet
 from vldm_jax.models.unet_sizes import SVD
-from vldm_jax.models.video_unet import VideoUNet
 from vldm_jax.nn.temporal import TemporalSpec
 
 BATCH, FRAMES = 2, 3
@@ -22,7 +21,7 @@ RENAMES = (
     (r"(resnets|attentions)\.(\d+)\.time_mixer\.mix_factor", r"temporal_\1.\2.mixer.logit"),
 )
 # Epsilons as in that class: down with attention, down without, middle, up, up.
-TINY = VideoUNet(
+TINY = UNet(
     channels=(32, 64),
     attention=(True, False),
     layers_per_level=1,
@@ -36,13 +35,13 @@ TINY = VideoUNet(
 
 
 def svd_inputs(net):
-    z, time, cond = example_inputs(net, (1, FRAMES, 8, 8, 4), (1, net.context_dim))
-    return z, time, cond.replace(concat=z)
+    z, time, cond = net.example_inputs((1, FRAMES, 8, 8, 4), 1)
+    return z, time, cond | {"concat": z}
 
 
 def test_published_size():
     """1,524,623,082: torch's own count of UNetSpatioTemporalConditionModel()."""
-    net = VideoUNet(**SVD)
+    net = UNet(**SVD, temporal=TemporalSpec())
     flat = paths.flatten(abstract_params(net, *svd_inputs(net)))
     assert paths.count(flat.values()) == 1_524_623_082
     assert flat["conv_in/kernel"].shape == (3, 3, 8, 320)
@@ -87,9 +86,8 @@ def both(reference, params, size, net=TINY):
     z, image = draw(BATCH, FRAMES, *size, 4), draw(BATCH, *size, 4)
     context, time = draw(BATCH, 2, TINY.context_dim), np.float32([3.5, 801.0])
     ids = np.float32([[6, 127, 0.02], [23, 10, 0.3]])
-    cond = Conditioning(
-        context=jnp.asarray(context), concat=jnp.asarray(image), added_time_ids=jnp.asarray(ids)
-    )
+    given = {"context": context, "concat": image, "added_time_ids": ids}
+    cond = {key: jnp.asarray(value) for key, value in given.items()}
     run = jax.jit(lambda p, *args: net.apply({"params": p}, *args, train=False))
     ours = run(params, jnp.asarray(z), jnp.asarray(time), cond)
     every = np.broadcast_to(image[:, None], z.shape)

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vldm_jax.core import paths
-from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.models.unet import UNet
-from vldm_jax.models.video_unet import VideoUNet
+from vldm_jax.nn.temporal import TemporalSpec
 
 BATCH, FRAMES = 2, 3
 FIELDS = {
@@ -25,12 +24,12 @@ FIELDS = {
     "context_dim": 4,
     "norm_groups": 4,
 }
-IMAGE, VIDEO = UNet(**FIELDS), VideoUNet(**FIELDS)
+IMAGE, VIDEO = UNet(**FIELDS), UNet(**FIELDS, temporal=TemporalSpec())
 # Odd, so that the up path has to crop.
 Z = jax.random.normal(jax.random.key(0), (BATCH, FRAMES, 3, 5, 4))
 TIME = jnp.array([10.0, 700.0])
 CONTEXT = jax.random.normal(jax.random.key(1), (BATCH, 3, 4))
-COND = Conditioning(context=CONTEXT)
+COND = {"context": CONTEXT}
 # XLA's default, and what conftest.py sets for the whole suite.
 OPTIMISED, UNOPTIMISED = ({"xla_backend_optimization_level": level} for level in (3, 0))
 unoptimised = functools.partial(jax.jit, compiler_options=UNOPTIMISED)
@@ -98,7 +97,6 @@ def images_of_videos(params, z, time, cond):
         time,
         cond,
         frames=FRAMES,
-        temporal=None,
         train=False,
         method="denoise",
     )

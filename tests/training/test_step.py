@@ -10,7 +10,6 @@ import pytest
 from tiny_training import BATCH, RULES, make_batch, make_objective, make_params, make_run
 
 from vldm_jax.core import paths
-from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.parallel.mesh import make_mesh, shard_batch
 from vldm_jax.training.precision import cast_frozen
 from vldm_jax.training.step import compile_step, make_step
@@ -49,7 +48,7 @@ class Deterministic:
 
     def loss(self, params, batch, key, step):
         z = batch["video"].astype(jnp.float32)[..., :2] / 255
-        cond = Conditioning(labels=batch["labels"])
+        cond = {"labels": batch["labels"]}
         out = make_objective().predict(params["network"], z, jnp.zeros(len(z)), cond)
         value = jnp.mean((out - z**2) ** 2)
         return value, {"twice": 2 * value}

@@ -12,10 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from vldm_jax.build.sampler import Sampler, load_context
-from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
 from vldm_jax.interop.network import Network
-from vldm_jax.models.video_unet import VideoUNet
 from vldm_jax.typing import Array, PyTree
 
 
@@ -83,15 +81,15 @@ def sampler_function(sampler: Sampler, params: PyTree) -> Function:
         inputs["context"] = _shape(jnp.float32, *empty.shape[1:])
 
     def call(params: PyTree, index: Array, labels: Any = None, context: Any = None) -> Array:
-        flags = None
-        if isinstance(sampler.network, VideoUNet):
-            flags = jnp.full(index.shape, config.sampling.image_only)
-        cond = Conditioning(labels=labels, context=context, image_only=flags)
-        null = cond
+        cond = {}
+        if sampler.network.temporal is not None:
+            cond["image_only"] = jnp.full(index.shape, config.sampling.image_only)
+        null = dict(cond)
         if labels is not None:
-            null = null.replace(labels=jnp.full_like(labels, jnp.nan))
+            cond["labels"], null["labels"] = labels, jnp.full_like(labels, jnp.nan)
         if context is not None:
-            null = null.replace(context=jnp.broadcast_to(params["null_context"], context.shape))
+            cond["context"] = context
+            null["context"] = jnp.broadcast_to(params["null_context"], context.shape)
         return sampler.frames(params, index, cond, null)
 
     names = ", ".join(config.data.labels) if config.objective.use_labels else ""
@@ -124,8 +122,7 @@ def _denoiser(
     inputs |= {name: _shape(dtype, *rest) for name, (has, rest, dtype) in optional.items() if has}
 
     def call(params: PyTree, z: Array, time: Array, **conditions: Array) -> Array:
-        cond = Conditioning(**conditions)
-        return module.apply({"params": params}, z, time, cond, train=False)
+        return module.apply({"params": params}, z, time, conditions, train=False)
 
     meanings = {
         "z": "scaled noisy latents, channels last",

@@ -245,7 +245,7 @@ def _overrides(config: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str
 @functools.lru_cache  # to trace a network takes longer than to read a small one
 def _expected(kind: str, module: nn.Module, channels: int) -> dict[str, Any]:
     """Return {path: shape struct} of the parameters that a file of this kind holds."""
-    inputs = table.smallest_inputs(module, channels)
+    inputs = module.smallest_inputs(channels)
     expected = paths.flatten(table.abstract_params(module, *inputs))
     if kind == table.TEMPORAL:
         return {path: leaf for path, leaf in expected.items() if table.TEMPORAL in path}

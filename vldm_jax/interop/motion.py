@@ -107,7 +107,7 @@ def absent_parts(widths: Mapping[str, int], fields: Mapping[str, Any]) -> dict[s
 
     Args:
         widths: width of each parameter by diffusers' key.
-        fields: of the `VideoUNet`.
+        fields: of the video `UNet`.
     """
     norms = [key for key in widths if _NORM.match(key)]
     frames = fields["temporal"]["max_frames"]
@@ -135,7 +135,7 @@ def check_positions(tensors: Mapping[str, Tensor]) -> None:
 
 
 def fields(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the fields of a `VideoUNet` without attention that the modules fit.
+    """Return the fields of a video `UNet` without attention that the modules fit.
 
     Of the backbone, modules depend on widths, depth and groups only.
 
@@ -162,7 +162,7 @@ def fields(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> d
 
 
 def unet_fields(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the fields of a `VideoUNet` of a whole UNetMotionModel; as `fields`."""
+    """Return the fields of a video `UNet` of a whole UNetMotionModel; as `fields`."""
     backbone = {key: tensor for key, tensor in tensors.items() if ".motion_modules." not in key}
     if config is not None:  # here the class says heads and means heads
         config = {**config, "attention_head_dim": config.get("num_attention_heads", 8)}
@@ -188,10 +188,10 @@ def _temporal(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[
 
 
 def config_of(fields: Mapping[str, Any], in_channels: int) -> dict[str, Any]:
-    """Return diffusers' config of the motion modules of a `VideoUNet`.
+    """Return diffusers' config of the motion modules of a video `UNet`.
 
     Args:
-        fields: of the `VideoUNet`.
+        fields: of the video `UNet`.
         in_channels: as other formats have it; the modules see features only.
 
     Raises:

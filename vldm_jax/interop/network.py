@@ -24,7 +24,6 @@ import numpy as np
 from vldm_jax.checkpoint.weights import check_fits
 from vldm_jax.core import paths
 from vldm_jax.core.assets import resolve
-from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
 from vldm_jax.models import table
@@ -113,15 +112,15 @@ class Denoiser(Network):
         Raises:
             InputError: if an input is missing, not wanted or of another width.
         """
-        cond = Conditioning(
-            context=context,
-            context_temporal=context_temporal,
-            labels=labels,
-            class_labels=class_labels,
-            added_time_ids=added_time_ids,
-        )
+        given = {
+            "context": context,
+            "context_temporal": context_temporal,
+            "labels": labels,
+            "class_labels": class_labels,
+            "added_time_ids": added_time_ids,
+        }
         self._check_latents(np.shape(z))
-        cond = jax.tree.map(jnp.asarray, cond)
+        cond = {key: jnp.asarray(value) for key, value in given.items() if value is not None}
         z, time = jnp.asarray(z), jnp.broadcast_to(jnp.asarray(time), (len(z),))
         return self._compiled(train=False)(z, time, cond)
 
@@ -185,7 +184,7 @@ class TemporalLayers(Network):
         self._check_diffusion(unet)
         config = {**unet.config, "temporal": self.config["temporal"]}
         module = table.module_of("video_unet", config, unet.module.dtype)
-        expected = table.abstract_params(module, *table.smallest_inputs(module, _channels(unet)))
+        expected = table.abstract_params(module, *module.smallest_inputs(_channels(unet)))
         check_fits(self.source, self.params, table.temporal_part(expected))
         params = paths.merge(unet.params, self.params)
         meta = {**self.meta, "image_model": unet.meta}
@@ -235,7 +234,7 @@ def insert_temporal(
     key = jax.random.key(0) if key is None else key
     compute = unet.module.dtype
     module = table.module_of("video_unet", unet.config, compute).clone(temporal=spec)
-    inputs = table.smallest_inputs(module, _channels(unet))
+    inputs = module.smallest_inputs(_channels(unet))
     layers = table.init_params(module, key, *inputs, keep=lambda path: table.TEMPORAL in path)
     config = table.fields_of(module)
     fresh = TemporalLayers(kind="temporal", module=None, params=layers, config=config)

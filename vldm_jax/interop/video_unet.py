@@ -22,7 +22,7 @@ ORIGINAL_EPS = 1e-5  # of all norms in the original code; diffusers' class has `
 
 
 def fields(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the fields of a `VideoUNet`.
+    """Return the fields of a video `UNet`.
 
     Args:
         tensors: by diffusers' keys.
@@ -57,7 +57,7 @@ def fields(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> d
 def original_fields(
     tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Return the fields of a `VideoUNet` of the original code; as `fields`."""
+    """Return the fields of a video `UNet` of the original code; as `fields`."""
     return fields(tensors, config) | {"norm_eps": ORIGINAL_EPS}
 
 
@@ -68,7 +68,7 @@ def stage_eps(attention: tuple[bool, ...]) -> tuple[float, ...]:
 
 
 def config_of(fields: Mapping[str, Any], in_channels: int) -> dict[str, Any]:
-    """Return diffusers' config of a `VideoUNet`; its norms' epsilons are the class's own.
+    """Return diffusers' config of a video `UNet`; its norms' epsilons are the class's own.
 
     Raises:
         InputError: naming a field that the class cannot express.

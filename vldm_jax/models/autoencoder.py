@@ -20,7 +20,10 @@ Source: arXiv:2112.10752 App. E; latent-diffusion configs kl-f8, kl-f4; diffuser
 `AutoencoderKLTemporalDecoder`.
 """
 
+from typing import Any
+
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from einops import pack, unpack
 
@@ -97,6 +100,18 @@ class Autoencoder(nn.Module):
     def factor(self) -> int:
         """Pixels a latent spans in height and in width."""
         return 2 ** (len(self.mult) - 1)
+
+    def example_inputs(self, latent: tuple[int, ...]) -> tuple[Any, ...]:
+        """Return the shape of what `latent`, (1 [t] h w c), is the latent of."""
+        *leading, height, width, _ = latent
+        pixels = (*leading, self.factor * height, self.factor * width, self.in_channels)
+        return (jax.ShapeDtypeStruct(pixels, jnp.float32),)
+
+    def smallest_inputs(self, channels: int) -> tuple[Any, ...]:
+        """Return the shape of the smallest input; parameters need no more. It has `in_channels`."""
+        del channels
+        frames = (1,) if self.temporal_decoder else ()
+        return self.example_inputs((1, *frames, 1, 1, self.latent_channels))
 
     def encode(
         self, x: Float[Array, "*b H W c"]

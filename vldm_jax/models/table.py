@@ -1,12 +1,14 @@
-"""Kinds of networks: from what a weights file says to a module, and back.
+"""Families of networks: from what a weights file says to a module, and back.
 
 A weights file names a kind and the module's fields as JSON values; that is enough to build the
-module and to know the shape of each of its parameters. Temporal layers are stored alone, under the
-kind "temporal", with the fields of the video U-Net that they belong to.
+module and to know the shape of each of its parameters. A kind is a row of `MODULES` or says how
+much of a U-Net there is: "video_unet" one with temporal layers, "temporal" those layers alone, with
+the fields of the video U-Net that they belong to.
+
+A module of the table answers `smallest_inputs` and is initialised by its inputs alone.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,49 +16,57 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vldm_jax.conditions.table import condition_of
+from vldm_jax.conditions.table import fields_of as condition_fields
 from vldm_jax.core import paths
-from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
 from vldm_jax.models.autoencoder import Autoencoder
 from vldm_jax.models.text import TextEncoder
-from vldm_jax.models.unet import UNet, UNetSkeleton
-from vldm_jax.models.video_unet import VideoUNet
+from vldm_jax.models.unet import UNet
 from vldm_jax.nn.motion import MotionSpec
+from vldm_jax.nn.stage import TemporalLayers
 from vldm_jax.nn.temporal import TemporalSpec
 from vldm_jax.typing import DTypeLike, Key, PyTree
 
-TEMPORAL = "temporal"
-KINDS = {
-    "unet": UNet,
-    "video_unet": VideoUNet,
-    "autoencoder": Autoencoder,
-    "text_encoder": TextEncoder,
-}
+MODULES = {"unet": UNet, "autoencoder": Autoencoder, "text_encoder": TextEncoder}
 FAMILIES = {"video_ldm": TemporalSpec, "animatediff": MotionSpec}
+
+TEMPORAL, CONDITIONS = "temporal", "more_conditions"  # fields that are objects
+VIDEO = ("video_unet", TEMPORAL)  # kinds of a U-Net with temporal layers
 
 
 def module_of(kind: str, fields: Mapping[str, Any], dtype: DTypeLike) -> nn.Module:
     """Return the module of a kind with these fields.
 
     Args:
-        kind: a key of `KINDS`, or "temporal" for the video U-Net that the layers belong to.
+        kind: a key of `MODULES`, "video_unet", or "temporal" for the video U-Net that the layers
+            belong to.
         fields: JSON values, as `fields_of` makes them.
         dtype: compute type.
 
     Raises:
-        InputError: if the kind or the temporal family is unknown or has no such field.
+        InputError: if the kind, a temporal family or a condition is unknown or has no such field.
     """
-    kind = "video_unet" if kind == TEMPORAL else kind
-    if kind not in KINDS:
-        raise InputError(f"unknown kind of network {kind!r}; there are {', '.join(KINDS)}")
-    _check_known(KINDS[kind], fields, f"a network of kind {kind!r}")
+    name = "unet" if kind in VIDEO else kind
+    if name not in MODULES:
+        raise InputError(
+            f"unknown kind of network {kind!r}; there are {', '.join((*MODULES, *VIDEO))}"
+        )
+    what = f"a network of kind {kind!r}"
+    _check_known(MODULES[name], fields, what)
     values = {name: _tuples(value) for name, value in fields.items()}
-    if TEMPORAL in values:
+    if kind in VIDEO:
+        values[TEMPORAL] = values.get(TEMPORAL) or {}
+    elif kind == "unet" and values.get(TEMPORAL) is not None:
+        raise InputError(f"{what} has no temporal layers; with them its kind is 'video_unet'")
+    if values.get(TEMPORAL) is not None:
         values[TEMPORAL] = temporal_of(values[TEMPORAL])
-    return KINDS[kind](**values, dtype=dtype)
+    if CONDITIONS in values:
+        values[CONDITIONS] = tuple(map(condition_of, values[CONDITIONS]))
+    return MODULES[name](**values, dtype=dtype)
 
 
-def temporal_of(fields: Mapping[str, Any]) -> TemporalSpec | MotionSpec:
+def temporal_of(fields: Mapping[str, Any]) -> TemporalLayers:
     """Return the spec of temporal layers with these fields.
 
     Args:
@@ -75,60 +85,21 @@ def temporal_of(fields: Mapping[str, Any]) -> TemporalSpec | MotionSpec:
 
 
 def fields_of(module: nn.Module) -> dict[str, Any]:
-    """Return a module's hyper-parameters as JSON values, for a weights file."""
-    fields = {}
-    for field in dataclasses.fields(module):
-        value = getattr(module, field.name)
-        if field.name in ("dtype", "parent", "name"):
-            continue
-        fields[field.name] = value
-    if TEMPORAL in fields:
-        spec = fields[TEMPORAL]
+    """Return a module's hyper-parameters as JSON values, for a weights file.
+
+    A U-Net without temporal layers, or without further conditions, has no field of them.
+    """
+    fields = {
+        field.name: getattr(module, field.name)
+        for field in dataclasses.fields(module)
+        if field.name not in ("dtype", "parent", "name")
+    }
+    if (spec := fields.pop(TEMPORAL, None)) is not None:
         family = next(name for name, kind in FAMILIES.items() if kind is type(spec))
         fields[TEMPORAL] = {"family": family, **dataclasses.asdict(spec)}
+    if more := fields.pop(CONDITIONS, ()):
+        fields[CONDITIONS] = tuple(map(condition_fields, more))
     return fields
-
-
-def example_inputs(
-    module: nn.Module, latent: tuple[int, ...], text: tuple[int, int] | None
-) -> tuple[Any, ...]:
-    """Return the shapes of what a denoising network is called with.
-
-    Args:
-        module: UNet or VideoUNet.
-        latent: shape (1 [t] h w c) of z.
-        text: (tokens, width) of its text, None if it takes none.
-    """
-    shape = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
-    cond = Conditioning(
-        context=None if text is None else shape((1, *text)),
-        labels=shape((1, len(module.label_tokens))) if module.label_tokens else None,
-        class_labels=None if module.num_classes is None else shape((1,), dtype=jnp.int32),
-        added_time_ids=shape((1, module.added_time_ids)) if module.added_time_ids else None,
-    )
-    return shape(latent), shape((1,)), cond
-
-
-def smallest_inputs(module: nn.Module, channels: int) -> tuple[Any, ...]:
-    """Return the shapes of the smallest inputs that a network takes; its parameters need no more.
-
-    Args:
-        module: of any kind.
-        channels: of the input of a U-Net; its fields don't tell.
-    """
-    shape = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
-    if isinstance(module, TextEncoder):
-        return (shape((1, 1), dtype=jnp.int32),)
-    if isinstance(module, Autoencoder):
-        frames = (1,) if module.temporal_decoder else ()
-        return (shape((1, *frames, module.factor, module.factor, module.in_channels)),)
-    frames = ()
-    if isinstance(module, VideoUNet):
-        per_frame = isinstance(module.temporal, TemporalSpec) and module.temporal.num_frames
-        frames = (per_frame or 1,)
-    side = 2 ** (len(module.channels) - 1)
-    text = None if module.context_dim is None else (1, module.context_dim)
-    return example_inputs(module, (1, *frames, side, side, channels), text)
 
 
 def init_params(
@@ -190,5 +161,4 @@ def _tuples(value: Any) -> Any:
 
 def _init(module: nn.Module, key: Key, inputs: tuple[Any, ...]) -> PyTree:
     zeros = jax.tree.map(lambda struct: jnp.zeros(struct.shape, struct.dtype), inputs)
-    mode = {"train": False} if isinstance(module, UNetSkeleton) else {}
-    return module.init(key, *zeros, **mode)["params"]
+    return module.init(key, *zeros)["params"]

@@ -17,6 +17,7 @@ Source: arXiv:2103.00020 Sec. 2.4; arXiv:2112.10752 (SD 1.x); OpenCLIP, arXiv:22
 """
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -205,6 +206,11 @@ class TextEncoder(nn.Module):
     max_tokens: int = 77
     eps: float = 1e-5
     dtype: DTypeLike = jnp.float32
+
+    def smallest_inputs(self, channels: int) -> tuple[Any, ...]:
+        """Return the shape of one token, which has no channels; parameters need no more."""
+        del channels
+        return (jax.ShapeDtypeStruct((1, 1), jnp.int32),)
 
     @nn.compact
     def __call__(self, tokens: Int[Array, "b n"]) -> Float[Array, "b n d"]:

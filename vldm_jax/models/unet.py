@@ -2,40 +2,45 @@
 
     conv_in, down stages, middle stage, up stages with skips, norm, SiLU, conv_out
 
-What the network is told beside z comes in a `Conditioning`: text (context), scalar labels as
-context tokens, a class such as the upscaler's noise level, and images concatenated to z.
-`UNetSkeleton` holds the fields and the forward pass; the video U-Net shares it. Parameter names are
-diffusers', list indices joined by `_`.
+With `temporal` it is the video U-Net: spatial layers see (b t) h w c, code and parameter paths
+those of the image U-Net, and every one is followed by temporal layers, whose paths have `temporal`
+in them. There are two families: Video LDM's, which Stable Video Diffusion shares (`nn.temporal`),
+and AnimateDiff's (`nn.motion`). With frozen spatial layers, what is trained is exactly that group,
+and it moves between backbones of the same shape.
 
-Source: arXiv:2112.10752 and the public Stable Diffusion 1.x, 2.x and x4-upscaler configurations.
+What the network is told beside z comes in a `Conditioning`; `vldm_jax.conditions` embeds it, but
+for images concatenated to z and flags of independent images. Parameter names are diffusers', list
+indices joined by `_`.
+
+Source: Align your Latents, arXiv:2304.08818, Sec. 3.1; arXiv:2112.10752 and the public Stable
+Diffusion 1.x, 2.x and x4-upscaler configurations; AnimateDiff, arXiv:2307.04725.
 """
 
-import dataclasses
+from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from einops import rearrange, repeat
 
-from vldm_jax.core.conditioning import Conditioning
+from vldm_jax import conditions
+from vldm_jax.conditions.added_time_ids import AddedTimeIds
+from vldm_jax.conditions.base import Condition, combine
+from vldm_jax.conditions.class_labels import ClassLabels
+from vldm_jax.conditions.labels import Labels
+from vldm_jax.conditions.text import TemporalText, Text
 from vldm_jax.core.errors import InputError
-from vldm_jax.models.unet_blocks import (
-    DownStage,
-    MidStage,
-    Signals,
-    StageSpec,
-    TemporalLayers,
-    UpStage,
-)
+from vldm_jax.models.unet_blocks import Stage
 from vldm_jax.nn.conv import Conv
 from vldm_jax.nn.embeddings import EmbeddingMLP, sinusoid
 from vldm_jax.nn.init import zeros
-from vldm_jax.nn.labels import LabelTokens
 from vldm_jax.nn.norm import GroupNorm
-from vldm_jax.typing import Array, DTypeLike, Float, Shaped
+from vldm_jax.nn.stage import Signals, StageSpec, TemporalLayers
+from vldm_jax.typing import Array, Conditioning, DTypeLike, Float, Shaped
 
 
-class UNetSkeleton(nn.Module):
-    """Fields and forward pass shared by `UNet` and `VideoUNet`; not used by itself.
+class UNet(nn.Module):
+    """Denoising network for images or, with `temporal`, videos.
 
     Attributes:
         channels: of each level, finest first; each level but the last halves height and width.
@@ -54,9 +59,11 @@ class UNetSkeleton(nn.Module):
         num_classes: entries of the class embedding; None for no class.
         added_time_ids: how many numbers a sample are embedded and added to the time; 0 for none.
         added_time_width: of the sinusoids of each.
-        label_tokens: kind of each scalar label (`nn.labels`); () for no labels.
+        label_tokens: kind of each scalar label (`conditions.labels`); () for no labels.
         dropout: rate in residual blocks.
         remat: recompute each layer in the backward pass instead of storing it.
+        temporal: makes the temporal layers, family and hyper-parameters; None for an image model.
+        more_conditions: conditions beside those that the fields above name.
         dtype: compute type; parameters, norms, softmax, embeddings and the output are float32.
     """
 
@@ -77,7 +84,39 @@ class UNetSkeleton(nn.Module):
     label_tokens: tuple[str, ...] = ()
     dropout: float = 0.0
     remat: bool = False
+    temporal: TemporalLayers | None = None
+    more_conditions: tuple[Condition, ...] = ()
     dtype: DTypeLike = jnp.float32
+
+    def __call__(
+        self,
+        z: Float[Array, "b *t h w c"],
+        time: Shaped[Array, " b"],
+        cond: Conditioning,
+        *,
+        train: bool = False,
+    ) -> Float[Array, "b *t h w c2"]:
+        """Return the prediction for noisy latents, float32.
+
+        Args:
+            z: scaled noisy latents (b h w c), with temporal layers (b t h w c); all frames of a
+                video share its time.
+            time: discrete diffusion steps in [0, 1000), fractions allowed.
+            cond: conditioning; which keys must be given follows from `conditions`. `concat` is like
+                z, or an image that every frame of a video gets.
+            train: whether dropout is on, which needs the rng "dropout".
+
+        Raises:
+            InputError: if z, `cond`, the fields or the number of frames don't fit.
+        """
+        axes = "b h w c" if self.temporal is None else "b t h w c"
+        if z.ndim != len(axes.split()):
+            raise InputError(f"U-Net: z must be {axes}, got shape {z.shape}")
+        if self.temporal is None:
+            return self.denoise(z, time, cond, frames=1, train=train)
+        images = rearrange(z, "b t h w c -> (b t) h w c")
+        out = self.denoise(images, time, cond, frames=z.shape[1], train=train)
+        return rearrange(out, "(b t) h w c -> b t h w c", b=z.shape[0])
 
     @nn.compact
     def denoise(
@@ -87,7 +126,6 @@ class UNetSkeleton(nn.Module):
         cond: Conditioning,
         *,
         frames: int,
-        temporal: TemporalLayers | None,
         train: bool,
     ) -> Float[Array, "bt h w c2"]:
         """Return the prediction for images; `time` and `cond` have one entry per `frames` images.
@@ -96,77 +134,125 @@ class UNetSkeleton(nn.Module):
             InputError: if `cond` or the fields don't fit the network.
         """
         self._check_fields()
-        self._check(cond)
-        # One row per image, because spatial layers see images.
-        emb = repeat(self._embed_time(time, cond), "b d -> (b t) d", t=frames)
-        context, context_temporal = self._contexts(cond)
-        signals = Signals(emb, context, context_temporal, cond.image_only, frames, train)
-        levels = len(self.channels)
+        also = ("concat",) if self.temporal is None else ("concat", "image_only")
+        conditions.check(self.conditions, cond, also=also, token_width=self.context_dim)
+        if "concat" in cond:
+            z = jnp.concatenate([z, _per_frame(cond["concat"], frames).astype(z.dtype)], axis=-1)
+        signals = self._signals(time, cond, frames, train)
         x = Conv(self.channels[0], dtype=self.dtype, name="conv_in")(z)
         skips = (x,)
-        for i in range(levels):
-            spec = self._stage(i, temporal)
-            x, new = DownStage(spec, i < levels - 1, name=f"down_blocks_{i}")(x, signals)
-            skips = (*skips, *new)
-        x = MidStage(self._stage(levels, temporal), name="mid_block")(x, signals)
-        for i in range(levels):
-            spec = self._stage(levels + 1 + i, temporal)
-            x, skips = UpStage(spec, i < levels - 1, name=f"up_blocks_{i}")(x, skips, signals)
+        for index, (name, place, level) in enumerate(self._stages()):
+            x, skips = Stage(self._spec(index, place, level), name=name)(x, skips, signals)
         # One epsilon is every norm's; where they differ by stage, the last norm keeps the usual.
         eps = 1e-5 if isinstance(self.norm_eps, tuple) else self.norm_eps
         x = nn.silu(GroupNorm(self.norm_groups, eps, self.dtype, name="conv_norm_out")(x))
         x = Conv(self.out_channels, kernel_init=zeros, dtype=self.dtype, name="conv_out")(x)
         return x.astype(jnp.float32)
 
-    def _embed_time(self, time, cond):
-        """Embed time, class and added numbers of each sample (b d)."""
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Conditions that the network takes, in the order of their context tokens."""
+        others: tuple[Condition, ...] = ()
+        if self.label_tokens:
+            others = (*others, Labels(kinds=self.label_tokens))
+        if self.num_classes is not None:
+            others = (*others, ClassLabels(num_classes=self.num_classes))
+        if self.added_time_ids:
+            width = self.added_time_width
+            others = (*others, AddedTimeIds(count=self.added_time_ids, sinusoid_width=width))
+        others = (*others, *self.more_conditions)
+        if self.context_dim is None:
+            return others
+        alone = not any(condition.gives_tokens for condition in others)
+        text: tuple[Condition, ...] = (Text(width=self.context_dim, required=alone),)
+        if self.temporal is not None:
+            text = (*text, TemporalText(width=self.context_dim))
+        return (*text, *others)
+
+    def example_inputs(self, latent: tuple[int, ...], tokens: int | None = None) -> tuple[Any, ...]:
+        """Return shapes of z, time and cond.
+
+        Args:
+            latent: shape (1 [t] h w c) of z.
+            tokens: of the text; None for no text.
+
+        Raises:
+            InputError: if there is text for a network without cross-attention.
+        """
+        cond = conditions.examples(self.conditions)
+        cond.pop(Text.key, None)
+        if tokens is not None:
+            if self.context_dim is None:
+                raise InputError("U-Net: there is text, but the network has no context_dim")
+            cond[Text.key] = jax.ShapeDtypeStruct((1, tokens, self.context_dim), jnp.float32)
+        z, time = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (latent, (1,)))
+        return z, time, cond
+
+    def smallest_inputs(self, channels: int) -> tuple[Any, ...]:
+        """Return shapes of the smallest inputs that the network takes; parameters need no more.
+
+        Args:
+            channels: of z; the fields don't tell.
+        """
+        frames = () if self.temporal is None else (self.temporal.fewest_frames,)
+        side = 2 ** (len(self.channels) - 1)
+        tokens = None if self.context_dim is None else 1
+        return self.example_inputs((1, *frames, side, side, channels), tokens)
+
+    def _signals(self, time, cond, frames, train):
+        """Embed time and conditions; one row of each embedding per image, as spatial layers see."""
         width = 4 * self.channels[0]
         waves = sinusoid(time, self.channels[0])
         emb = EmbeddingMLP(width, width, name="time_embedding")(waves)
-        if self.num_classes is not None:
-            emb = emb + nn.Embed(self.num_classes, width, name="class_embedding")(cond.class_labels)
-        if self.added_time_ids:
-            waves = sinusoid(rearrange(cond.added_time_ids, "b k -> (b k)"), self.added_time_width)
-            waves = rearrange(waves, "(b k) d -> b (k d)", k=self.added_time_ids)
-            emb = emb + EmbeddingMLP(width, width, name="add_embedding")(waves)
-        return emb
+        told = combine(
+            emb,
+            (
+                condition.embed(cond, width=width, token_width=self.context_dim)
+                for condition in self.conditions
+                if condition.key in cond
+            ),
+        )
+        return Signals(
+            emb=repeat(told.emb, "b d -> (b t) d", t=frames),
+            emb_temporal=repeat(told.emb_temporal, "b d -> (b t) d", t=frames),
+            context=told.context,
+            context_temporal=told.context_temporal,
+            image_only=cond.get("image_only"),
+            frames=frames,
+            train=train,
+        )
 
-    def _contexts(self, cond):
-        """Append the label tokens to both contexts."""
-        spatial = cond.context
-        temporal = spatial if cond.context_temporal is None else cond.context_temporal
-        if self.label_tokens:
-            make = LabelTokens(self.label_tokens, self.context_dim, name="label_tokens")
-            tokens = make(cond.labels)
-            spatial, temporal = (
-                tokens if c is None else jnp.concatenate([c, tokens.astype(c.dtype)], axis=1)
-                for c in (spatial, temporal)
-            )
-        return spatial, temporal
+    def _stages(self):
+        """Return name, place and level of every stage in running order."""
+        levels = range(len(self.channels))
+        return (
+            *((f"down_blocks_{level}", "down", level) for level in levels),
+            ("mid_block", "middle", levels[-1]),
+            *((f"up_blocks_{i}", "up", level) for i, level in enumerate(reversed(levels))),
+        )
 
-    def _stage(self, index, temporal):
-        """Return the spec of a stage, counted in running order: down, middle, up."""
-        middle = len(self.channels)
-        level = min(index, 2 * middle - index, middle - 1)
-        spec = StageSpec(
+    def _spec(self, index, place, level):
+        """Return the spec of a stage, `index` in running order."""
+        middle, per_level = place == "middle", self.layers_per_level
+        attention = any(self.attention) if middle else self.attention[level]
+        cross = bool(self.only_cross_attention) and self.only_cross_attention[level]
+        return StageSpec(
+            place=place,
+            level=level,
             features=self.channels[level],
-            num_layers=self.layers_per_level + (index > middle),
-            heads=self._heads(level) if self.attention[level] else None,
+            num_layers={"down": per_level, "middle": 2, "up": per_level + 1}[place],
+            resample=not middle and level != (0 if place == "up" else len(self.channels) - 1),
+            heads=self._heads(level) if attention else None,
             cross_attention=self.context_dim is not None,
-            only_cross_attention=bool(self.only_cross_attention)
-            and self.only_cross_attention[level],
+            only_cross_attention=cross and not middle,
             linear_projection=self.linear_projection,
             groups=self.norm_groups,
             eps=self.norm_eps[index] if isinstance(self.norm_eps, tuple) else self.norm_eps,
             dropout=self.dropout,
-            temporal=temporal,
+            temporal=self.temporal,
             remat=self.remat,
             dtype=self.dtype,
         )
-        if index != middle:
-            return spec
-        heads = self._heads(level) if any(self.attention) else None
-        return dataclasses.replace(spec, num_layers=1, heads=heads, only_cross_attention=False)
 
     def _heads(self, level):
         if (self.heads is None) == (self.head_dim is None):
@@ -197,59 +283,9 @@ class UNetSkeleton(nn.Module):
                     f"channels {self.channels}"
                 )
 
-    def _check(self, cond):
-        has_context = cond.context is not None or bool(self.label_tokens)
-        has_class, has_ids = cond.class_labels is not None, cond.added_time_ids is not None
-        pairs = (
-            ("context", has_context, "context_dim", self.context_dim is not None),
-            ("labels", cond.labels is not None, "label_tokens", bool(self.label_tokens)),
-            ("class_labels", has_class, "num_classes", self.num_classes is not None),
-            ("added_time_ids", has_ids, "added_time_ids", self.added_time_ids > 0),
-        )
-        for given_name, given, field, wanted in pairs:
-            if given and not wanted:
-                raise InputError(
-                    f"U-Net: conditioning has {given_name}, but the network has no {field}; set it "
-                    f"or leave {given_name} out"
-                )
-            if wanted and not given:
-                raise InputError(
-                    f"U-Net: the network has {field}, but the conditioning has no {given_name}"
-                )
-        if cond.context is not None and cond.context.shape[-1] != self.context_dim:
-            raise InputError(
-                f"U-Net: context tokens have width {cond.context.shape[-1]}, "
-                f"but context_dim is {self.context_dim}; use the text encoder of this network"
-            )
-        if has_ids and cond.added_time_ids.shape[-1] != self.added_time_ids:
-            raise InputError(
-                f"U-Net: conditioning has {cond.added_time_ids.shape[-1]} added_time_ids a sample, "
-                f"but the network takes {self.added_time_ids}"
-            )
 
-
-class UNet(UNetSkeleton):
-    """Denoising network for images; fields as in `UNetSkeleton`."""
-
-    def __call__(
-        self,
-        z: Float[Array, "b h w c"],
-        time: Shaped[Array, " b"],
-        cond: Conditioning,
-        *,
-        train: bool,
-    ) -> Float[Array, "b h w c2"]:
-        """Return the prediction for noisy latents, float32.
-
-        Args:
-            z: scaled noisy latents.
-            time: discrete diffusion steps in [0, 1000), fractions allowed.
-            cond: conditioning; which fields must be given follows from the network's fields.
-            train: whether dropout is on.
-
-        Raises:
-            InputError: if `cond` or the fields don't fit the network.
-        """
-        if cond.concat is not None:
-            z = jnp.concatenate([z, cond.concat.astype(z.dtype)], axis=-1)
-        return self.denoise(z, time, cond, frames=1, temporal=None, train=train)
+def _per_frame(concat, frames):
+    """Return a video's frames, or an image for each frame of a video, as images (b t) h w c."""
+    if concat.ndim == 4:
+        return repeat(concat, "b h w c -> (b t) h w c", t=frames)
+    return rearrange(concat, "b t h w c -> (b t) h w c", t=frames)

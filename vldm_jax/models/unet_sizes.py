@@ -1,6 +1,6 @@
-"""Sizes of the published U-Nets, as fields of `UNet` and `VideoUNet`.
+"""Sizes of the published U-Nets, as fields of `UNet`.
 
-UNet(**SD21)        VideoUNet(**SD21, temporal=TemporalSpec())        VideoUNet(**SVD)
+UNet(**SD21)     UNet(**SD21, temporal=TemporalSpec())     UNet(**SVD, temporal=TemporalSpec())
 """
 
 # Stable Diffusion 1.1 to 1.5: v1-inference.yaml of CompVis/stable-diffusion; 859,520,964
@@ -23,7 +23,7 @@ SD21 = {
 }
 
 # The x4 upscaler: x4-upscaling.yaml of Stability-AI/stablediffusion; 473.40M. Seven input channels:
-# four latents and, through `Conditioning.concat`, the noised low-resolution image.
+# four latents and, through `concat` of the conditioning, the noised low-resolution image.
 X4_UPSCALER = {
     "channels": (256, 512, 512, 1024),
     "attention": (False, True, True, True),
@@ -36,7 +36,7 @@ X4_UPSCALER = {
 
 # Stable Video Diffusion: UNetSpatioTemporalConditionModel of diffusers at its default fields, which
 # are the released checkpoints'; with TemporalSpec() 1,524,623,082 parameters. Eight input channels:
-# four latents and, through `Conditioning.concat`, those of the first frame.
+# four latents and, through `concat` of the conditioning, those of the first frame.
 SVD = {
     "channels": (320, 640, 1280, 1280),
     "attention": (True, True, True, False),

@@ -22,6 +22,7 @@ from vldm_jax.nn.attention import Attention
 from vldm_jax.nn.embeddings import sinusoid
 from vldm_jax.nn.init import Dense, zeros
 from vldm_jax.nn.norm import GroupNorm, LayerNorm
+from vldm_jax.nn.stage import StageSpec
 from vldm_jax.nn.transformer import FeedForward
 from vldm_jax.typing import Array, Bool, DTypeLike, Float
 
@@ -149,20 +150,27 @@ class MotionSpec:
             if getattr(self, name) < 1:
                 raise InputError(f"temporal {name} must be at least 1, got {getattr(self, name)}")
 
-    def residual(
-        self, name: str, groups: int, eps: float, dropout: float, dtype: DTypeLike
-    ) -> None:
+    @property
+    def fewest_frames(self) -> int:
+        """Return the length of the shortest video that has all parameters."""
+        return 1
+
+    def residual(self, name: str, spec: StageSpec) -> None:
         """Return None: nothing stands inside a layer."""
 
-    def transformer(self, name: str, heads: int, cross_attention: bool, dtype: DTypeLike) -> None:
+    def transformer(self, name: str, spec: StageSpec) -> None:
         """Return None: nothing stands inside a layer."""
 
-    def after_layer(
-        self, name: str, groups: int, dtype: DTypeLike, middle: bool
-    ) -> nn.Module | None:
+    def after_layer(self, name: str, spec: StageSpec) -> nn.Module | None:
         """Return the module that follows a layer."""
-        if middle and not self.middle:
+        if spec.place == "middle" and not self.middle:
             return None
         return MotionModule(
-            self.heads, self.max_frames, self.num_blocks, self.joint_norm, groups, dtype, name=name
+            self.heads,
+            self.max_frames,
+            self.num_blocks,
+            self.joint_norm,
+            spec.groups,
+            spec.dtype,
+            name=name,
         )

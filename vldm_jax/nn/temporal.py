@@ -25,6 +25,7 @@ from vldm_jax.nn.embeddings import EmbeddingMLP, sinusoid
 from vldm_jax.nn.init import Dense, fan_in_normal, zeros
 from vldm_jax.nn.mixer import Mixer
 from vldm_jax.nn.norm import GroupNorm, LayerNorm
+from vldm_jax.nn.stage import StageSpec
 from vldm_jax.nn.transformer import FeedForward, cross_attend
 from vldm_jax.typing import Array, Bool, DTypeLike, Float
 
@@ -228,27 +229,30 @@ class TemporalSpec:
         if self.max_frame_distance is not None and self.max_frame_distance < 0:
             raise InputError("temporal max_frame_distance must be None or at least 0")
 
-    def residual(
-        self, name: str, groups: int, eps: float, dropout: float, dtype: DTypeLike
-    ) -> nn.Module:
-        """Return the layer that follows a spatial residual block."""
-        return TemporalResBlock(self._mixer(), groups, eps, dropout, dtype, name=name)
+    @property
+    def fewest_frames(self) -> int:
+        """Return the length of the shortest video that has all parameters."""
+        return self.num_frames or 1
 
-    def transformer(
-        self, name: str, heads: int, cross_attention: bool, dtype: DTypeLike
-    ) -> nn.Module:
+    def residual(self, name: str, spec: StageSpec) -> nn.Module:
+        """Return the layer that follows a spatial residual block."""
+        return TemporalResBlock(
+            self._mixer(), spec.groups, spec.eps, spec.dropout, spec.dtype, name=name
+        )
+
+    def transformer(self, name: str, spec: StageSpec) -> nn.Module:
         """Return the layer that follows a spatial transformer block."""
         return TemporalTransformer(
             self._mixer(),
-            heads,
+            spec.heads,
             self.positions,
             self.max_frame_distance,
-            cross_attention,
-            dtype,
+            spec.cross_attention,
+            spec.dtype,
             name=name,
         )
 
-    def after_layer(self, name: str, groups: int, dtype: DTypeLike, middle: bool) -> None:
+    def after_layer(self, name: str, spec: StageSpec) -> None:
         """Return None: every temporal layer of this family stands inside a layer."""
 
     def _mixer(self):

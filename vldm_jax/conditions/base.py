@@ -1,0 +1,172 @@
+"""What a denoising network is told beside the noisy latents and the time: one input, one condition.
+
+A batch, and a conditioning `{key: array}`, hold a condition's value under its key. The condition
+says the rest of it: the value's shape, what stands for "unknown" (null), how training drops it for
+classifier-free guidance, and what the network makes of it (`Contribution`). What it adds to the
+temporal layers alone, it embeds in modules with `temporal` in their names: only they are trained
+with those layers, and no image model has them.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.core.shapes import expand_like
+from vldm_jax.typing import Array, Conditioning, Float, Key, Shaped
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contribution:
+    """What a condition adds to a network; None adds nothing.
+
+    Attributes:
+        emb: (b d) added to the embedding of the time, for all layers.
+        emb_temporal: (b d) added to it for temporal layers only.
+        context: (b n d) tokens appended to the contexts of spatial and temporal cross-attention.
+        context_temporal: (b m d) tokens for the temporal context in place of `context`.
+    """
+
+    emb: Float[Array, "b d"] | None = None
+    emb_temporal: Float[Array, "b d"] | None = None
+    context: Float[Array, "b n d2"] | None = None
+    context_temporal: Float[Array, "b m d3"] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Condition(abc.ABC):
+    """One conditioning input; its fields are what a weights file must say of it (JSON values).
+
+    Attributes:
+        key: its key in a batch and in a conditioning.
+        field: of the network that it comes from, for messages.
+        null_file: key of `config.model` that names the file of its null value; None if the
+            condition makes that itself.
+        required: whether a network with it cannot do without a value.
+        gives_tokens: whether it contributes context tokens, so that a network with cross-attention
+            can do without text.
+        dropped_alone: leading axes of the value whose entries are dropped independently: 1 for each
+            sample, 2 for each entry of each sample.
+    """
+
+    key: ClassVar[str]
+    field: ClassVar[str] = "more_conditions"
+    null_file: ClassVar[str | None] = None
+    required: ClassVar[bool] = True
+    gives_tokens: ClassVar[bool] = False
+    dropped_alone: ClassVar[int] = 1
+
+    @abc.abstractmethod
+    def example(self) -> jax.ShapeDtypeStruct:
+        """Return shape and type of a value with b = 1."""
+
+    @abc.abstractmethod
+    def embed(self, cond: Conditioning, *, width: int, token_width: int | None) -> Contribution:
+        """Return what the network is to add; called in its compact call, where it makes modules.
+
+        Args:
+            cond: holds a value under `key`.
+            width: of embeddings of the time.
+            token_width: of context tokens; None in a network without cross-attention.
+
+        Raises:
+            InputError: if the value does not fit.
+        """
+
+    def null(self, value: Shaped[Array, " b *rest"], given: Mapping[str, Any]) -> Array:
+        """Return what stands for "unknown", shape and type of `value`; the value if nothing does.
+
+        Args:
+            value: of the samples.
+            given: by key, what a null value is made of where the condition does not know it: the
+                tokens of the empty prompt (1 n d) for text.
+
+        Raises:
+            InputError: if what it needs is not given or does not fit.
+        """
+        del given
+        return value
+
+    def drop(
+        self, value: Shaped[Array, " b *rest"], key: Key, p: float, given: Mapping[str, Any]
+    ) -> Array:
+        """Return the value, null where dropped: each entry of its own with probability p.
+
+        Args:
+            value: of the samples.
+            key: random key.
+            p: probability; a condition that knows no null is never dropped.
+            given: as in `null`.
+        """
+        dropped = jax.random.bernoulli(key, p, value.shape[: self.dropped_alone])
+        return jnp.where(expand_like(dropped, value), self.null(value, given), value)
+
+    def rows(self, value: Any, where: str) -> Shaped[np.ndarray, "n ..."]:
+        """Return what a config asks samples for, a row each: by default a tuple of values.
+
+        Args:
+            value: as the config has it; () asks for nothing in particular, the null value.
+            where: the config's key, for messages.
+
+        Raises:
+            InputError: if a row has another shape than the condition's value.
+        """
+        example = self.example()
+        if value == ():
+            one = jnp.zeros(example.shape, example.dtype)
+            return np.asarray(self.null(one, {}))
+        try:
+            rows = np.asarray(value, example.dtype)
+        except (TypeError, ValueError):
+            rows = np.zeros(())
+        if rows.ndim == 0 or rows.shape[1:] != example.shape[1:]:
+            raise InputError(
+                f"{where}={value!r} must be a tuple of rows, each of shape {example.shape[1:]}"
+            )
+        return rows
+
+    def describe(self, row: Shaped[np.ndarray, "..."], names: tuple[str, ...]) -> str:
+        """Return what a sample was asked for in a few words, "" if it cannot be said so."""
+        del row, names
+        return ""
+
+
+def combine(emb: Float[Array, "b d"], parts: Iterable[Contribution]) -> Contribution:
+    """Return the sum of embeddings and the tokens in a row, in the order of `parts`.
+
+    Args:
+        emb: embedding of the time.
+        parts: of all conditions.
+
+    Returns:
+        `emb` and `emb_temporal`, and both contexts unless nothing gave tokens.
+    """
+    parts = tuple(parts)
+    for part in parts:
+        emb = emb if part.emb is None else emb + part.emb
+    emb_temporal = emb
+    for part in parts:
+        if part.emb_temporal is not None:
+            emb_temporal = emb_temporal + part.emb_temporal
+    return Contribution(
+        emb=emb,
+        emb_temporal=emb_temporal,
+        context=_in_a_row(part.context for part in parts),
+        context_temporal=_in_a_row(
+            part.context if part.context_temporal is None else part.context_temporal
+            for part in parts
+        ),
+    )
+
+
+def _in_a_row(tokens: Iterable[Array | None]) -> Array | None:
+    """Append tokens, in the type of the first."""
+    rows = [row for row in tokens if row is not None]
+    if not rows:
+        return None
+    return jnp.concatenate([row.astype(rows[0].dtype) for row in rows], axis=1)
