@@ -7,16 +7,15 @@ import numpy as np
 
 from vldm_jax.cli.flags import load_config
 from vldm_jax.core import paths
-from vldm_jax.core.rng import stream
 from vldm_jax.stages.plan import make_plan
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-HEIGHT, WIDTH, FRAMES = 16, 16, 3
+HEIGHT, WIDTH, FRAMES = 8, 8, 3
 NETWORK = {
-    "channels": (8, 8), "attention": (False, True), "layers_per_level": 1, "norm_groups": 4,
+    "channels": (8,), "attention": (True,), "layers_per_level": 1, "norm_groups": 4,
     "head_dim": 4, "context_dim": 8, "out_channels": 4,
 }  # fmt: skip
-AUTOENCODER = {"base": 4, "mult": (1, 1, 1, 1), "latent_channels": 4, "norm_groups": 4}
+AUTOENCODER = {"base": 4, "mult": (1, 1), "latent_channels": 4, "norm_groups": 4}
 DATA = {"height": HEIGHT, "width": WIDTH, "path": ".", "cache": None}
 
 
@@ -57,6 +56,7 @@ def overridden(**sections):
 def config_of(name, **sections):
     """Return a tiny driving config of the small networks, with more overrides by section."""
     words = overridden(data=DATA, train={"batch_size": 4, "total_steps": 2})
+    words += overridden(optim={"schedule": "constant", "warmup_steps": 0})
     if name == "autoencoder":
         words += overridden(model={"network": AUTOENCODER}, objective={"perceptual_weight": 0.0})
     else:
@@ -66,11 +66,19 @@ def config_of(name, **sections):
     return load_config(f"{CONFIGS / 'driving' / name}.py:tiny", [*words, *overridden(**sections)])
 
 
-def leave(config, path, *, source=None, params=None):
-    """Write what the stage of a config leaves behind, its parameters as initialised."""
+def random_params(shapes, seed=0):
+    """Fill a tree of shapes with small random numbers: what training may have made, at no cost."""
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda leaf: 0.2 * rng.normal(size=leaf.shape).astype(np.float32), shapes)
+
+
+def leave(config, path, *, source=None):
+    """Write what the stage of a config leaves behind; the frozen part is its files'."""
     plan = make_plan(config)
-    tree = plan.stage.init(stream(jax.random.key(config.seed), "init"))
-    tree = tree | plan.stage.given() | (params or {})
+    tree = random_params(plan.stage.shapes())
+    if "backbone" in config.model and config.model.backbone is not None:
+        backbone = paths.flatten(plan.stage.files["backbone"].read())
+        network = paths.flatten(tree["network"]) | {k: np.float32(v) for k, v in backbone.items()}
+        tree["network"] = paths.unflatten(network)
     source = source or Clips(config.data.num_frames)
-    plan.stage.export(Path(path), tree, plan.trained, 0, source)
-    return tree
+    plan.stage.export(Path(path), tree | plan.stage.given(), plan.trained, 0, source)

@@ -1,13 +1,12 @@
 """What ships belongs together: each file names the one that it stands on."""
 
 import pytest
-from vldm_jax.build.check import check, check_files
 
 from vldm_jax.checkpoint.weights import read_meta
 from vldm_jax.cli.flags import load_config
-from vldm_jax.cli.sample import load_trained
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.files import sha256
+from vldm_jax.stages.plan import make_plan
 
 CONFIGS = resolve("asset:driving").parents[2] / "configs" / "driving"
 NAMES = ("autoencoder", "image", "temporal")
@@ -25,9 +24,10 @@ def test_each_file_names_what_it_stands_on():
 @pytest.mark.parametrize(("stage", "name"), [("image", "image"), ("video", "temporal")])
 def test_the_tiny_configs_run_on_them(stage, name):
     config = load_config(f"{CONFIGS / stage}.py:tiny")
-    check(config)
-    check_files(config)
-    load_trained(config, f"asset:driving/{name}.safetensors")
+    stage = make_plan(config).stage
+    assert stage.files.keys() >= {"autoencoder"}
+    params, _ = stage.load(f"asset:driving/{name}.safetensors")
+    assert params.keys() == {"network", "autoencoder"}
 
 
 def test_they_keep_to_their_size():

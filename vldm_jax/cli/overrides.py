@@ -103,7 +103,7 @@ def _unknown(config: ConfigDict, key: str, name: str, section: Any) -> str:
     return f"the config has no key {key!r}; here are {', '.join(here) or 'none'}"
 
 
-def _paths(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _paths(tree: Mapping[str, Any] | ConfigDict, prefix: str = "") -> Iterator[str]:
     for name, value in tree.items():
         yield f"{prefix}{name}"
         if isinstance(value, Mapping | ConfigDict):

@@ -7,7 +7,7 @@ stores, so a path that no rule covers is an error, never a default.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from vldm_jax.core.errors import InputError
@@ -66,6 +66,11 @@ def partition(tree: PyTree, rules: Rules) -> dict[str, PyTree]:
     for path, leaf in flatten(tree).items():
         parts.setdefault(group_of(rules, path), {})[path] = leaf
     return {group: unflatten(flat) for group, flat in parts.items()}
+
+
+def select(tree: PyTree, keep: Callable[[str], bool]) -> PyTree:
+    """Return the part of a tree whose paths `keep` accepts."""
+    return unflatten({path: leaf for path, leaf in flatten(tree).items() if keep(path)})
 
 
 def merge(*trees: PyTree) -> PyTree:

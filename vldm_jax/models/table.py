@@ -138,14 +138,12 @@ def abstract_params(module: nn.Module, *inputs: Any) -> PyTree:
 
 def spatial_part(tree: PyTree) -> PyTree:
     """Return what a video network shares with its image network."""
-    flat = paths.flatten(tree)
-    return paths.unflatten({path: leaf for path, leaf in flat.items() if TEMPORAL not in path})
+    return paths.select(tree, lambda path: TEMPORAL not in path)
 
 
 def temporal_part(tree: PyTree) -> PyTree:
     """Return the temporal layers of a video network."""
-    flat = paths.flatten(tree)
-    return paths.unflatten({path: leaf for path, leaf in flat.items() if TEMPORAL in path})
+    return paths.select(tree, lambda path: TEMPORAL in path)
 
 
 def _check_known(kind: type, fields: Mapping[str, Any], what: str) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
-from vldm_jax.conditions import Condition
 
+from vldm_jax.conditions import Condition
 from vldm_jax.core.errors import InputError
 from vldm_jax.typing import Array, Conditioning
 

@@ -85,7 +85,11 @@ class DenoisingStage(Stage):
 
     def shapes(self) -> PyTree:
         """Return the shapes of the network's parameters, which no size of latents changes."""
-        return {"network": table.abstract_params(self.network, *self.inputs)}
+        return {"network": self._shapes}
+
+    @functools.cached_property
+    def _shapes(self) -> PyTree:
+        return table.abstract_params(self.network, *self.inputs)
 
     # What it stands on.
 
