@@ -1,4 +1,4 @@
-"""A sampler is its parts: noise of its own, null conditions for guidance, bytes that are checked."""
+"""A sampler is its parts: noise of its own, null conditions for guidance, checked bytes."""
 
 import jax
 import jax.numpy as jnp
@@ -99,6 +99,6 @@ def test_samples_that_are_no_numbers_are_an_error(value):
 
 
 def test_a_decoder_that_breaks_is_an_error_too():
-    broken = make(decode=lambda params, z: z / 0.0 * jnp.ones(3))
+    broken = make(decode=lambda params, z: jnp.repeat(z / 0.0, 3, axis=-1))
     with pytest.raises(InputError, match="not finite"):
         broken(PARAMS, KEY, jnp.array([0]), {"level": jnp.zeros(1)})
