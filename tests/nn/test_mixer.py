@@ -41,6 +41,19 @@ def test_image_only_samples_return_the_spatial_output():
     np.testing.assert_array_equal(out[1], blend(Mixer(), -2.0)[1])
 
 
+def test_image_only_samples_hear_nothing_of_broken_temporal_layers():
+    broken = TEMPORAL.at[0].set(jnp.nan)
+    only = jnp.array([True, False])
+    out = blend(Mixer(), -2.0, temporal=broken, image_only=only)
+    np.testing.assert_array_equal(out, blend(Mixer(), -2.0, image_only=only))
+
+    def loss(logit):
+        params = {"logit": logit}
+        return Mixer().apply({"params": params}, SPATIAL, broken, only).sum()
+
+    assert np.isfinite(jax.grad(loss)(jnp.zeros(())))
+
+
 def test_another_number_of_frames_is_refused():
     net = Mixer(mix="per_frame", num_frames=8)
     with pytest.raises(InputError, match="made for 8 frames, got 3"):

@@ -93,7 +93,7 @@ class Condition(abc.ABC):
         return value
 
     def drop(
-        self, value: Shaped[Array, " b *rest"], key: Key, p: float, given: Mapping[str, Any]
+        self, value: Shaped[Array, " b *rest"], key: Key, p: float | int, given: Mapping[str, Any]
     ) -> Array:
         """Return the value, null where dropped: each entry of its own with probability p.
 

@@ -56,7 +56,7 @@ def drop(
     conditions: Iterable[Condition],
     cond: Conditioning,
     key: Key,
-    p: float,
+    p: float | int,
     given: Mapping[str, Any],
 ) -> Conditioning:
     """Return the conditioning with each entry of each condition null with probability p.

@@ -10,6 +10,7 @@ from vldm_jax.conditions.class_labels import ClassLabels
 from vldm_jax.conditions.labels import Labels
 from vldm_jax.conditions.text import TemporalText, Text
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.fields import make
 
 CONDITIONS = {
     "text": Text,
@@ -30,14 +31,18 @@ def condition_of(fields: Mapping[str, Any]) -> Condition:
     kind = values.pop("kind", None)
     if kind not in CONDITIONS:
         raise InputError(f"unknown kind of condition {kind!r}; there are {', '.join(CONDITIONS)}")
-    known = {field.name: field for field in dataclasses.fields(CONDITIONS[kind])}
-    if unknown := sorted(values.keys() - known.keys()):
-        raise InputError(f"a condition of kind {kind!r} has no field {unknown[0]!r}")
-    absent = dataclasses.MISSING
-    needed = {name for name, field in known.items() if field.default is absent}
-    if missing := sorted(needed - values.keys()):
-        raise InputError(f"a condition of kind {kind!r} needs its field {missing[0]!r}")
-    return CONDITIONS[kind](**values)
+    return make(CONDITIONS[kind], values, f"a condition of kind {kind!r}")
+
+
+def conditions_of(rows: Any) -> tuple[Condition, ...]:
+    """Return the conditions of a list of fields, see `condition_of`.
+
+    Raises:
+        InputError: if it is no such list.
+    """
+    if not isinstance(rows, list | tuple) or not all(isinstance(row, Mapping) for row in rows):
+        raise InputError(f"more_conditions must be a list of conditions, each a table: got {rows}")
+    return tuple(map(condition_of, rows))
 
 
 def fields_of(condition: Condition) -> dict[str, Any]:

@@ -16,10 +16,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vldm_jax.conditions.table import condition_of
+from vldm_jax.conditions.table import conditions_of
 from vldm_jax.conditions.table import fields_of as condition_fields
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.fields import make
 from vldm_jax.models.autoencoder import Autoencoder
 from vldm_jax.models.text import TextEncoder
 from vldm_jax.models.unet import UNet
@@ -52,9 +53,7 @@ def module_of(kind: str, fields: Mapping[str, Any], dtype: DTypeLike) -> nn.Modu
         raise InputError(
             f"unknown kind of network {kind!r}; there are {', '.join((*MODULES, *VIDEO))}"
         )
-    what = f"a network of kind {kind!r}"
-    _check_known(MODULES[name], fields, what)
-    values = {name: _tuples(value) for name, value in fields.items()}
+    what, values = f"a network of kind {kind!r}", dict(fields)
     if kind in VIDEO:
         values[TEMPORAL] = values.get(TEMPORAL) or {}
     elif kind == "unet" and values.get(TEMPORAL) is not None:
@@ -62,8 +61,8 @@ def module_of(kind: str, fields: Mapping[str, Any], dtype: DTypeLike) -> nn.Modu
     if values.get(TEMPORAL) is not None:
         values[TEMPORAL] = temporal_of(values[TEMPORAL])
     if CONDITIONS in values:
-        values[CONDITIONS] = tuple(map(condition_of, values[CONDITIONS]))
-    return MODULES[name](**values, dtype=dtype)
+        values[CONDITIONS] = conditions_of(values[CONDITIONS])
+    return make(MODULES[name], values, what, dtype=dtype, parent=None, name=None)
 
 
 def temporal_of(fields: Mapping[str, Any]) -> TemporalLayers:
@@ -80,8 +79,7 @@ def temporal_of(fields: Mapping[str, Any]) -> TemporalLayers:
     family = values.pop("family")
     if family not in FAMILIES:
         raise InputError(f"unknown temporal family {family!r}; there are {', '.join(FAMILIES)}")
-    _check_known(FAMILIES[family], values, f"a temporal layer of family {family!r}")
-    return FAMILIES[family](**values)
+    return make(FAMILIES[family], values, f"a temporal layer of family {family!r}")
 
 
 def fields_of(module: nn.Module) -> dict[str, Any]:
@@ -144,17 +142,6 @@ def spatial_part(tree: PyTree) -> PyTree:
 def temporal_part(tree: PyTree) -> PyTree:
     """Return the temporal layers of a video network."""
     return paths.select(tree, lambda path: TEMPORAL in path)
-
-
-def _check_known(kind: type, fields: Mapping[str, Any], what: str) -> None:
-    known = {field.name for field in dataclasses.fields(kind)}
-    if unknown := sorted(fields.keys() - known):
-        raise InputError(f"{what} has no field {unknown[0]!r}")
-
-
-def _tuples(value: Any) -> Any:
-    """JSON has lists where a module's fields, which must be hashable, are tuples."""
-    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 def _init(module: nn.Module, key: Key, inputs: tuple[Any, ...]) -> PyTree:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.shapes import expand_like
 from vldm_jax.typing import Array, Bool, DTypeLike, Float, PyTree
 
 
@@ -50,13 +51,14 @@ class Mixer(nn.Module):
         """
         shape = self._logit_shape(spatial.shape[1])
         logit = self.param("logit", nn.initializers.constant(self.init_logit), shape)
-        weight = 1.0 - jax.nn.sigmoid(logit.astype(jnp.float32)).reshape(1, -1)
-        if image_only is not None:
-            weight = jnp.where(image_only[:, None], 0.0, weight)
-        weight = weight.reshape(*weight.shape, *(1,) * (spatial.ndim - 2))
+        weight = 1.0 - jax.nn.sigmoid(logit.astype(jnp.float32))
+        weight = weight.reshape(1, -1, *(1,) * (spatial.ndim - 2))
         base = spatial.astype(jnp.float32)
-        blend = base + weight * (temporal.astype(jnp.float32) - base)
-        return blend.astype(self.dtype)
+        change = temporal.astype(jnp.float32) - base
+        if image_only is not None:
+            # Of the change, not of its weight: a weight of 0 would let NaN through.
+            change = jnp.where(expand_like(image_only, change), 0.0, change)
+        return (base + weight * change).astype(self.dtype)
 
     def _logit_shape(self, frames):
         if self.mix == "scalar":
