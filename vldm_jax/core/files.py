@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def naming_full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
             raise
         raise OSError(
             error.errno,
-            f"{os.strerror(error.errno)}, nothing of it was kept: make room or write elsewhere",
+            f"{error.strerror}, nothing of it was kept: make room or write elsewhere",
             str(path),
         ) from error
 
@@ -68,8 +69,13 @@ def allocate(path: Path, size: int) -> None:
     Raises:
         OSError: if they cannot be had.
     """
-    with path.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, size)
+    if sys.platform != "linux":  # elsewhere a full disk is met by the writes
+        return
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror} ({size / 2**30:.2f} GiB needed)") from error
 
 
 def check_writable(folder: str | os.PathLike[str]) -> None:
