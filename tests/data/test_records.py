@@ -54,7 +54,7 @@ def test_shots_are_apart_and_long_ones_in_pieces(tmp_path):
         tmp_path / "videos", tmp_path / "set", fps=15, longest=20, shortest=8, **SIZE
     )
     source = records_source(tmp_path / "set", num_frames=8, stride=100)
-    lengths = [int(source._records[i]["num_frames"]) for i in range(len(source))]
+    lengths = [source.records[i].num_frames for i in range(len(source))]
     assert lengths == [20, 20, 20, 10]
     assert "dropped 1 shots shorter than 8 frames at 15 fps" in report
 
@@ -135,7 +135,7 @@ def test_an_existing_folder_is_not_touched(clips, stored):
         ({"num_frames": 50}, "no window of 50 frames .*longest 15 frames"),
         ({"fps": 30}, "stores 32x64 at 7.5 fps, asked for 32x64 at 30"),
         ({"height": 64}, "asked for 64x64"),
-        ({"split": "test"}, "in the 0 clips of 'test'"),
+        ({"split": "test"}, r"no clips in 'test', it has \{'train': 3\}: ask for another split"),
         ({"fps": 0}, "fps must be positive, got 0"),
         ({"stride": 0}, "stride must be positive, got 0"),
         ({"test_fraction": 0.1}, "test_fraction=0.1 and cuts=True are decided when records are"),
