@@ -13,7 +13,7 @@ from synthetic_videos import scene
 from tensorflow_datasets.proto import tf_example_pb2
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.data.record_files import RecordFiles
+from vldm_jax.data.record_files import RecordFiles, read_metadata
 from vldm_jax.data.record_source import records_source
 from vldm_jax.data.records import build_records
 from vldm_jax.data.write import write_video
@@ -92,8 +92,10 @@ def test_sets_of_earlier_versions_load(original, stored):
         ("height", 10**30, "'height' must be a number of pixels"),
         ("width", -64, "'width' must be a number of pixels, got -64"),
         ("width", 64.5, "'width' must be"),
+        ("width", 62, "record 0 of 'train' is damaged .its frames are 32x64, not 32x62."),
         ("label_names", "night", "'label_names' must be a list of names"),
         ("label_names", [1, 2], "'label_names' must be"),
+        ("label_names", ["a", "\ud800"], "'label_names' must be"),
         ("label_names", ["night"], "record 0 of 'train' is damaged .2 labels, not 1."),
         ("report", None, "'report' must be text, got None"),
         ("num_frames", [12, 12, 12], "'num_frames' must be lists of lengths"),
@@ -207,7 +209,7 @@ def example(**change):
     ],
 )
 def test_records_that_are_not_ours_are_one_clear_line(stored, monkeypatch, content, message):
-    files = RecordFiles(stored, "train", 2, [12, 12, 12])
+    files = RecordFiles(stored, "train", read_metadata(stored))
     monkeypatch.setattr(files, "_source", [content] * 3)
     with pytest.raises(InputError, match=f"record 1 of 'train' is damaged .*{message}"):
         files[1]
@@ -221,5 +223,5 @@ def test_a_video_that_breaks_is_named_by_its_record(stored, monkeypatch):
 
 
 def test_files_travel_to_another_process(stored):
-    files = pickle.loads(pickle.dumps(RecordFiles(stored, "train", 2, [12, 12, 12])))
+    files = pickle.loads(pickle.dumps(RecordFiles(stored, "train", read_metadata(stored))))
     assert len(files) == 3 and files[2].name == "c.mp4"

@@ -9,7 +9,6 @@ known beforehand. A set that is damaged, incomplete or of another kind is an `In
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -87,17 +86,17 @@ class RecordFiles:
 
     Args:
         path: the set's folder.
-        split: "train" or "test".
-        label_count: labels of a record.
-        lengths: frames of each record.
+        split: one that `metadata` has.
+        metadata: what the set says about itself.
 
     Raises:
         InputError: if shards are missing or damaged, or don't hold these records.
     """
 
-    def __init__(self, path: Path, split: str, label_count: int, lengths: Sequence[int]):
+    def __init__(self, path: Path, split: str, metadata: Metadata):
         self._path, self._split = path, split
-        self._label_count, self._lengths = label_count, lengths
+        self._metadata, self._lengths = metadata, metadata.num_frames[split]
+        lengths = self._lengths
         shards = _find_shards(path, split)
         size = sum(shard.stat().st_size for shard in shards)
         if sum(lengths) > size * FRAMES_A_BYTE:
@@ -128,11 +127,22 @@ class RecordFiles:
         record = _parse(content)
         if record is None:
             raise self.damaged(index, "it is not one of ours")
-        if record.labels.shape != (self._label_count,):
-            raise self.damaged(index, f"{len(record.labels)} labels, not {self._label_count}")
+        if len(record.labels) != (count := len(self._metadata.label_names)):
+            raise self.damaged(index, f"{len(record.labels)} labels, not {count}")
         if record.num_frames != self._lengths[index] or not 0 <= record.ticks < 2**31:
             raise self.damaged(index, f"{record.num_frames} frames, {record.ticks} ticks apart")
         return record
+
+    def check_size(self, index: int, height: int, width: int) -> None:
+        """Raise unless the frames of a record have the set's size.
+
+        Raises:
+            InputError: naming the record and both sizes.
+        """
+        # An mp4 has even sides: `write_video` gives an odd one another row or column.
+        rows, columns = (side + side % 2 for side in (self._metadata.height, self._metadata.width))
+        if (height, width) != (rows, columns):
+            raise self.damaged(index, f"its frames are {height}x{width}, not {rows}x{columns}")
 
     def damaged(self, index: int, why: str) -> InputError:
         """Return the error that says why a record cannot be used."""
@@ -190,7 +200,9 @@ def _is_size(value: Any) -> bool:
 
 
 def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, list) and all(
+        isinstance(item, str) and item.isprintable() for item in value
+    )
 
 
 def _are_lengths(value: Any) -> bool:

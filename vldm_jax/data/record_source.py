@@ -58,10 +58,11 @@ class RecordSource:
         record = self.records[number]
         pts = self.frames[index] * record.ticks
         try:
-            images = read_frames(io.BytesIO(record.video), pts)
-            clip = np.stack([resize_crop(image, self.height, self.width) for image in images])
+            images = list(read_frames(io.BytesIO(record.video), pts))
         except VideoError as error:
             raise self.records.damaged(number, error.reason) from error
+        self.records.check_size(number, *images[0].shape[:2])
+        clip = np.stack([resize_crop(image, self.height, self.width) for image in images])
         content = {"image": clip[0]} if len(clip) == 1 else {"video": clip}
         return content | {
             "labels": record.labels,
@@ -127,8 +128,7 @@ def records_source(
             f"{path}: no clips in {split!r}, it has {counts}: ask for another split, or build the "
             "set again (vldm data build folder --test-fraction)"
         )
-    lengths = stored.num_frames[split]
-    records = RecordFiles(Path(path), split, len(stored.label_names), lengths)
+    records = RecordFiles(Path(path), split, stored)
     windows = _windows(path, stored, split, fps=fps, num_frames=num_frames, stride=stride)
     video = np.repeat(np.arange(len(windows), dtype=np.int32), [len(found) for found in windows])
     return RecordSource(
