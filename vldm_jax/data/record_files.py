@@ -19,6 +19,8 @@ from jaxtyping import Float
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.json_files import read_json
 
+KEY_EVERY = 8
+"""Frames between key frames of a stored mp4, so that a window is read without the whole clip."""
 REMEDY = "copy the set again, or build it again"
 LONGEST = 1 << 20
 """Frames of a record, at most."""
