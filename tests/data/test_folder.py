@@ -83,26 +83,6 @@ def test_a_variable_rate_survives_the_index():
     np.testing.assert_array_equal(folder_module._unpack([[7, 1]]), [7])
 
 
-@pytest.mark.parametrize(
-    "content, message",
-    [
-        ("{", "not JSON"),
-        ("[1]", "lacks 'names' or 'clips'"),
-        ('{"names": ["a"]}', "lacks 'names' or 'clips'"),
-        ('{"names": "a", "clips": {}}', "'names' must be a list of text"),
-        ('{"names": ["a"], "clips": [1]}', "'clips' a table"),
-        ('{"names": ["a"], "clips": {"a.mp4": [1, 2]}}', "must have 1 numbers or null"),
-        ('{"names": ["a"], "clips": {"a.mp4": ["x"]}}', "must have 1 numbers or null"),
-        ('{"names": ["a"], "clips": {"gone.mp4": [1]}}', "names 'gone.mp4', which is not in the"),
-    ],
-)
-def test_bad_labels_are_one_clear_line(clips, content, message):
-    (clips / "labels.json").write_text(content)
-    with pytest.raises(InputError, match=message) as caught:
-        read_folder(clips)
-    assert str(clips / "labels.json") in str(caught.value) and "\n" not in str(caught.value)
-
-
 def test_a_missing_folder(tmp_path):
     with pytest.raises(InputError, match="no such folder of videos: give an existing folder"):
         read_folder(tmp_path / "nowhere")

@@ -1,11 +1,17 @@
+import errno
+import os
+import resource
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 from synthetic_videos import number_of, numbered, scene
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.scratch import ROOM
 from vldm_jax.data.pipeline import make_loader
 from vldm_jax.data.record_source import records_source
 from vldm_jax.data.records import build_records
@@ -54,7 +60,7 @@ def test_shots_are_apart_and_long_ones_in_pieces(tmp_path):
         tmp_path / "videos", tmp_path / "set", fps=15, longest=20, shortest=8, **SIZE
     )
     source = records_source(tmp_path / "set", num_frames=8, stride=100)
-    lengths = [int(source._records[i]["num_frames"]) for i in range(len(source))]
+    lengths = [source.records[i].num_frames for i in range(len(source))]
     assert lengths == [20, 20, 20, 10]
     assert "dropped 1 shots shorter than 8 frames at 15 fps" in report
 
@@ -103,8 +109,11 @@ print("tensorflow" in sys.modules)
         ({"test_fraction": 1.0}, r"test_fraction must lie in \[0, 1\), got 1.0"),
         ({"test_fraction": -0.1}, r"test_fraction must lie in \[0, 1\), got -0.1"),
         ({"crf": 52}, r"crf must lie in \[0, 51\], got 52"),
-        ({"height": 720, "width": 1280}, "nothing to store .*3 videos smaller than 720x1280"),
-        ({"fps": 60}, "3 videos slower than 60 fps"),
+        (
+            {"height": 720, "width": 1280},
+            "nothing to store .*3 videos smaller than 720x1280; at 72x128 all would stay",
+        ),
+        ({"fps": 60}, "3 videos slower than 60 fps; at 30 fps all would stay"),
         ({"shortest": 100}, "3 shots shorter than 100 frames"),
     ],
 )
@@ -125,7 +134,7 @@ def test_what_is_out_of_range_is_said_before_any_work(clips, tmp_path, monkeypat
 
 
 def test_an_existing_folder_is_not_touched(clips, stored):
-    with pytest.raises(InputError, match="exists already: give a new folder or remove it"):
+    with pytest.raises(InputError, match="exists and holds dataset_info.json: choose another"):
         build_records(clips, stored, fps=7.5, **SIZE)
 
 
@@ -135,7 +144,7 @@ def test_an_existing_folder_is_not_touched(clips, stored):
         ({"num_frames": 50}, "no window of 50 frames .*longest 15 frames"),
         ({"fps": 30}, "stores 32x64 at 7.5 fps, asked for 32x64 at 30"),
         ({"height": 64}, "asked for 64x64"),
-        ({"split": "test"}, "in the 0 clips of 'test'"),
+        ({"split": "test"}, r"no clips in 'test', it has \{'train': 3\}: ask for another split"),
         ({"fps": 0}, "fps must be positive, got 0"),
         ({"stride": 0}, "stride must be positive, got 0"),
         ({"test_fraction": 0.1}, "test_fraction=0.1 and cuts=True are decided when records are"),
@@ -153,6 +162,75 @@ def test_both_sources_take_the_same_keys(clips, stored):
     size = dict(height=48, width=96, fps=7.5, num_frames=4)
     for source in (folder_source(clips, **size, **keys), records_source(stored, **size, **keys)):
         assert len(source) == 36 and source[0]["video"].shape == (4, 48, 96, 3)
+
+
+def test_what_is_left_out_is_named_with_what_would_keep_it(tmp_path, capsys):
+    (tmp_path / "videos").mkdir()
+    for name, fps in (("film", 24000 / 1001), ("pal", 25), ("ntsc", 30000 / 1001), ("old", 15)):
+        write_video(tmp_path / "videos" / f"{name}.mp4", scene(0, 30), fps)
+    write_video(tmp_path / "videos" / "small.mp4", scene(0, 30, height=24, width=48), 30)
+    report = build_records(tmp_path / "videos", tmp_path / "set", fps=30, **SIZE)
+    assert "stored 1 clips in 'train'" in report  # 29.97 serves 30
+    assert (
+        "  dropped 1 videos smaller than 32x64; at 24x48 all would stay\n"
+        "    small.mp4 (24x48)\n"
+        "  dropped 3 videos slower than 30 fps; at 15 fps all would stay\n"
+        "    film.mp4 (23.976 fps)\n    old.mp4 (15 fps)\n    pal.mp4 (25 fps)\n"
+    ) in report
+    said = capsys.readouterr().err
+    assert "dropped 3 videos slower than 30 fps; at 15 fps all would stay" in said
+    assert records_source(tmp_path / "set", num_frames=4).report.startswith(report)
+
+    report = build_records(tmp_path / "videos", tmp_path / "all", height=24, width=48, fps=15)
+    assert "stored 5 clips in 'train'" in report and "dropped" not in report
+
+
+def test_a_split_that_gets_nothing_is_told(clips, tmp_path, capsys):
+    report = build_records(clips, tmp_path / "set", fps=7.5, test_fraction=0.01, **SIZE)
+    note = "no clip in 'test': the hash of no shot falls there at test_fraction=0.01; choose"
+    assert note in report and note in capsys.readouterr().err
+    with pytest.raises(InputError, match="no clips in 'test', it has {'train': 3}"):
+        records_source(tmp_path / "set", num_frames=4, split="test")
+    report = build_records(clips, tmp_path / "other", fps=7.5, test_fraction=0.99, **SIZE)
+    assert "no clip in 'train'" in report
+    assert "no clip in" not in build_records(clips, tmp_path / "third", fps=7.5, **SIZE)
+
+
+@pytest.mark.parametrize("limit", [300, 3_000, 90_000])
+def test_a_full_disk_is_one_line_that_names_the_set_and_nothing_is_left(clips, tmp_path, limit):
+    """The first limit stops a clip's mp4, the last the set's own files (at least 64 KiB)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        with pytest.raises(OSError, match="File too large, nothing of it was kept.*/set'") as e:
+            build_records(clips, tmp_path / "set", fps=7.5, **SIZE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert "\n" not in str(e.value) and e.value.errno == errno.EFBIG
+    assert [path.name for path in tmp_path.iterdir()] == ["clips"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_what_a_killed_build_left_is_removed_by_the_next(clips, tmp_path, number):
+    code = f"""
+import time
+from vldm_jax.data import records
+store = records._store
+records._store = lambda *job: store(*job) and time.sleep(60)
+records.build_records({str(clips)!r}, {str(tmp_path / "set")!r}, height=32, width=64, fps=7.5)
+"""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment) as process:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / ROOM).exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+    assert (tmp_path / ROOM).exists() and not (tmp_path / "set").exists()
+    build_records(clips, tmp_path / "other", fps=7.5, **SIZE)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clips", "other", "scratch"]
+    assert not list(scratch.iterdir())
 
 
 def test_another_folder_is_no_set(clips):

@@ -1,4 +1,7 @@
+import dataclasses
+import errno
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -61,6 +64,49 @@ def test_a_cache_holds_only_the_frames_in_use_and_is_used_again(clips, tmp_path)
     folder_source(clips, cache=cache, **SMALL)
     assert len(list(cache.glob("frames-*.npy"))) == 2
     assert len(list(cache.glob("index-*.json"))) == 1
+
+
+def test_a_disk_without_room_for_the_cache_is_known_before_any_work(clips, tmp_path, monkeypatch):
+    def refuse(file, start, size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    monkeypatch.setattr("vldm_jax.data.cache.read_frames", lambda *args: pytest.fail("decoded"))
+    with pytest.raises(OSError, match=r"No space left on device \(0.00 GiB needed\), nothing") as e:
+        folder_source(clips, cache=tmp_path / "cache", **SMALL)
+    assert "cache/frames-" in str(e.value) and "\n" not in str(e.value)
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".json"]  # the index
+
+
+def test_a_disk_that_fills_while_the_cache_is_written_is_an_error_and_no_signal(
+    clips, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("vldm_jax.data.cache.allocate", lambda path, size: None)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    source = folder_source(clips, **SMALL)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        with pytest.raises(OSError, match="nothing of it was kept: make room.*cache/frames-"):
+            with_cache(source, tmp_path / "cache")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert not list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize("damage", [b"", b"text", None])
+def test_a_damaged_cache_is_made_again(clips, tmp_path, damage):
+    cache = tmp_path / "cache"
+    expected = folder_source(clips, cache=cache, **SMALL)[3]["video"].copy()
+    (file,) = cache.glob("frames-*.npy")
+    file.write_bytes(file.read_bytes()[:-1] if damage is None else damage)
+    again = folder_source(clips, cache=cache, **SMALL)
+    np.testing.assert_array_equal(again[3]["video"], expected)
+
+
+def test_more_frames_than_memory_is_one_clear_line(clips):
+    source = folder_source(clips, **SMALL)
+    with pytest.raises(InputError, match=r"GiB for 45 frames of 4000000x4000000: give a folder"):
+        with_cache(dataclasses.replace(source, height=4_000_000, width=4_000_000), "memory")
 
 
 def test_long_videos_are_cached_in_pieces(tmp_path, monkeypatch):

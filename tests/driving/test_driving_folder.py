@@ -95,7 +95,8 @@ def test_records_hold_clips_and_boxes_and_are_read_as_windows(renderer, tmp_path
 def test_splits_cannot_overlap(tmp_path):
     with pytest.raises(InputError, match="seed \\+ clips <="):
         build_records(tmp_path / "new", clips=10, seed=TEST_OFFSET - 5)
-    with pytest.raises(InputError, match="exists already"):
+    (tmp_path / "mine").touch()
+    with pytest.raises(InputError, match="exists and holds mine: choose another folder"):
         build_records(tmp_path, clips=1)
 
 

@@ -5,10 +5,12 @@ uses, and a window is a row of positions in it. In memory or as a file that proc
 the file's name is a hash of all that its content depends on, so a stale one is never used.
 """
 
+import errno
 import hashlib
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +21,8 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from tqdm import tqdm
 
-from vldm_jax.core.files import atomic_path
+from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import allocate, atomic_path
 from vldm_jax.data.folder import Entry
 from vldm_jax.data.read import read_frames
 from vldm_jax.data.transforms import resize_crop
@@ -83,24 +86,67 @@ def store_frames(
     shape = (len(used), height, width, 3)
     rows = rows.reshape(frames.shape)
     if cache == "memory":
-        array = np.empty(shape, np.uint8)
-        _fill(array, jobs, threads)
+        array = _empty(shape)
+        _fill(array.__setitem__, shape, jobs, threads)
         return FrameArray(array=array), rows
     file = Path(cache) / f"frames-{_fingerprint(entries, used, longest, shape)}.npy"
-    if not file.is_file():
+    if not _is_whole(file, shape):
         with atomic_path(file) as temporary:
-            mapped = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-            _fill(mapped, jobs, threads)
-            mapped.flush()
+            _write(temporary, shape, jobs, threads)
     return FrameFile(path=file), rows
 
 
-def _fill(array: np.ndarray, jobs: list[Job], threads: int | None) -> None:
+def _empty(shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return np.empty(shape, np.uint8)
+    except MemoryError:
+        raise InputError(
+            f'cache="memory" needs {math.prod(shape) / 2**30:.1f} GiB for {shape[0]} frames of '
+            f"{shape[1]}x{shape[2]}: give a folder, config.data.cache=FOLDER, or a smaller size"
+        ) from None
+
+
+def _is_whole(file: Path, shape: tuple[int, ...]) -> bool:
+    """Whether the file is there and as long as its frames; a cut one is made again."""
+    try:
+        if not file.is_file():
+            return False
+        array = np.load(file, mmap_mode="r")
+        return array.shape == shape and array.dtype == np.uint8
+    except (ValueError, EOFError):
+        return False
+
+
+def _write(path: Path, shape: tuple[int, ...], jobs: list[Job], threads: int | None) -> None:
+    """Decode into a .npy file; if it does not fit on the disk, that is known before any work."""
+    with path.open("wb") as file:
+        header = np.lib.format.header_data_from_array_1_0(np.empty((0, *shape[1:]), np.uint8))
+        np.lib.format.write_array_header_1_0(file, header | {"shape": shape})
+        start = file.tell()
+        file.flush()
+        allocate(path, start + math.prod(shape))
+        row_bytes = math.prod(shape[1:])
+
+        def put(row: int, image: np.ndarray) -> None:
+            # Not through a memory map: there, a failing disk is a SIGBUS and no error.
+            written = os.pwrite(file.fileno(), np.ascontiguousarray(image), start + row * row_bytes)
+            if written < row_bytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        _fill(put, shape, jobs, threads)
+
+
+def _fill(
+    put: Callable[[int, np.ndarray], Any],
+    shape: tuple[int, ...],
+    jobs: list[Job],
+    threads: int | None,
+) -> None:
     def run(job: Job) -> None:
         entry, start, frames = job
         images = read_frames(entry.video.path, entry.video.pts[frames])
         for row, image in enumerate(images, start):
-            array[row] = resize_crop(image, *array.shape[1:3])
+            put(row, resize_crop(image, *shape[1:3]))
 
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         done = pool.map(run, jobs)

@@ -5,13 +5,18 @@
 Other keys are not looked at. Unknown is NaN: `null`, or a video that the file does not name.
 """
 
-import json
-from pathlib import Path
+import os
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.json_files import read_json
+
+LAYOUT = 'write {"names": ["night"], "clips": {"a.mp4": [1]}}'
+LARGEST = float(np.finfo(np.float32).max)
+MAX_BYTES = 256 << 20  # millions of clips
 
 
 def read_labels(root: Path) -> tuple[tuple[str, ...], dict[str, tuple[float, ...]]]:
@@ -23,34 +28,26 @@ def read_labels(root: Path) -> tuple[tuple[str, ...], dict[str, tuple[float, ...
         InputError: if it is not JSON of that layout, or names a file that the folder lacks.
     """
     file = root / "labels.json"
-    if not file.is_file():
+    if not os.path.lexists(file):  # a link that leads nowhere is an error
         return (), {}
-    layout = 'write {"names": ["night"], "clips": {"a.mp4": [1]}}'
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not JSON ({error}): {layout}") from error
-    if not isinstance(content, dict) or not {"names", "clips"} <= content.keys():
-        raise InputError(f"{file}: lacks 'names' or 'clips': {layout}")
+    content = read_json(
+        file, "a table of labels", remedy=LAYOUT, max_bytes=MAX_BYTES, unique_keys=True
+    )
+    if not {"names", "clips"} <= content.keys():
+        raise InputError(f"{file}: lacks 'names' or 'clips': {LAYOUT}")
     names, clips = content["names"], content["clips"]
-    if not (_is_list_of(names, (str,)) and isinstance(clips, dict)):
-        raise InputError(f"{file}: 'names' must be a list of text and 'clips' a table: {layout}")
-    for clip, values in clips.items():
-        if not _is_list_of(values, (int, float, type(None))) or len(values) != len(names):
-            raise InputError(
-                f"{file}: {clip!r} must have {len(names)} numbers or null, one for each of "
-                f"{names}, got {values!r}: {layout}"
-            )
-    if missing := sorted(clip for clip in clips if not (root / clip).is_file()):
+    _check_names(file, names)
+    if not isinstance(clips, dict):
+        raise InputError(f"{file}: 'clips' must be a table: {LAYOUT}")
+    labels = {_name(file, clip): _values(file, clip, clips[clip], names) for clip in clips}
+    if len(labels) < len(clips):
+        raise InputError(f"{file}: names one video in two ways, like 'a.mp4' and './a.mp4'")
+    if missing := sorted(clip for clip in clips if not _is_file(root / clip)):
         raise InputError(
             f"{file}: names {missing[0]!r}, which is not in the folder ({len(missing)} such): "
             "remove the entry or add the file"
         )
-    to_float = {
-        clip: tuple(np.nan if value is None else float(value) for value in values)
-        for clip, values in clips.items()
-    }
-    return tuple(names), to_float
+    return tuple(names), labels
 
 
 def describe_labels(names: tuple[str, ...], labels: Any) -> str:
@@ -59,5 +56,39 @@ def describe_labels(names: tuple[str, ...], labels: Any) -> str:
     return "".join(f"  {name} {value}" for name, value in zip(names, values, strict=True))
 
 
-def _is_list_of(value: Any, kinds: tuple[type, ...]) -> bool:
-    return isinstance(value, list) and all(isinstance(item, kinds) for item in value)
+def _check_names(file: Path, names: Any) -> None:
+    if not isinstance(names, list) or not all(
+        isinstance(name, str) and name.isprintable() for name in names
+    ):
+        raise InputError(f"{file}: 'names' must be a list of text: {LAYOUT}")
+    if len(set(names)) < len(names):
+        raise InputError(f"{file}: 'names' has a name twice, {names}: {LAYOUT}")
+
+
+def _name(file: Path, clip: str) -> str:
+    """The name as the scan of the folder gives it, so that no label is lost for a stray "./"."""
+    path = PurePosixPath(clip)
+    if path.is_absolute() or ".." in path.parts:
+        raise InputError(f"{file}: {clip!r} leads out of the folder: write paths inside it")
+    return path.as_posix()
+
+
+def _values(file: Path, clip: str, values: Any, names: list[str]) -> tuple[float, ...]:
+    kinds = (int, float, type(None))
+    if not (isinstance(values, list) and all(isinstance(value, kinds) for value in values)):
+        values = None
+    if values is None or len(values) != len(names):
+        raise InputError(
+            f"{file}: {clip!r} must have {len(names)} numbers or null, one for each of {names}: "
+            f"{LAYOUT}"
+        )
+    if any(value is not None and abs(value) > LARGEST for value in values):
+        raise InputError(f"{file}: {clip!r} has a number beyond float32's {LARGEST:.3g}")
+    return tuple(np.nan if value is None else float(value) for value in values)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False

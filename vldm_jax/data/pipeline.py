@@ -19,11 +19,10 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
-import grain
 import numpy as np
-from absl import flags
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.data.workers import Fetcher, Portable, start_worker
 
 Batch = dict[str, np.ndarray]
 
@@ -42,7 +41,7 @@ class Loader:
 
     def __init__(
         self,
-        batches: grain.MapDataset,
+        batches: Any,
         identity: dict[str, int],
         global_batch: int,
         worker_count: int,
@@ -54,7 +53,7 @@ class Loader:
         self._worker_count = worker_count
         self._prefetch = prefetch
         self._step = 0
-        self._iterator: Any = None
+        self._fetcher: Fetcher | None = None
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -64,12 +63,18 @@ class Loader:
         return len(self._batches)
 
     def __next__(self) -> Batch:
+        """Return the next batch.
+
+        Raises:
+            StopIteration: after the last one.
+            WorkerError: if a worker process has died. The position is still that of the last batch.
+        """
         if self._step >= len(self._batches):
             self.close()
             raise StopIteration
-        if self._iterator is None:
-            self._iterator = self._start()
-        batch = next(self._iterator)
+        if self._fetcher is None:
+            self._fetcher = Fetcher(self._start, self._worker_count)
+        batch = self._fetcher.fetch()
         self._step += 1
         # From workers the arrays are views of shared memory, which is given back here.
         return {name: np.array(value) for name, value in batch.items()}
@@ -101,9 +106,9 @@ class Loader:
 
     def close(self) -> None:
         """Stop the workers; the position stays and the next batch starts them again."""
-        if self._iterator is not None:
-            self._iterator.close()
-        self._iterator = None
+        if self._fetcher is not None:
+            self._fetcher.close()
+        self._fetcher = None
 
     def __enter__(self) -> "Loader":
         return self
@@ -117,6 +122,9 @@ class Loader:
         self.close()
 
     def _start(self) -> Any:
+        import grain
+        from absl import flags
+
         threads = 1 if self._worker_count else 2
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=self._prefetch)
         ahead = self._batches[self._step :].to_iter_dataset(options)
@@ -127,7 +135,8 @@ class Loader:
                 num_workers=self._worker_count, per_worker_buffer_size=self._prefetch
             )
             small = grain.experimental.DatasetOptions(min_shm_size=1 << 16)
-            ahead = grain.experimental.WithOptionsIterDataset(ahead, small).mp_prefetch(workers)
+            ahead = grain.experimental.WithOptionsIterDataset(ahead, small)
+            ahead = ahead.mp_prefetch(workers, start_worker)
         return iter(ahead)
 
 
@@ -169,7 +178,9 @@ def make_loader(
             f"the data has {len(source)} examples, fewer than one global batch of {global_batch} "
             f"({process_count} processes of {batch_size}): lower the batch size or add data"
         )
-    stream = grain.MapDataset.source(source).seed(seed)
+    import grain  # and with it jax and orbax: seconds that a refusal does without
+
+    stream = grain.MapDataset.source(Portable(source) if worker_count else source).seed(seed)
     if shuffle:
         stream = stream.shuffle()
     stream = stream.repeat(num_epochs)

@@ -38,8 +38,13 @@ class VideoError(InputError):
     """
 
     def __init__(self, path: Path_ | io.BytesIO, reason: str, detail: str):
-        super().__init__(f"{path}: {reason} ({detail}): re-encode the file or remove it")
+        super().__init__(str(path), reason, detail)  # what a copy in another process is made of
         self.reason = reason
+
+    def __str__(self) -> str:
+        """Return the one line for a person."""
+        path, reason, detail = self.args
+        return f"{path}: {reason} ({detail}): re-encode the file or remove it"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

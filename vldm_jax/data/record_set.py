@@ -6,26 +6,33 @@ A tensorflow-datasets set in ArrayRecord files, written and read without TensorF
     num_frames: int64   ticks: int64, timestamp units from one frame to the next
 
 and the set's metadata.json holds what windows need: fps, height, width, label_names, a report, and
-num_frames, the lengths of all records by split. A set appears whole or not at all.
+num_frames, the lengths of all records by split. A set appears whole or not at all; `record_files`
+reads it.
 """
 
 import contextlib
 import io
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from vldm_jax.core.errors import InputError
-from vldm_jax.core.files import atomic_path, check_writable
+from vldm_jax.core.files import NO_ROOM, atomic_path
+from vldm_jax.core.scratch import scratch_folder
 
-KEY_EVERY = 8
-"""Frames between key frames of a stored mp4, so that a window is read without the whole clip."""
 Records = Iterable[tuple[int, dict[str, Any]]]
+MakeRecords = Callable[[Path], Records]
+"""Makes the numbered records of a split; the folder is for what that takes on the way."""
+
+
+class _Info(tfds.core.DatasetInfo):
+    """Knows nothing from elsewhere."""
+
+    def initialize_from_bucket(self) -> None:
+        """Do nothing: tfds's own looks for the set on its server and leaves a folder in /tmp."""
 
 
 class ClipSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -37,23 +44,15 @@ class ClipSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def __init__(
         self,
         data_dir: str,
-        splits: Mapping[str, Callable[[], Records]],
+        splits: Mapping[str, Records],
         metadata: Mapping[str, Any],
-        more_features: Mapping[str, Any] | None = None,
+        more_features: Mapping[str, Any],
     ) -> None:
-        """Describe a set.
-
-        Args:
-            data_dir: folder to write into.
-            splits: name of each split and what makes its (number, record).
-            metadata: see above.
-            more_features: features of a record beyond the five above.
-        """
         self._splits, self._metadata = splits, dict(metadata)
-        self._more_features = dict(more_features or {})
+        self._more_features = dict(more_features)
         super().__init__(data_dir=data_dir, file_format="array_record")
 
-    def _info(self) -> tfds.core.DatasetInfo:
+    def _info(self) -> _Info:
         labels = (len(self._metadata["label_names"]),)
         features = {
             "video": tfds.features.Text(),
@@ -62,7 +61,7 @@ class ClipSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "num_frames": tfds.features.Scalar(np.int64),
             "ticks": tfds.features.Scalar(np.int64),
         }
-        return tfds.core.DatasetInfo(
+        return _Info(
             builder=self,
             features=tfds.features.FeaturesDict(features | self._more_features),
             metadata=tfds.core.MetadataDict(self._metadata),
@@ -70,31 +69,54 @@ class ClipSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Records]:
-        return {name: make() for name, make in self._splits.items()}
+        return dict(self._splits)
 
     def _generate_examples(self) -> None:
         raise NotImplementedError("a split brings its own generator")
 
 
-def check_new(out: Path) -> None:
-    """Raise unless a set can be written to `out`, before any work for it.
+class VideoRecords(ClipSet, skip_registration=True):
+    """A folder of videos, by `records.build_records`."""
+
+    name = "video_records"
+
+
+def write_set(
+    out: Path,
+    kind: type[ClipSet],
+    splits: Mapping[str, MakeRecords],
+    metadata: Mapping[str, Any],
+    more_features: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a set to the new folder `out`, whole or not at all.
+
+    Args:
+        out: the set's own folder.
+        kind: gives the files their names.
+        splits: name of each split and what makes its records.
+        metadata: see above.
+        more_features: features of a record beyond the five above.
 
     Raises:
-        InputError: if it exists or its folder cannot be written.
+        OSError: naming `out`, if the disk is full.
     """
-    if out.exists():
-        raise InputError(f"{out}: exists already: give a new folder or remove it")
-    check_writable(out.parent)
-
-
-def write_set(out: Path, make: Callable[[str], ClipSet]) -> None:
-    """Write the set `make(folder)` to the new folder `out`, whole or not at all."""
-    parent = out.absolute().parent
-    parent.mkdir(parents=True, exist_ok=True)
     tfds.disable_progress_bar()  # it would show one bar a shard beside ours
-    with tempfile.TemporaryDirectory(prefix=".records-", dir=parent) as scratch:
-        builder = make(scratch)
-        with contextlib.redirect_stdout(io.StringIO()):  # tfds speaks of downloads
+    with atomic_path(out) as temporary, scratch_folder(temporary.parent) as scratch:
+        records = {name: make(scratch) for name, make in splits.items()}
+        builder = kind(str(scratch / "set"), records, metadata, more_features or {})
+        # tfds speaks of downloads on standard output.
+        with contextlib.redirect_stdout(io.StringIO()), _full_disk_as_oserror():
             builder.download_and_prepare()
-        with atomic_path(out) as temporary:
-            os.replace(builder.data_path, temporary)
+        os.replace(builder.data_path, temporary)
+
+
+@contextlib.contextmanager
+def _full_disk_as_oserror() -> Iterator[None]:
+    """array_record has one kind of error and tells only in words that the disk is full."""
+    try:
+        yield
+    except RuntimeError as error:
+        for number in NO_ROOM:
+            if os.strerror(number) in str(error):
+                raise OSError(number, os.strerror(number)) from error
+        raise

@@ -6,19 +6,17 @@ TensorFlow is not needed.
 """
 
 import io
-import json
 import os
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 import numpy as np
-import tensorflow_datasets as tfds
 from jaxtyping import Int
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.data.read import read_frames
+from vldm_jax.data.read import VideoError, read_frames
+from vldm_jax.data.record_files import Metadata, RecordFiles, read_metadata
 from vldm_jax.data.source import Example, check_positive
 from vldm_jax.data.transforms import resize_crop
 from vldm_jax.data.windows import SLOWEST, clip_windows
@@ -32,8 +30,7 @@ class RecordSource:
     """Windows of a stored set as examples; see `records_source`.
 
     Attributes:
-        path: the set's folder.
-        split: "train" or "test".
+        records: the stored clips.
         label_names: what the labels mean.
         video: for each window the number of its record.
         frames: for each window its frame indices in that record.
@@ -43,8 +40,7 @@ class RecordSource:
         report: what the build kept and left out, and the number of windows.
     """
 
-    path: Path
-    split: str
+    records: RecordFiles
     label_names: tuple[str, ...]
     video: Int[np.ndarray, " n"]
     frames: Int[np.ndarray, "n t"]
@@ -53,33 +49,31 @@ class RecordSource:
     fps: float
     report: str
 
-    @cached_property
-    def _records(self) -> Any:
-        return tfds.builder_from_directory(str(self.path)).as_data_source(self.split)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_records"}
-
     def __len__(self) -> int:
         return len(self.video)
 
     def __getitem__(self, key: SupportsIndex) -> Example:
         index = int(key)
-        record = self._records[int(self.video[index])]
-        pts = self.frames[index] * int(record["ticks"])
-        images = read_frames(io.BytesIO(record["video"]), pts)
+        number = int(self.video[index])
+        record = self.records[number]
+        pts = self.frames[index] * record.ticks
+        try:
+            images = list(read_frames(io.BytesIO(record.video), pts))
+        except VideoError as error:
+            raise self.records.damaged(number, error.reason) from error
+        self.records.check_size(number, *images[0].shape[:2])
         clip = np.stack([resize_crop(image, self.height, self.width) for image in images])
         content = {"image": clip[0]} if len(clip) == 1 else {"video": clip}
         return content | {
-            "labels": record["labels"],
+            "labels": record.labels,
             "fps": np.float32(self.fps),
             "key": np.int32(index),
         }
 
     def describe(self, key: int) -> str:
         """Return where an example comes from, for a person."""
-        record = self._records[int(self.video[key])]
-        return f"{record['name'].decode()} record {self.video[key]}"
+        number = int(self.video[key])
+        return f"{self.records[number].name} record {number}"
 
 
 def records_source(
@@ -118,33 +112,40 @@ def records_source(
             f"{path}: {test_fraction=} and {cuts=} are decided when records are built: leave them "
             "at 0.0 and True, or build the set again (vldm data build folder --test-fraction)"
         )
-    stored = _metadata(Path(path))
-    fps = stored["fps"] if fps is None else fps
-    height, width = height or stored["height"], width or stored["width"]
-    too_large = not enlarge and (height > stored["height"] or width > stored["width"])
-    if too_large or fps > stored["fps"] / SLOWEST:
+    stored = read_metadata(Path(path))
+    fps = stored.fps if fps is None else fps
+    height, width = height or stored.height, width or stored.width
+    too_large = not enlarge and (height > stored.height or width > stored.width)
+    if too_large or fps > stored.fps / SLOWEST:
         raise InputError(
-            f"{path}: stores {stored['height']}x{stored['width']} at {stored['fps']:g} fps, asked "
+            f"{path}: stores {stored.height}x{stored.width} at {stored.fps:g} fps, asked "
             f"for {height}x{width} at {fps:g}: build it again, or ask for less"
         )
+    check_positive(path, fps=fps, num_frames=num_frames, stride=stride)
+    counts = {name: len(lengths) for name, lengths in stored.num_frames.items() if lengths}
+    if split not in counts:
+        raise InputError(
+            f"{path}: no clips in {split!r}, it has {counts}: ask for another split, or build the "
+            "set again (vldm data build folder --test-fraction)"
+        )
+    records = RecordFiles(Path(path), split, stored)
     windows = _windows(path, stored, split, fps=fps, num_frames=num_frames, stride=stride)
     video = np.repeat(np.arange(len(windows), dtype=np.int32), [len(found) for found in windows])
     return RecordSource(
-        path=Path(path), split=split, label_names=tuple(stored["label_names"]), video=video,
+        records=records, label_names=stored.label_names, video=video,
         frames=np.concatenate(windows), height=height, width=width, fps=float(fps),
-        report=f"{stored['report']}\n  {len(video)} windows of {num_frames} frames at {fps:g} fps",
+        report=f"{stored.report}\n  {len(video)} windows of {num_frames} frames at {fps:g} fps",
     )  # fmt: skip
 
 
 def _windows(
-    path: Path_, stored: dict[str, Any], split: str, *, fps: Number, num_frames: int, stride: Number
+    path: Path_, stored: Metadata, split: str, *, fps: Number, num_frames: int, stride: Number
 ) -> list[Int[np.ndarray, "n t"]]:
     """The windows of each record of a split."""
-    check_positive(path, fps=fps, num_frames=num_frames, stride=stride)
-    lengths = stored["num_frames"][split] if split in stored["num_frames"] else []
+    lengths = stored.num_frames[split]
     windows = [
         clip_windows(
-            np.arange(n) / stored["fps"], np.array([[0, n]]),
+            np.arange(n) / stored.fps, np.array([[0, n]]),
             fps=fps, num_frames=num_frames, stride=stride,
         )
         for n in lengths
@@ -152,13 +153,6 @@ def _windows(
     if not sum(map(len, windows)):
         raise InputError(
             f"{path}: no window of {num_frames} frames at {fps:g} fps in the {len(lengths)} "
-            f"clips of {split!r} (longest {max(lengths, default=0)} frames): ask for fewer"
+            f"clips of {split!r} (longest {max(lengths)} frames): ask for fewer"
         )
     return windows
-
-
-def _metadata(path: Path) -> dict[str, Any]:
-    file = path / "metadata.json"
-    if not (file.is_file() and (path / "features.json").is_file()):
-        raise InputError(f"{path}: no stored set of clips: make one with `vldm data build`")
-    return json.loads(file.read_text(encoding="utf-8"))

@@ -7,9 +7,8 @@ its folder. Many machines at once (Beam) are not for this file.
 """
 
 import os
-import tempfile
-from collections import Counter
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,9 +20,10 @@ from jaxtyping import Int
 from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import check_new
 from vldm_jax.data.folder import Entry, read_folder
 from vldm_jax.data.read import scan
-from vldm_jax.data.record_set import KEY_EVERY, ClipSet, Records, check_new, write_set
+from vldm_jax.data.record_files import KEY_EVERY
 from vldm_jax.data.source import decode_clip
 from vldm_jax.data.windows import SLOWEST, held_out, on_screen
 from vldm_jax.data.write import check_crf, frame_rate, write_video
@@ -78,13 +78,15 @@ def build_records(
     _check(folder, height, width, fps, crf, test_fraction)
     fps = float(fps)
     scanned = read_folder(folder, cuts=cuts, threads=threads)
-    splits, dropped = _cut_segments(
-        scanned.entries, (height, width), fps, (shortest, longest), test_fraction
-    )
+    usable, dropped = _sort_out(scanned.entries, (height, width), fps)
+    splits, short = _cut_segments(usable, fps, (shortest, longest), test_fraction)
+    notes = [*dropped, *_short_note(short, shortest, fps), *_empty_notes(splits, test_fraction)]
     if not any(splits.values()):
-        why = ", ".join(f"{n} {why}" for why, n in dropped.items())
+        why = "; ".join(note.splitlines()[0] for note in notes)
         raise InputError(f"{folder}: nothing to store at {fps:g} fps and {height}x{width} ({why})")
-    lines = [scanned.report(), *(f"  dropped {n} {why}" for why, n in sorted(dropped.items()))]
+    for note in notes:  # before the work, which may take hours
+        tqdm.write(note.splitlines()[0], file=sys.stderr)
+    lines = [scanned.report(), *(f"  {note}" for note in notes)]
     lines += [f"  stored {len(part)} clips in {name!r}" for name, part in splits.items() if part]
     report = "\n".join(lines)
     metadata = {
@@ -100,12 +102,11 @@ def build_records(
         for name, part in splits.items()
         if part
     }
-    write_set(out, lambda folder: _VideoRecords(folder, makers, metadata))
+    # tensorflow-datasets takes a second to import: not before all that can be wrong was looked at.
+    from vldm_jax.data.record_set import VideoRecords, write_set
+
+    write_set(out, VideoRecords, makers, metadata)
     return report
-
-
-class _VideoRecords(ClipSet, skip_registration=True):
-    name = "video_records"
 
 
 def _check(
@@ -120,43 +121,90 @@ def _check(
     check_crf(crf)
 
 
-def _cut_segments(
-    entries: Sequence[Entry],
-    size: tuple[int, int],
-    fps: Number,
-    lengths: tuple[int, int],
-    test_fraction: Number,
-) -> tuple[dict[str, list[Segment]], Counter[str]]:
-    """The pieces of either split, and how many videos or shots give none, by reason."""
+def _sort_out(
+    entries: Sequence[Entry], size: tuple[int, int], fps: float
+) -> tuple[list[Entry], list[str]]:
+    """The videos that have this size and rate, and a note for each reason why others do not."""
     height, width = size
-    splits: dict[str, list[Segment]] = {"train": [], "test": []}
-    dropped: Counter[str] = Counter()
+    usable, small, slow = [], [], []
     for entry in entries:
         if entry.video.height < height or entry.video.width < width:
-            dropped[f"videos smaller than {height}x{width}"] += 1
+            small.append(entry)
         elif entry.video.fps < SLOWEST * fps:
-            dropped[f"videos slower than {fps:g} fps"] += 1
+            slow.append(entry)
         else:
-            for number, shot in enumerate(entry.shots):
-                split = "test" if held_out(entry.name, number, test_fraction) else "train"
-                pieces = _segments(entry, shot, fps, *lengths)
-                splits[split] += pieces
-                dropped[f"shots shorter than {lengths[0]} frames at {fps:g} fps"] += not pieces
-    return splits, +dropped
+            usable.append(entry)
+    notes = []
+    if small:
+        rows, columns = (min(e.video.height for e in small), min(e.video.width for e in small))
+        notes.append(
+            _note(
+                f"videos smaller than {height}x{width}; at {rows}x{columns} all would stay",
+                [f"{e.name} ({e.video.height}x{e.video.width})" for e in small],
+            )
+        )
+    if slow:
+        slowest = min(entry.video.fps for entry in slow)
+        stay = f"; at {slowest:.6g} fps all would stay" if slowest else ""
+        notes.append(
+            _note(
+                f"videos slower than {fps:g} fps{stay}",
+                [f"{entry.name} ({entry.video.fps:.6g} fps)" for entry in slow],
+            )
+        )
+    return usable, notes
+
+
+def _note(what: str, names: list[str]) -> str:
+    return "\n".join([f"dropped {len(names)} {what}", *(f"    {name}" for name in names)])
+
+
+def _short_note(count: int, shortest: int, fps: float) -> list[str]:
+    return [f"dropped {count} shots shorter than {shortest} frames at {fps:g} fps"] if count else []
+
+
+def _empty_notes(splits: dict[str, list[Segment]], test_fraction: Number) -> list[str]:
+    if test_fraction == 0 or not any(splits.values()):
+        return []
+    return [
+        f"no clip in {name!r}: the hash of no shot falls there at test_fraction={test_fraction}; "
+        "choose another fraction, or add videos"
+        for name, part in splits.items()
+        if not part
+    ]
+
+
+def _cut_segments(
+    entries: Sequence[Entry], fps: float, lengths: tuple[int, int], test_fraction: Number
+) -> tuple[dict[str, list[Segment]], int]:
+    """The pieces of either split, and how many shots are too short for any."""
+    splits: dict[str, list[Segment]] = {"train": [], "test": []}
+    short = 0
+    for entry in entries:
+        for number, shot in enumerate(entry.shots):
+            split = "test" if held_out(entry.name, number, test_fraction) else "train"
+            pieces = _segments(entry, shot, fps, *lengths)
+            splits[split] += pieces
+            short += not pieces
+    return splits, short
 
 
 def _generate(
-    segments: list[Segment], size: tuple[int, int], fps: float, crf: int, threads: int | None
-) -> Records:
+    segments: list[Segment],
+    size: tuple[int, int],
+    fps: float,
+    crf: int,
+    threads: int | None,
+    scratch: Path,
+) -> Iterator[tuple[int, dict[str, Any]]]:
     workers = threads or os.cpu_count() or 1
     with (
-        tempfile.TemporaryDirectory() as scratch,
         ThreadPoolExecutor(workers) as pool,
         tqdm(total=len(segments), desc="storing", leave=False, disable=None) as bar,
     ):
         for start in range(0, len(segments), 4 * workers):
             jobs = [
-                (Path(scratch) / f"{number}.mp4", segment, size, fps, crf)
+                (scratch / f"{number}.mp4", segment, size, fps, crf)
                 for number, segment in enumerate(segments[start : start + 4 * workers], start)
             ]
             for number, record in enumerate(pool.map(lambda job: _store(*job), jobs), start):
@@ -178,7 +226,7 @@ def _store(
     return {
         "video": content,
         "labels": segment.entry.labels,
-        "name": segment.entry.name,
+        "name": segment.entry.name.encode(errors="surrogateescape"),
         "num_frames": len(clip),
         "ticks": int(ticks[0]) if len(ticks) else 0,
     }

@@ -13,7 +13,6 @@ the same arguments make the same files, whatever the number of processes.
 """
 
 import os
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,10 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import check_new
 from vldm_jax.data.read import scan
-from vldm_jax.data.record_set import KEY_EVERY, ClipSet, Records, check_new, write_set
+from vldm_jax.data.record_files import KEY_EVERY
+from vldm_jax.data.record_set import ClipSet, Records, write_set
 from vldm_jax.data.write import check_crf, write_video
 from vldm_jax.driving.clips import LABELS, check_clip, open_canvas, render_clip
 from vldm_jax.driving.pool import run_all
@@ -40,7 +41,9 @@ FEATURES = {
 }
 
 
-class _Driving(ClipSet, skip_registration=True):
+class Driving(ClipSet, skip_registration=True):
+    """Simulated clips."""
+
     name = "driving"
 
 
@@ -96,22 +99,22 @@ def build_records(
     }
     recipe = (num_frames, fps, size, crf)
     makers = {name: partial(_generate, part, recipe, workers) for name, part in seeds.items()}
-    write_set(out, lambda folder: _Driving(folder, makers, metadata, FEATURES))
+    write_set(out, Driving, makers, metadata, FEATURES)
 
 
-def _generate(seeds: range, recipe: tuple[Any, ...], workers: int | None) -> Records:
+def _generate(seeds: range, recipe: tuple[Any, ...], workers: int | None, scratch: Path) -> Records:
     workers = min(workers or os.cpu_count() or 1, len(seeds))
-    records = run_all(_make_record, ((seed, *recipe) for seed in seeds), workers)
+    records = run_all(_make_record, ((scratch, seed, *recipe) for seed in seeds), workers)
     yield from enumerate(tqdm(records, "rendering", len(seeds), leave=False, disable=None))
 
 
-def _make_record(seed, num_frames, fps, size, crf):
+def _make_record(scratch, seed, num_frames, fps, size, crf):
     clip = render_clip(seed, num_frames, fps, size)
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "clip.mp4"
-        write_video(path, clip["video"], fps, crf=crf, key_every=KEY_EVERY)
-        video, _ = scan(path)
-        content = path.read_bytes()
+    path = scratch / f"{seed}.mp4"
+    write_video(path, clip["video"], fps, crf=crf, key_every=KEY_EVERY)
+    video, _ = scan(path)
+    content = path.read_bytes()
+    path.unlink()
     counts = [len(ids) for ids in clip["ids"]]
     return {
         "video": content,
