@@ -7,6 +7,7 @@ from synthetic_videos import scene
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.data import folder as folder_module
+from vldm_jax.data import index as index_module
 from vldm_jax.data.folder import read_folder
 from vldm_jax.data.write import write_video
 
@@ -77,10 +78,10 @@ def test_the_index_saves_the_decode_until_a_file_changes(clips, tmp_path, monkey
 
 def test_a_variable_rate_survives_the_index():
     pts = np.array([5, 10, 15, 20, 27, 34, 35, 40])
-    runs = list(folder_module._pack(pts))
+    runs = list(index_module._pack(pts))
     assert len(runs) < len(pts)
-    np.testing.assert_array_equal(folder_module._unpack(runs), pts)
-    np.testing.assert_array_equal(folder_module._unpack([[7, 1]]), [7])
+    np.testing.assert_array_equal(index_module._unpack(runs), pts)
+    np.testing.assert_array_equal(index_module._unpack([[7, 1]]), [7])
 
 
 @pytest.mark.parametrize(
