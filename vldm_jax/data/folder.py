@@ -70,7 +70,7 @@ class Folder:
 
     def report(self) -> str:
         """Return lines that say what is kept, and what is skipped and why."""
-        seconds = sum(float(entry.video.times[-1]) for entry in self.entries)
+        seconds = sum(entry.video.seconds for entry in self.entries)
         shots = sum(len(entry.shots) for entry in self.entries)
         lines = [f"{shown(self.path)}: {len(self.entries)} videos, {shots} shots, {seconds:.1f} s"]
         lines += [f"  {self.remark}"] if self.remark else []

@@ -28,7 +28,7 @@ from vldm_jax.data.faults import Fault, Path_, VideoError, fault_of, unreadable
 from vldm_jax.data.opening import fraction, open_video, picture_of
 from vldm_jax.data.screen import Screen
 from vldm_jax.data.seeking import can_seek, frames_before, named_frames
-from vldm_jax.data.timestamps import COUNTED, timeline
+from vldm_jax.data.timestamps import COUNTED, JOIN, timeline
 from vldm_jax.data.truncation import Seen, missing_bytes, missing_end, read_declared
 
 
@@ -61,6 +61,12 @@ class Video:
     def times(self) -> Float[np.ndarray, " n"]:
         """Seconds from the first frame."""
         return (self.ticks - self.ticks[0]) * float(self.time_base)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of footage, without gaps like those between joined parts."""
+        steps = np.diff(self.ticks) * float(self.time_base)
+        return float(steps[steps < JOIN].sum())
 
     @property
     def fps(self) -> float:
@@ -152,7 +158,7 @@ def _scan(path: Path_, threads: int) -> tuple[Video, UInt8[np.ndarray, "n h w 3"
     notes = [
         (choices > 1, "has several video streams: the default or largest one is taken"),
         (line.parts > 1, "its times start again: taken as joined recordings"),
-        (not seekable, "no index to seek by: every clip is decoded from the file's start"),
+        (not seekable, "frames cannot be sought: each clip is decoded from the start, or cached"),
     ]
     height, width = found.shape
     video = Video(

@@ -58,8 +58,9 @@ def clip_windows(
         one_by_one = windows[:, :1] + frames
         repeats = (np.diff(windows, axis=1) < 1).any(axis=1)
         windows[repeats] = one_by_one[repeats]
-        windows = windows[~repeats | _is_even(times, one_by_one, end)]
-        found.append(windows[_is_fast(times, windows, fps)])
+        windows = windows[~repeats | _keep_pace(times, one_by_one, end, fps)]
+        windows = windows[_is_fast(times, windows, fps)]
+        found.append(windows[np.unique(windows[:, 0], return_index=True)[1]])
     return np.concatenate(found)
 
 
@@ -117,24 +118,26 @@ def _starts(
     since, tolerance = times[first:end] - times[first], _tolerance(times)
     step, length = max(step, FINEST), (num_frames - 1) / fps
     gone = np.append(since[1:] - tolerance, np.inf)  # when the next frame is on screen
+    spare = since[-1] - length
+    latest = max(spare, 0) + 1e-6 * step if spare >= -tolerance else -np.inf
     starts = step * np.ceil(since / step - 1e-6)
     early = step * np.ceil((since - tolerance) / step - 1e-6)
-    starts = np.where(starts < gone, starts, early)
-    spare = since[-1] - length
-    in_time = (starts < gone) & (starts <= max(spare, 0) + 1e-6 * step) & (spare >= -tolerance)
+    starts = np.where((starts < gone) & (starts <= latest), starts, early)
+    in_time = (starts < gone) & (starts <= latest)
     until = np.searchsorted(since, starts + length / SLOWEST + tolerance, side="right")
     return times[first] + starts[in_time & (until - np.arange(end - first) >= num_frames)]
 
 
-def _is_even(
-    times: Float[np.ndarray, " n"], windows: Int[np.ndarray, "k t"], end: int
+def _keep_pace(
+    times: Float[np.ndarray, " n"], windows: Int[np.ndarray, "k t"], end: int, fps: int | float
 ) -> Bool[np.ndarray, " k"]:
-    """Whether the frames of each window lie before `end`, within half a step of evenly spaced."""
+    """Whether the frames of each window lie before `end`, evenly, and hardly off 1 / fps apart."""
     count = windows.shape[1]
     since = times[np.minimum(windows, end - 1)] - times[windows[:, :1]]
     step = since[:, -1:] / max(count - 1, 1)
     off = np.abs(since - step * np.arange(count)).max(axis=1, initial=0)
-    return (windows[:, -1] < end) & (off < step[:, 0] / 2)
+    step = step[:, 0]
+    return (windows[:, -1] < end) & (off < step / 2) & (step * fps >= SLOWEST)
 
 
 def _is_fast(
