@@ -3,7 +3,7 @@ import os
 
 import numpy as np
 import pytest
-from synthetic_videos import scene
+from synthetic_videos import join, scene, steady
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.data import folder as folder_module
@@ -38,10 +38,12 @@ def test_bad_videos_are_skipped_counted_and_named(clips):
     folder = read_folder(clips)
     assert [entry.name for entry in folder.entries] == ["a.mp4", "b.mp4", "sub/c.mp4"]
     assert folder.reasons == {"not a video": 2, "truncated": 1}
+    assert folder.others == {".txt": 1, "hidden": 1}
     assert set(folder.skipped) == {"text.mp4", "empty.MOV", "half.mp4"}
     report = folder.report()
     assert "skipped 2: not a video" in report and "skipped 1: truncated" in report
     assert str(clips / "half.mp4") in report
+    assert "passed over 2 files: 1 .txt, 1 hidden" in report
 
 
 def test_cuts_make_shots_unless_switched_off(tmp_path):
@@ -56,31 +58,6 @@ def test_one_file_is_a_folder_of_one(clips):
     np.testing.assert_array_equal(folder.entries[0].labels, [1, 4])
 
 
-def test_the_index_saves_the_decode_until_a_file_changes(clips, tmp_path, monkeypatch):
-    index = tmp_path / "index.json"
-    (clips / "text.mp4").write_text("not a video")
-    first = read_folder(clips, index=index)
-    decoded = []
-    scan = folder_module.scan
-    monkeypatch.setattr(folder_module, "scan", lambda path: decoded.append(path.name) or scan(path))
-    again = read_folder(clips, index=index)
-    assert decoded == []
-    assert again.reasons == first.reasons and again.skipped == first.skipped
-    for a, b in zip(first.entries, again.entries, strict=True):
-        np.testing.assert_array_equal(a.video.pts, b.video.pts)
-        np.testing.assert_array_equal(a.shots, b.shots)
-        assert (a.name, a.video.time_base) == (b.name, b.video.time_base)
-    write_video(clips / "b.mp4", scene(5, 30), 30)
-    assert len(read_folder(clips, index=index).entries[1].video.pts) == 30
-    assert decoded == ["b.mp4"]
-
-
-def test_a_variable_rate_survives_the_index():
-    pts = np.array([5, 10, 15, 20, 27, 34, 35, 40])
-    runs = list(folder_module._pack(pts))
-    assert len(runs) < len(pts)
-    np.testing.assert_array_equal(folder_module._unpack(runs), pts)
-    np.testing.assert_array_equal(folder_module._unpack([[7, 1]]), [7])
 
 
 def test_a_missing_folder(tmp_path):
@@ -102,17 +79,43 @@ def test_nothing_usable_says_why(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_broken_index_is_named(clips, tmp_path):
-    (tmp_path / "index.json").write_text(json.dumps([1]))
-    with pytest.raises(InputError, match="not an index of videos .* remove it"):
-        read_folder(clips, index=tmp_path / "index.json")
+def test_a_note_on_a_video_is_in_the_report(clips):
+    for name in ("t.ts", "u.ts", "v.ts", "w.ts"):
+        steady(clips / name, scene(0, 5))
+    report = read_folder(clips).report()
+    assert "noted 4: frames cannot be sought" in report and "(t.ts, u.ts, v.ts, ...)" in report
 
 
-def test_modification_time_alone_makes_a_file_new(clips, tmp_path, monkeypatch):
-    read_folder(clips, index=tmp_path / "index.json")
-    os.utime(clips / "a.mp4", ns=(1, 1))
-    decoded = []
+def test_a_gap_between_joined_parts_is_no_footage(clips):
+    steady(clips / "t.ts", scene(0, 25))
+    join(clips / "j.ts", clips / "t.ts", clips / "t.ts")
+    (clips / "t.ts").unlink()
+    assert "4 videos, 5 shots, 7.8 s" in read_folder(clips).report()  # 3 x 59/30 + 2 x 24/25
+
+
+def test_names_that_are_not_utf8_are_kept_reported_and_labelled(tmp_path):
+    write_video(tmp_path / "x.mp4", scene(0, 20), 30)
+    name, bad = os.fsdecode(b"caf\xe9.mp4"), os.fsdecode(b"b\xe4d.mp4")
+    (tmp_path / "x.mp4").rename(tmp_path / name)
+    (tmp_path / bad).write_bytes(b"")
+    labels = {"names": ["night"], "clips": {name: [1]}}
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    for _ in range(2):  # scanned, then from the index
+        folder = read_folder(tmp_path, index=tmp_path / "index" / "i.json")
+        assert [entry.name for entry in folder.entries] == [name]
+        np.testing.assert_array_equal(folder.entries[0].labels, [1])
+        assert r"b\xe4d.mp4: not a video" in folder.report()
+        folder.report().encode()  # prints anywhere
+
+
+def test_a_file_that_vanishes_during_the_scan_is_skipped(clips, monkeypatch):
     scan = folder_module.scan
-    monkeypatch.setattr(folder_module, "scan", lambda path: decoded.append(path.name) or scan(path))
-    read_folder(clips, index=tmp_path / "index.json")
-    assert decoded == ["a.mp4"]
+
+    def vanish(path):
+        (clips / "b.mp4").unlink(missing_ok=True)
+        return scan(path)
+
+    monkeypatch.setattr(folder_module, "scan", vanish)
+    folder = read_folder(clips, threads=1)
+    assert [entry.name for entry in folder.entries] == ["a.mp4", "sub/c.mp4"]
+    assert folder.reasons == {"unreadable": 1}

@@ -5,7 +5,7 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import Colorspace
-from synthetic_videos import damage, encode, number_of, numbered, scene
+from synthetic_videos import damage, encode, number_of, numbered, scene, steady
 
 from vldm_jax.data.read import VideoError, read_frames, scan
 from vldm_jax.data.write import write_gif, write_video
@@ -206,3 +206,68 @@ def test_a_file_replaced_after_its_scan_is_noticed(counted):
     write_video(counted, numbered(50), 30)
     with pytest.raises(VideoError, match="no frame at tick"):
         list(read_frames(counted, video.pts[[10, 90]]))
+
+
+def test_dropped_frames_of_an_avi_are_no_truncation(tmp_path):
+    """The header counts them, but nothing is stored: the last frame stays on the screen."""
+    kept = [*range(10), *range(21, 40)]
+    path, times, tick = tmp_path / "d.avi", np.array(kept) / 25, Fraction(1, 25)
+    encode(path, numbered(40)[kept], times, codec="mpeg4", time_base=tick, rate=25)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].frames == 40
+    video, _ = scan(path)
+    np.testing.assert_allclose(video.times, np.array(kept) / 25)
+    content = path.read_bytes()
+    frames = content.index(b"movi")
+    for keep in (0.3, 0.7, 0.99):
+        path.write_bytes(content[: frames + int(keep * (len(content) - frames))])
+        expect(path, "truncated")
+
+
+def test_dropped_frames_at_the_end_of_an_avi(tmp_path):
+    """The count alone would call the file cut."""
+    path = tmp_path / "d.avi"
+    steady(path, numbered(20), codec="mpeg4")
+    content = path.read_bytes()
+    for place in (content.index(b"avih") + 24, content.index(b"strh") + 40):
+        assert content[place : place + 4] == (20).to_bytes(4, "little")
+        content = content[:place] + (30).to_bytes(4, "little") + content[place + 4 :]
+    path.write_bytes(content)
+    assert len(scan(path)[0].pts) == 20
+
+
+@pytest.mark.parametrize("start, length", [(0, 0.5), (12, 1.0), (12, 0.3)])
+def test_what_an_edit_leaves_out_is_no_truncation(tmp_path, start, length):
+    """A trimmed mp4 keeps all frames and shows some."""
+    path = tmp_path / "e.mp4"
+    write_video(path, numbered(60), 30, key_every=10)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"elst") + 12
+    struct.pack_into(">Ii", content, place, round(1000 * length), 1024 + 512 * start)
+    path.write_bytes(content)
+    video, _ = scan(path)
+    numbers = [number_of(frame) for frame in read_frames(path, video.pts)]
+    assert numbers == [*range(start, min(60, start + round(30 * length)))]
+    path.write_bytes(content[: int(0.6 * len(content))])
+    expect(path, "truncated")
+
+
+def test_missing_data_in_the_middle_of_a_stream(tmp_path):
+    path = tmp_path / "m.ts"
+    encode(path, scene(0, 40), np.arange(40) / 25)
+    content = path.read_bytes()
+    packets = [content[at : at + 188] for at in range(0, len(content), 188)]
+    pictures = [n for n, packet in enumerate(packets) if packet[1] & 0x1F == 1 and packet[2] == 0]
+    del packets[pictures[len(pictures) // 2]]
+    path.write_bytes(b"".join(packets))
+    expect(path, "corrupt")
+
+
+def test_an_mp4_in_fragments(tmp_path):
+    path = tmp_path / "f.mp4"
+    steady(path, numbered(40), muxing={"movflags": "frag_keyframe+empty_moov"}, options={"g": "8"})
+    assert len(scan(path)[0].pts) == 40
+    with av.open(str(path)) as container:
+        last = [packet.pos for packet in container.demux(video=0) if packet.size][-1]
+    path.write_bytes(path.read_bytes()[: last + 3])
+    expect(path, "truncated")

@@ -5,7 +5,7 @@ import resource
 
 import numpy as np
 import pytest
-from synthetic_videos import encode, number_of, numbered, scene
+from synthetic_videos import encode, number_of, numbered, packed, scene
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.source import folder_source, with_cache
@@ -178,6 +178,9 @@ def test_odd_sizes_are_fine(tmp_path):
         ({"fps": 60}, "3 slower than 60 fps"),
         ({"height": 720, "width": 1280}, "3 smaller than 720x1280"),
         ({"fps": 0}, "fps must be positive, got 0"),
+        ({"fps": float("inf")}, "fps must be positive, got inf"),
+        ({"fps": float("nan")}, "fps must be positive, got nan"),
+        ({"fps": 1e12}, "3 slower than 1e.12 fps"),
         ({"stride": -1}, "stride must be positive"),
         ({"split": "val"}, 'split must be "train" or "test"'),
     ],
@@ -200,3 +203,37 @@ def test_a_place_that_cannot_be_written_is_one_clear_line_before_the_scan(
     with pytest.raises(InputError, match="bad is a file; choose another") as caught:
         folder_source(clips, **SMALL, **places)
     assert "\n" not in str(caught.value)
+
+
+def test_an_absurd_rate_of_images_gives_each_frame_once(clips):
+    """It asked for terabytes."""
+    source = folder_source(clips, **{**SMALL, "num_frames": 1, "fps": 1e12})
+    assert len(source) == 3 * 60
+
+
+def test_good_stretches_of_a_variable_rate_give_windows(tmp_path):
+    times = np.concatenate([np.arange(60), 60 + np.arange(60) / 30])
+    encode(tmp_path / "v.mkv", numbered(120), times, options={"g": "20"})
+    source = folder_source(tmp_path, cuts=False, **SMALL)
+    for number in range(len(source)):
+        numbers = [number_of(frame) for frame in source[number]["video"]]
+        assert len(set(numbers)) == 4 and numbers[0] >= 58
+    assert len(source) >= 12
+
+
+def test_an_example_of_a_file_without_an_index_is_the_same_from_the_cache(tmp_path):
+    packed(tmp_path / "p.avi", numbered(40))
+    encode(tmp_path / "t.ts", numbered(40), np.arange(40) / 25)
+    plain = folder_source(tmp_path, cuts=False, **SMALL)
+    cached = folder_source(tmp_path, cuts=False, cache="memory", **SMALL)
+    assert len(plain) > 10
+    for key in range(len(plain)):
+        np.testing.assert_array_equal(plain[key]["video"], cached[key]["video"])
+
+
+def test_a_name_that_is_not_utf8_is_described_in_text_that_prints(tmp_path):
+    write_video(tmp_path / "x.mp4", scene(0, 30), 30)
+    (tmp_path / "x.mp4").rename(tmp_path / os.fsdecode(b"caf\xe9.mp4"))
+    source = folder_source(tmp_path, test_fraction=0.0, **SMALL)
+    assert source.describe(0) == r"caf\xe9.mp4 at 0.00 s"
+    source.report.encode()

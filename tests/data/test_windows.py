@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vldm_jax.data.windows import clip_windows, held_out, on_screen
+from vldm_jax.data.windows import clip_windows, even_runs, held_out, on_screen
 
 
 def regular(count, fps):
@@ -94,3 +94,86 @@ def test_held_out_is_a_stable_fraction():
     assert all(b for a, b in zip(test, more, strict=True) if a)  # a larger part contains a smaller
     assert not any(held_out(f"{i}.mp4", 0, 0.0) for i in range(100))
     assert all(held_out(f"{i}.mp4", 0, 1.0) for i in range(100))
+
+
+def no_repeats(windows):
+    return (np.diff(windows, axis=1) > 0).all()
+
+
+def test_where_a_recording_stands_still_it_gives_no_window():
+    """Its mean rate, 7.7 fps, is above 7.5; its second part has a frame a second."""
+    times = np.concatenate([np.arange(100) / 30, 100 / 30 + np.arange(12)])
+    windows = clip_windows(times, whole(times), fps=7.5, num_frames=8, stride=1)
+    assert no_repeats(windows) and windows.max() <= 100
+    np.testing.assert_array_equal(windows[:, 0], np.arange(0, 73, 4))  # 28 frames from each
+
+
+def test_the_good_half_of_a_slow_video_gives_its_windows():
+    """Its mean rate, 2.2 fps, is far below 15."""
+    times = np.concatenate([np.arange(60), 60 + np.arange(60) / 30])
+    windows = clip_windows(times, whole(times), fps=15, num_frames=8, stride=1)
+    assert len(windows) > 15 and no_repeats(windows) and windows.min() >= 59
+
+
+def test_no_window_ever_repeats_a_frame():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        steps = rng.choice(
+            [1 / 60, 1 / 30, 0.04, 0.5, 3], rng.integers(1, 120), p=[0.3, 0.3, 0.2, 0.1, 0.1]
+        )
+        times = np.concatenate([[0], np.cumsum(steps)])
+        fps, stride = rng.choice([2, 7.5, 24, 30, 60, 1000]), rng.choice([0.01, 0.25, 1, 4])
+        for num_frames in (1, 2, 8):
+            windows = clip_windows(
+                times, whole(times), fps=fps, num_frames=num_frames, stride=stride
+            )
+            assert no_repeats(windows) and len(np.unique(windows[:, 0])) == len(windows)
+            span = times[windows[:, -1]] - times[windows[:, 0]]
+            off = np.abs(span - (num_frames - 1) / fps)
+            assert (off <= 0.021 * span + np.diff(times).max()).all()
+
+
+def test_hardly_slower_frames_are_taken_one_by_one():
+    """29.97 for 30: after 33 s the frame at a multiple of 1/30 has been shown before."""
+    times = regular(3000, 30000 / 1001).round(3)
+    windows = clip_windows(times, whole(times), fps=30, num_frames=256, stride=64)
+    assert len(windows) == 43
+    np.testing.assert_array_equal(np.diff(windows, axis=1), 1)
+
+
+def test_two_frames_of_a_slower_video_are_no_window():
+    times = regular(100, 24)
+    windows = clip_windows(times, whole(times), fps=30, num_frames=2, stride=0.25)
+    assert len(windows) == 0
+
+
+@pytest.mark.parametrize("fps, stride", [(1e12, 1), (1e300, 1), (8, 1e-12), (60, 1)])
+def test_there_are_never_more_windows_than_frames(fps, stride):
+    times = regular(50, 30)
+    images = clip_windows(times, whole(times), fps=fps, num_frames=1, stride=stride)
+    np.testing.assert_array_equal(images[:, 0], np.arange(50))
+    assert len(clip_windows(times, whole(times), fps=fps, num_frames=10**6, stride=stride)) == 0
+
+
+def test_even_runs_break_where_a_frame_would_come_twice():
+    times = np.concatenate([np.arange(20) / 30, 20 / 30 + np.arange(5), 6 + np.arange(20) / 30])
+    runs = even_runs(times, 0, len(times), fps=15)
+    assert all(no_repeats(run[None]) for run in runs)
+    assert sorted(len(run) for run in runs)[-2:] == [10, 11]
+    starts = [run[0] for run in runs if len(run) > 5]
+    assert starts == [0, 25]
+
+
+def test_even_runs_of_a_steady_video_are_one():
+    (run,) = even_runs(regular(60, 30), 10, 50, fps=7.5)
+    np.testing.assert_array_equal(run, np.arange(10, 50, 4))
+
+
+@pytest.mark.parametrize("fps", [1e12, 1e300])
+def test_even_runs_at_an_absurd_rate_take_no_memory(fps):
+    assert sum(map(len, even_runs(regular(50, 30), 0, 50, fps=fps))) == 50
+
+
+def test_a_name_that_is_not_utf8_has_a_side_too():
+    names = [f"caf\udce9{i}.mp4" for i in range(200)]
+    assert 0.1 < np.mean([held_out(name, 0, 0.2) for name in names]) < 0.3

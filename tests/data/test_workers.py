@@ -15,7 +15,7 @@ import pytest
 from vldm_jax.core.errors import InputError
 from vldm_jax.data import workers
 from vldm_jax.data.pipeline import make_loader
-from vldm_jax.data.read import VideoError
+from vldm_jax.data.faults import Fault, VideoError
 from vldm_jax.data.workers import Portable, WorkerError
 
 
@@ -105,14 +105,14 @@ def test_workers_end_with_a_run_that_is_killed(tmp_path):
 
 class Bad(Numbers):
     def __getitem__(self, key):
-        raise VideoError("a.mp4", "corrupt", "frame 3 is damaged")
+        raise VideoError("a.mp4", Fault("corrupt", "frame 3 is damaged"))
 
 
 def test_an_error_in_a_worker_keeps_its_message():
     with make_loader(Bad(), worker_count=1, **ARGS) as loader:
         with pytest.raises(VideoError) as caught:
             next(loader)
-    assert str(caught.value) == str(VideoError("a.mp4", "corrupt", "frame 3 is damaged"))
+    assert str(caught.value) == str(VideoError("a.mp4", Fault("corrupt", "frame 3 is damaged")))
     assert caught.value.reason == "corrupt"
 
 
@@ -149,7 +149,7 @@ def test_an_error_that_cannot_be_sent_keeps_its_words(error):
 
 @pytest.mark.parametrize(
     "error",
-    [InputError("a.mp4: cut: fetch it again"), VideoError("a", "b", "c"), KeyError("labels")],
+    [InputError("a.mp4: cut: fetch it again"), VideoError("a", Fault("b", "c")), KeyError("labels")],
 )
 def test_an_error_that_can_be_sent_stays_what_it_is(error):
     class Source(Numbers):

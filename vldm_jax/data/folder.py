@@ -1,36 +1,39 @@
 """A folder of videos: what is in it, what is usable, and why the rest is not.
 
 Every video is decoded once from end to end (`read.scan`), so that a damaged one is known before
-training starts, and searched for cuts. What that found can be kept in an index file, which is
-trusted for files whose size and modification time have not changed. A bad video among good ones is
-skipped and listed under its reason; only a folder in which nothing is usable is an error.
+training starts, and searched for cuts. What that found can be kept in an index file (`index`). A
+bad video among good ones is skipped and listed under its reason; only a folder in which nothing is
+usable is an error.
 """
 
-import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.files import check_writable, write_json
+from vldm_jax.core.files import check_writable
+from vldm_jax.data.faults import Path_, VideoError, shown, unreadable
+from vldm_jax.data.index import (
+    Record,
+    read_index,
+    record_of,
+    record_of_fault,
+    video_of,
+    write_index,
+)
 from vldm_jax.data.labels import read_labels
-from vldm_jax.data.read import Video, VideoError, scan
+from vldm_jax.data.listing import describe_others, list_videos
+from vldm_jax.data.read import Video, scan
 from vldm_jax.data.shots import find_shots
 
-Path_ = str | os.PathLike[str]
-SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .ogv .wmv .flv .3gp .gif".split()
-)
-INDEX_VERSION = 2  # 1 took cut mkv, webm and gif files for whole
+NAMED = 3  # videos of which a note gives the names
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,6 +56,8 @@ class Folder:
         label_names: names of the labels; empty without a `labels.json`.
         skipped: name -> the full message of why it is left out; see `reasons` for the counts.
         reasons: reason -> number of videos skipped for it.
+        others: kind -> number of files that are no videos by their names.
+        remark: what a person should know about the index, if anything.
     """
 
     path: Path
@@ -60,21 +65,26 @@ class Folder:
     label_names: tuple[str, ...]
     skipped: Mapping[str, str]
     reasons: Mapping[str, int]
+    others: Mapping[str, int]
+    remark: str | None = None
 
     def report(self) -> str:
         """Return lines that say what is kept, and what is skipped and why."""
-        seconds = sum(float(entry.video.times[-1]) for entry in self.entries)
+        seconds = sum(entry.video.seconds for entry in self.entries)
         shots = sum(len(entry.shots) for entry in self.entries)
-        lines = [f"{self.path}: {len(self.entries)} videos, {shots} shots, {seconds:.1f} s"]
+        lines = [f"{shown(self.path)}: {len(self.entries)} videos, {shots} shots, {seconds:.1f} s"]
+        lines += [f"  {self.remark}"] if self.remark else []
         lines += [f"  skipped {count}: {reason}" for reason, count in sorted(self.reasons.items())]
         lines += [f"    {message}" for _, message in sorted(self.skipped.items())]
+        lines += list(_describe_notes(self.entries))
+        lines += [f"  passed over {describe_others(self.others)}"] if self.others else []
         return "\n".join(lines)
 
 
 def read_folder(
     path: Path_, *, index: Path_ | None = None, cuts: bool = True, threads: int | None = None
 ) -> Folder:
-    """Scan a folder of videos recursively; hidden files and other suffixes are not looked at.
+    """Scan a folder of videos recursively; hidden files and other suffixes are only counted.
 
     Args:
         path: a folder, or one video file.
@@ -89,84 +99,67 @@ def read_folder(
     if index is not None:
         check_writable(Path(index).parent)
     path = Path(path)
-    root, files = _list_videos(path)
-    label_names, labels = read_labels(root)
-    known = _read_index(index)
+    listing = list_videos(path)
+    label_names, labels = read_labels(listing.root)
+    known, remark = read_index(Path(index)) if index is not None else ({}, None)
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        scans = pool.map(lambda file: _scan_or_recall(root, file, known), files)
-        bar = tqdm(scans, total=len(files), desc="scanning", leave=False, disable=None)
-        found = list(bar)
+        scans = pool.map(lambda file: _scan_or_recall(listing.root, file, known), listing.files)
+        bar = tqdm(scans, total=len(listing.files), desc="scanning", leave=False, disable=None)
+        found = dict(bar)
     if index is not None:
-        write_json(index, {"version": INDEX_VERSION, "videos": dict(found)})
+        write_index(Path(index), found)
+    found |= {name: record_of_fault(error) for name, error in listing.faults.items()}
     entries = tuple(
-        _entry(root, name, record, labels, label_names, cuts)
-        for name, record in found
+        _entry(listing.root / name, name, record, labels, label_names, cuts)
+        for name, record in found.items()
         if "reason" not in record
     )
-    bad = {name: record for name, record in found if "reason" in record}
+    bad = {name: record for name, record in found.items() if "reason" in record}
     folder = Folder(
         path=path, entries=entries, label_names=label_names,
         skipped={name: record["message"] for name, record in bad.items()},
         reasons=Counter(record["reason"] for record in bad.values()),
+        others=listing.others, remark=remark,
     )  # fmt: skip
     if not entries:
         first = next(iter(folder.skipped.values()))
         raise InputError(
-            f"{path}: none of its {len(bad)} videos can be used "
+            f"{shown(path)}: none of its {len(bad)} videos can be used "
             f"({_counts(folder.reasons)}); the first: {first}"
         )
     return folder
 
 
-def _list_videos(path: Path) -> tuple[Path, list[Path]]:
-    if path.is_file():
-        return path.parent, [path]
-    if not path.is_dir():
-        raise InputError(f"{path}: no such folder of videos: give an existing folder")
-    files = sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        and file.is_file()
-    )
-    if not files:
-        raise InputError(
-            f"{path}: no videos in this folder: add files that end in .mp4 (or "
-            f"{' '.join(sorted(SUFFIXES - {'.mp4'}))})"
-        )
-    return path, files
-
-
-def _scan_or_recall(
-    root: Path, file: Path, known: Mapping[str, dict[str, Any]]
-) -> tuple[str, dict[str, Any]]:
-    name, status = _name(root, file), file.stat()
-    stamp = [status.st_size, status.st_mtime_ns]
-    if name in known and known[name]["stamp"] == stamp:
-        return name, known[name]
+def _scan_or_recall(root: Path, file: Path, known: Mapping[str, Record]) -> tuple[str, Record]:
+    name = file.relative_to(root).as_posix()
     try:
+        stamp = _stamp(file)
+        if name in known and known[name]["stamp"] == stamp:
+            return name, known[name]
         video, thumbnails = scan(file)
+        record = record_of(video, find_shots(thumbnails))
+        record["passing"] = _stamp(file) != stamp  # somebody writes it now
     except VideoError as error:
-        return name, {"stamp": stamp, "reason": error.reason, "message": str(error)}
-    return name, {
-        "stamp": stamp,
-        "time_base": [video.time_base.numerator, video.time_base.denominator],
-        "size": [video.height, video.width],
-        "pts": list(_pack(video.pts)),
-        "shots": find_shots(thumbnails).tolist(),
-    }
+        record = record_of_fault(error)
+    except OSError as error:
+        record, stamp = record_of_fault(VideoError(file, unreadable(error))), None
+    return name, record | {"stamp": stamp}
+
+
+def _stamp(file: Path) -> list[int]:
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _entry(
-    root: Path,
+    path: Path,
     name: str,
-    record: Mapping[str, Any],
+    record: Record,
     labels: Mapping[str, tuple[float, ...]],
     label_names: tuple[str, ...],
     cuts: bool,
 ) -> Entry:
-    video = _video(root / name, record)
+    video = video_of(path, record)
     shots = record["shots"] if cuts else [[0, len(video.pts)]]
     values = labels[name] if name in labels else (np.nan,) * len(label_names)
     return Entry(
@@ -174,39 +167,15 @@ def _entry(
     )
 
 
-def _video(path: Path, record: Mapping[str, Any]) -> Video:
-    height, width = record["size"]
-    time_base = Fraction(*record["time_base"])
-    return Video(
-        path=path, pts=_unpack(record["pts"]), time_base=time_base, height=height, width=width
-    )
-
-
-def _pack(pts: np.ndarray) -> Iterator[list[int]]:
-    """The first timestamp, then [step, how often]: a constant rate is one pair."""
-    yield [int(pts[0]), 1]
-    steps = np.diff(pts)
-    edges = np.flatnonzero(np.diff(steps, prepend=-1, append=-1))
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
-        yield [int(steps[start]), int(end - start)]
-
-
-def _unpack(runs: list[list[int]]) -> np.ndarray:
-    return np.cumsum(np.repeat(*np.array(runs, np.int64).T))
-
-
-def _read_index(index: Path_ | None) -> dict[str, dict[str, Any]]:
-    if index is None or not Path(index).is_file():
-        return {}
-    try:
-        content = json.loads(Path(index).read_text(encoding="utf-8"))
-        return content["videos"] if content["version"] == INDEX_VERSION else {}
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{index}: not an index of videos ({error}): remove it") from error
-
-
-def _name(root: Path, file: Path) -> str:
-    return file.relative_to(root).as_posix()
+def _describe_notes(entries: Iterable[Entry]) -> Iterable[str]:
+    """Lines that say of how many videos a note is, and name the first."""
+    names: dict[str, list[str]] = {}
+    for entry in entries:
+        for note in entry.video.notes:
+            names.setdefault(note, []).append(shown(entry.name))
+    for note, of in sorted(names.items()):
+        more = ", ..." if len(of) > NAMED else ""
+        yield f"  noted {len(of)}: {note} ({', '.join(of[:NAMED])}{more})"
 
 
 def _counts(reasons: Mapping[str, int]) -> str:

@@ -10,6 +10,7 @@ the key frame on, at every visit; a cache costs one decode of each frame that a 
 """
 
 import dataclasses
+import math
 import os
 import zlib
 from collections import Counter
@@ -25,12 +26,12 @@ from jaxtyping import Int, UInt8
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_writable
 from vldm_jax.data.cache import FrameArray, FrameFile, store_frames
+from vldm_jax.data.faults import Path_, shown
 from vldm_jax.data.folder import Entry, Folder, read_folder
 from vldm_jax.data.read import read_frames
 from vldm_jax.data.transforms import resize_crop
 from vldm_jax.data.windows import SLOWEST, clip_windows, held_out
 
-Path_ = str | os.PathLike[str]
 Example = dict[str, Any]
 
 
@@ -84,7 +85,7 @@ class ClipSource:
     def describe(self, key: int) -> str:
         """Return where an example comes from, for a person."""
         entry = self.entries[self.video[key]]
-        return f"{entry.name} at {entry.video.times[self.frames[key, 0]]:.2f} s"
+        return f"{shown(entry.name)} at {entry.video.times[self.frames[key, 0]]:.2f} s"
 
 
 def decode_clip(
@@ -171,13 +172,13 @@ def folder_source(
 
 
 def check_positive(path: Path_, **values: int | float) -> None:
-    """Raise unless every value is positive.
+    """Raise unless every value is positive and finite.
 
     Raises:
         InputError: naming the path and the first that is not.
     """
     for name, value in values.items():
-        if not value > 0:
+        if not 0 < value < math.inf:
             raise InputError(f"{path}: {name} must be positive, got {value}")
 
 

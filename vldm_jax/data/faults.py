@@ -1,0 +1,90 @@
+"""Why a video cannot be used, in a few words that a report can count.
+
+What looks into a file raises `Fault` and does not know the file's name; `read` adds the name and
+makes it a `VideoError`. Some faults pass: a file that cannot be read now (permissions, a failing
+disk, no memory) may be fine tomorrow, so nobody may remember it as bad.
+"""
+
+import errno
+import io
+import os
+from typing import Any
+
+import av
+
+from vldm_jax.core.errors import InputError
+
+Path_ = str | os.PathLike[str]
+REMEDY = "re-encode the file or remove it"
+PASSING = frozenset((errno.EACCES, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
+"""Errors of the system that say nothing about what a file holds."""
+
+
+class Fault(Exception):
+    """Something makes a video unusable.
+
+    Attributes:
+        reason: the kind of fault, for counting: "not a video", "truncated", "corrupt", ...
+        detail: what exactly, for a person.
+        remedy: what to do about it.
+        passing: whether it may be gone at the next try.
+    """
+
+    def __init__(self, reason: str, detail: str, remedy: str = REMEDY, *, passing: bool = False):
+        super().__init__(reason, detail)
+        self.reason, self.detail, self.remedy, self.passing = reason, detail, remedy, passing
+
+
+class VideoError(InputError):
+    """One video file cannot be used.
+
+    Attributes:
+        reason: the kind of fault, for counting.
+        passing: whether it may be gone at the next try, so that it must not be remembered.
+    """
+
+    def __init__(self, path: Path_ | io.BytesIO, fault: Fault):
+        self.name = "a stored clip" if isinstance(path, io.BytesIO) else shown(path)
+        self.fault = fault
+        super().__init__(f"{self.name}: {fault.reason} ({fault.detail}): {fault.remedy}")
+
+    @property
+    def reason(self) -> str:
+        """The kind of fault, for counting."""
+        return self.fault.reason
+
+    @property
+    def passing(self) -> bool:
+        """Whether the fault may be gone at the next try."""
+        return self.fault.passing
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Workers send their errors home pickled, which by itself would keep the message only.
+        fault = self.fault
+        return _restore, (self.name, fault.reason, fault.detail, fault.remedy, fault.passing)
+
+
+def unreadable(error: OSError) -> Fault:
+    """Return the fault of a file or folder that the system does not let be read now."""
+    why = (os.strerror(error.errno) if error.errno else str(error)).lower()
+    return Fault("unreadable", why, "make it readable and try again", passing=True)
+
+
+def fault_of(error: av.FFmpegError, reason: str) -> Fault:
+    """Return the fault behind an error of FFmpeg, called `reason` unless the system is to blame."""
+    if isinstance(error, OSError) and error.errno == errno.EACCES:
+        return unreadable(error)
+    return Fault(reason, error.strerror or str(error), passing=error.errno in PASSING)
+
+
+def shown(path: Path_) -> str:
+    r"""Return a path as one line of text that prints anywhere.
+
+    Bytes that are not UTF-8 and what does not print come out escaped: `caf\xe9.mp4`.
+    """
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _restore(name: str, reason: str, detail: str, remedy: str, passing: bool) -> VideoError:
+    return VideoError(name, Fault(reason, detail, remedy, passing=passing))
