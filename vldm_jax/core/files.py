@@ -1,42 +1,75 @@
-"""Files that are whole or absent: written under a temporary name, then renamed."""
+"""Files that are whole or absent: written elsewhere, brought to the disk, then renamed.
+
+"Elsewhere" is a scratch folder beside the target (`core.scratch`), so that the rename stays within
+one file system and any number of writers of one file end with one that is whole. Both content and
+name are synced: after a power cut there is the old file or the new one, never an empty one.
+"""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.scratch import scratch_folder
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` (same suffix); rename it to `path` if the block succeeds.
+    """Yield a temporary path of the same name; rename it to `path` if the block succeeds.
 
     Works for files and folders; whatever the block wrote is removed if it raises. An existing file
     is replaced; an existing folder is replaced as a whole.
+
+    Raises:
+        OSError: naming `path`, if there is no room for it; nothing of it is kept then.
     """
     path = Path(path).absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    _remove(temporary)
+    with naming_full_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with scratch_folder(path.parent) as scratch:
+            temporary = scratch / path.name
+            yield temporary
+            _sync(temporary)
+            _rename(temporary, path)
+            _sync_entry(path.parent)
+
+
+@contextlib.contextmanager
+def naming_full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name `path` in the error of a full disk, which names no file by itself.
+
+    Raises:
+        OSError: with the number of the first.
+    """
     try:
-        yield temporary
-        if path.is_dir():  # only an empty folder would be replaced by the call below
-            os.replace(path, old)
-        try:
-            os.replace(temporary, path)
-        except OSError:
-            if old.is_dir():
-                os.replace(old, path)
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
             raise
-        _remove(old)
-    finally:
-        _remove(temporary)
+        raise OSError(
+            error.errno,
+            f"{os.strerror(error.errno)}, nothing of it was kept: make room or write elsewhere",
+            str(path),
+        ) from error
+
+
+def allocate(path: Path, size: int) -> None:
+    """Give a file this many bytes of the disk now, so that no later write can find it full.
+
+    Raises:
+        OSError: if they cannot be had.
+    """
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 def check_writable(folder: str | os.PathLike[str]) -> None:
@@ -85,8 +118,42 @@ def sha256(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _rename(temporary: Path, path: Path) -> None:
+    """Put a whole file or folder in its place, also while other writers do the same."""
+    while True:
+        old = path.with_name(f".{path.name}.{secrets.token_hex(8)}.old")
+        if path.is_dir():  # only an empty folder would be replaced by the call below
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(path, old)
+        try:
+            os.replace(temporary, path)
+            return
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                continue  # another writer's folder came between
+            if old.is_dir():
+                os.replace(old, path)
+            raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, or a folder with all in it, to the disk."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            _sync_entry(Path(folder) / name)
+        _sync_entry(Path(folder))
+    if not path.is_dir():
+        _sync_entry(path)
+
+
+def _sync_entry(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    except OSError as error:  # some file systems cannot sync a folder
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP, errno.EBADF)):
+            raise
+    finally:
+        os.close(file)
