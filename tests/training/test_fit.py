@@ -18,6 +18,7 @@ from tiny_training import CONFIG, Loader, make_objective, make_run, train
 
 from vldm_jax.checkpoint.manager import Checkpoints, complete_steps
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.signals import Stopped
 from vldm_jax.parallel.mesh import replicate
 from vldm_jax.training.state import create_state
 from vldm_jax.training.step import compile_step
@@ -48,7 +49,7 @@ def restore(workdir, step=None):
     checkpoints, loader = Checkpoints(workdir / "checkpoints", config=CONFIG), Loader()
     if step is not None:
         assert checkpoints.latest_step() == step
-    state = checkpoints.resume(create_state(state.params, tx), loader)
+    state, _ = checkpoints.resume(create_state(state.params, tx), loader)
     checkpoints.close()
     return jax.device_get(state), loader
 
@@ -152,12 +153,14 @@ class Interrupting(Loader):
 
 def test_sigterm_saves_and_leaves(tmp_path, whole, capsys):
     before = signal.getsignal(signal.SIGTERM)
-    state, _ = train(tmp_path, 12, loader=Interrupting())
+    with pytest.raises(Stopped) as stopped:
+        train(tmp_path, 12, loader=Interrupting())
+    assert stopped.value.code == 143
     assert signal.getsignal(signal.SIGTERM) == before
-    assert int(state.step) == 5
-    assert "stopped by SIGTERM after step 5 of 12" in capsys.readouterr().err
-    saved, loader = restore(tmp_path, step=5)
-    assert_equal(saved, jax.device_get(state))
+    err = capsys.readouterr().err
+    assert "SIGTERM: stopping after this step; once more to stop now" in err
+    assert "stopped by SIGTERM after step 5 of 12" in err
+    _, loader = restore(tmp_path, step=5)
     assert loader.position == 5
     assert_equal(train(tmp_path, 12)[0], whole[0])
 
@@ -196,7 +199,7 @@ def failing_run():
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     message = r"loss is nan at step 5; nothing of it was saved and the newest checkpoint is .* 3:"
     with pytest.raises(NonFiniteError, match=message):
-        train(tmp_path, 12, run=failing_run(), checkpoint_every=3)
+        train(tmp_path, 12, run=failing_run(), save_every=3)
     saved, _ = restore(tmp_path, step=3)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(saved))
     assert issubclass(NonFiniteError, InputError)
@@ -204,7 +207,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 
 def test_a_bad_state_is_not_saved_even_when_a_save_is_due(tmp_path):
     with pytest.raises(NonFiniteError, match="at step 5; .* no checkpoint was written"):
-        train(tmp_path, 12, run=failing_run(), checkpoint_every=5)
+        train(tmp_path, 12, run=failing_run(), save_every=5)
     assert complete_steps(tmp_path / "checkpoints") == []
 
 
@@ -226,7 +229,7 @@ def test_saved_states_are_those_of_their_step(tmp_path):
     def hook(state, step, log):
         seen[step] = jax.tree.map(lambda leaf: np.array(leaf, copy=True), state)
 
-    train(tmp_path, 6, checkpoint_every=1, keep=10, sample_hook=hook, sample_every=1)
+    train(tmp_path, 6, save_every=1, keep=10, sample_hook=hook, sample_every=1)
     assert sorted(seen) == complete_steps(tmp_path / "checkpoints") == [1, 2, 3, 4, 5, 6]
     for step in (6, 5, 4, 3, 2, 1):
         saved, loader = restore(tmp_path, step)

@@ -5,6 +5,7 @@ before anything slow starts.
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import jax
@@ -16,6 +17,7 @@ from vldm_jax.build.data import build_loader, build_source
 from vldm_jax.build.stages import Stage, build_stage
 from vldm_jax.build.training import build_training
 from vldm_jax.checkpoint.manager import Checkpoints, check_workdir
+from vldm_jax.checkpoint.owner import check_free, owned
 from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.flags import Parser, add_config, parse_with_config
 from vldm_jax.cli.sample import write_sheet
@@ -28,6 +30,8 @@ from vldm_jax.training.loop import fit
 from vldm_jax.training.metrics import MetricsLog
 from vldm_jax.training.precision import cast_frozen
 from vldm_jax.training.state import TrainState, create_state, split_params
+from vldm_jax.training.step import Update
+from vldm_jax.training.timetable import Timetable
 from vldm_jax.typing import PyTree
 
 
@@ -45,6 +49,7 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
     check(config)
     check_files(config)
     check_writable(workdir)
+    check_free(workdir)
     check_workdir(workdir / "checkpoints", config.to_dict())
     print(hosts.start(), flush=True)
     source = build_source(config.data)
@@ -56,36 +61,41 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
     training = build_training(config, stage.objective)
     keep_ema = config.train.ema_decay is not None
     state = replicate(create_state(trainable, training.optimiser, ema=keep_ema), mesh)
-    checkpoints = Checkpoints(
-        workdir / "checkpoints",
-        config=config.to_dict(),
-        backbones=stage.backbones,
-        keep=config.checkpoint.keep,
+    update = Update(
+        step=training.step,
+        frozen=frozen,
+        root_key=jax.random.key(config.seed),
+        place=lambda batch: shard_batch(batch, mesh, stage.objective.needs),
+        batch_size=config.train.batch_size,
     )
-    try:
-        state = fit(
-            step=training.step,
-            state=state,
-            frozen=frozen,
-            loader=loader,
-            root_key=jax.random.key(config.seed),
-            total_steps=config.train.total_steps,
-            batch_size=config.train.batch_size,
-            place_batch=lambda batch: shard_batch(batch, mesh, stage.objective.needs),
-            workdir=str(workdir),
-            checkpoints=checkpoints,
-            log_every=config.train.log_every,
-            checkpoint_every=config.checkpoint.every,
-            sample_every=config.train.sample_every,
-            sample_hook=_preview_hook(config, stage, source, frozen, workdir),
-            stop_after_minutes=config.train.stop_after_minutes,
+    timetable = Timetable(
+        total_steps=config.train.total_steps,
+        log_every=config.train.log_every,
+        save_every=config.checkpoint.every,
+        sample_every=config.train.sample_every,
+        stop_after_minutes=config.train.stop_after_minutes,
+    )
+    with owned(workdir), closing(loader):
+        checkpoints = Checkpoints(
+            workdir / "checkpoints",
+            config=config.to_dict(),
+            backbones=stage.backbones,
+            keep=config.checkpoint.keep,
         )
-    finally:
-        checkpoints.close()
-        loader.close()
-    if hosts.is_main():
-        stage.export(workdir / WEIGHTS, _whole(state, frozen), int(state.step), source)
-        print(f"{workdir / WEIGHTS}: the weights after step {int(state.step)}", flush=True)
+        with closing(checkpoints):
+            hook = _preview_hook(config, stage, source, frozen, workdir)
+            state = fit(
+                update,
+                state,
+                loader,
+                timetable,
+                str(workdir),
+                checkpoints=checkpoints,
+                sample_hook=hook,
+            )
+        if hosts.is_main():
+            stage.export(workdir / WEIGHTS, _whole(state, frozen), int(state.step), source)
+            print(f"{workdir / WEIGHTS}: the weights after step {int(state.step)}", flush=True)
     return state
 
 

@@ -28,10 +28,15 @@ from vldm_jax.typing import UInt8
 
 
 class Averages:
-    """Running means of the metrics of several steps, on the host."""
+    """Running means of the metrics of several steps, on the host.
 
-    def __init__(self) -> None:
-        self._sums: dict[str, list[float]] = {}
+    Args:
+        carried: what `state` returned in the process that began the interval.
+    """
+
+    def __init__(self, carried: Mapping[str, Any] | None = None) -> None:
+        sums = {} if carried is None else carried["sums"]
+        self._sums: dict[str, list[float]] = {name: list(pair) for name, pair in sums.items()}
 
     def add(self, metrics: Mapping[str, Any]) -> dict[str, float]:
         """Fetch one step's metrics, add them, and return this step's own values."""
@@ -46,11 +51,17 @@ class Averages:
                 values[name] = float(total) / float(count)
         return values
 
-    def take(self) -> dict[str, float]:
-        """Return the means since the last call and start again; leave out what has no values."""
-        means = {name: total / count for name, (total, count) in self._sums.items() if count}
+    def means(self) -> dict[str, float]:
+        """Return the means of the interval; leave out what has no values."""
+        return {name: total / count for name, (total, count) in self._sums.items() if count}
+
+    def restart(self) -> None:
+        """Begin an interval."""
         self._sums = {}
-        return means
+
+    def state(self) -> dict[str, Any]:
+        """Return {name: [sum, count]} so far, for the process that goes on with the interval."""
+        return {"sums": {name: list(pair) for name, pair in self._sums.items()}}
 
 
 class MetricsLog:
