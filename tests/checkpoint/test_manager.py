@@ -4,55 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import struct
 from jax.sharding import NamedSharding, PartitionSpec
+from small import Loader, make_state, open_folder
 
 from vldm_jax.checkpoint.inspect import describe
-from vldm_jax.checkpoint.manager import Checkpoints, complete_steps, is_complete
 from vldm_jax.checkpoint.position import decode, encode
+from vldm_jax.checkpoint.steps import complete_steps, is_complete
 from vldm_jax.core.errors import InputError
 from vldm_jax.nn.mixer import mixes
 from vldm_jax.parallel.mesh import make_mesh
-
-CONFIG = {
-    "data": {"fps": 7.5},
-    "train": {"rules": (("mixer", "mix"), ("temporal", "temporal"), ("", "frozen"))},
-}
-
-
-@struct.dataclass
-class State:
-    step: object
-    params: object
-    opt_state: object
-    ema: object
-
-
-class Loader:
-    def __init__(self, position=None):
-        self.position = position
-
-    def get_state(self):
-        return self.position
-
-    def set_state(self, position):
-        self.position = position
-
-
-def make_state(value=0.0):
-    params = {
-        "network": {
-            "temporal_0": {
-                "kernel": jnp.full((3, 4), value),
-                "mixer": {"logit": jnp.full((), value)},
-            }
-        }
-    }
-    return State(step=jnp.int32(0), params=params, opt_state=(params, ()), ema=params)
-
-
-def open_folder(folder, **fields):
-    return Checkpoints(folder, **({"config": CONFIG} | fields))
 
 
 def assert_equal(a, b):

@@ -18,8 +18,6 @@ import contextlib
 import logging
 import os
 import re
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,12 +33,10 @@ from vldm_jax.checkpoint.manifest import MANIFEST, find_change, write_manifest
 from vldm_jax.checkpoint.position import PositionHandler, PositionRestore, PositionSave
 from vldm_jax.checkpoint.steps import (
     ITEMS,
-    all_steps,
     complete_steps,
-    find_damage,
-    is_complete,
-    read_json_item,
     read_description,
+    read_json_item,
+    set_damaged_aside,
 )
 from vldm_jax.core.errors import InputError
 from vldm_jax.parallel import hosts
@@ -75,7 +71,7 @@ class Checkpoints:
         self._config = canonical(config)
         self._meta = {"version": vldm_jax.__version__, "backbones": dict(backbones or {})}
         self._saving = 0
-        problem = _set_damaged_aside(self.folder) if hosts.is_main() else None
+        problem = set_damaged_aside(self.folder) if hosts.is_main() else None
         if not hosts.agree(problem is None):
             raise InputError(problem or f"process 0 finds no whole checkpoint in {self.folder}")
         hosts.barrier("damaged checkpoints set aside")
@@ -225,42 +221,9 @@ def _naming(checkpoint: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:
-        found = re.search(r"No space left on device|Disk quota exceeded|File too large", str(error))
-        reason = found[0] if found else (str(error).strip() or type(error).__name__).splitlines()[0]
+        text = str(error).strip() or type(error).__name__
+        known = re.search(r"No space left on device|Disk quota exceeded|File too large", text)
         raise OSError(
-            f"{checkpoint} cannot be written ({reason}): once it can, the same command goes on from "
-            "the checkpoint before it"
+            f"{checkpoint} cannot be written ({known[0] if known else text.splitlines()[0]}): once "
+            "it can, the same command goes on from the checkpoint before it"
         ) from error
-
-
-def _set_damaged_aside(folder: Path) -> str | None:
-    """Rename damaged checkpoints, saying so; return the problem if none is whole.
-
-    Only those newer than the last whole one are read.
-    """
-    steps, damages = all_steps(folder), {}
-    for step in reversed(steps):
-        checkpoint = folder / str(step)
-        if damage := find_damage(checkpoint):
-            damages[step] = damage
-            continue
-        if not (checkpoint / MANIFEST).exists():
-            _say(f"{checkpoint} is of an older version, without checksums: taken as it is")
-        damages |= {s: "is not complete" for s in steps if s < step and not is_complete(folder / str(s))}
-        break
-    else:
-        if steps:
-            reasons = "; ".join(f"{step}: {damage}" for step, damage in damages.items())
-            return (
-                f"{folder} holds no whole checkpoint ({reasons}): move the folder away to start "
-                "again, or choose another --workdir"
-            )
-    for step, damage in damages.items():
-        aside = folder / f"damaged_{step}_{time.time_ns()}"
-        (folder / str(step)).rename(aside)
-        _say(f"{folder / str(step)} is damaged ({damage}): set aside as {aside.name}")
-    return None
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
 """Which files a checkpoint consists of: their sizes and SHA-256, so that no damage goes unseen.
 
-    <step>/manifest.json    {"files": {"state/d/3b01...": {"bytes": 192158, "sha256": "9f86..."}, ...}}
+    <step>/manifest.json    {"files": {"state/d/3b01...": {"bytes": 192, "sha256": "9f..."}, ...}}
 
 Process 0 writes it when all processes have written theirs, in the background and before the
 checkpoint gets its name: what has the name has the manifest. Orbax touches two files afterwards,

@@ -1,4 +1,4 @@
-"""One run at a time in a workdir: a lock that the kernel drops when its owner ends, however it ends.
+"""One run at a time in a workdir: a lock that the kernel drops when its owner ends, in any way.
 
     <workdir>/.lock    locked (flock) by process 0 of the run; says who that is
 

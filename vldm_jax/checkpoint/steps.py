@@ -5,6 +5,8 @@ versions have no manifest: of them only the descriptions can be checked.
 """
 
 import os
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +88,38 @@ def read_description(checkpoint: Path) -> dict[str, Any]:
             f"{checkpoint / 'meta'}: lacks 'version' or 'backbones': the checkpoint is damaged"
         )
     return meta
+
+
+def set_damaged_aside(folder: Path) -> str | None:
+    """Rename damaged checkpoints, saying so, unless none is whole; then return that problem.
+
+    Only the last whole one and those after it are read.
+    """
+    steps = all_steps(folder)
+    damages: dict[int, str] = {}
+    for step in reversed(steps):
+        checkpoint = folder / str(step)
+        if damage := find_damage(checkpoint):
+            damages[step] = damage
+            continue
+        if not (checkpoint / MANIFEST).exists():
+            _say(f"{checkpoint} is of an older version, without checksums: taken as it is")
+        earlier = [s for s in steps if s < step and not is_complete(folder / str(s))]
+        damages |= {s: "it is not complete" for s in earlier}
+        break
+    else:
+        if damages:
+            reasons = "; ".join(f"{step}: {damage}" for step, damage in damages.items())
+            return (
+                f"{folder} holds no whole checkpoint ({reasons}): move the folder away to start "
+                "again, or choose another --workdir"
+            )
+    for step, damage in damages.items():
+        aside = folder / f"damaged_{step}_{time.time_ns()}"
+        (folder / str(step)).rename(aside)
+        _say(f"{folder / str(step)} is damaged ({damage}): set aside as {aside.name}")
+    return None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

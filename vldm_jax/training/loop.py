@@ -77,6 +77,8 @@ def fit(
         closing(Progress(timetable.total_steps, n)) as progress,
         StopRequest(timetable.stop_after_minutes, progress.say) as stop,
     ):
+        if n > 0:
+            progress.say(f"resumed from step {n}")
         reason = stop.reason(n)
         while n < timetable.total_steps and reason is None:
             try:
