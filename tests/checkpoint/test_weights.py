@@ -112,9 +112,10 @@ def test_a_damaged_file_is_named(tmp_path, damage):
     [
         (None, "without a 'vldm' description, .* vldm convert import"),
         ({"format": "pt"}, "without a 'vldm' description, .* vldm convert import"),
-        ({"vldm": "{"}, "is not JSON"),
+        ({"vldm": "{"}, "not JSON"),
+        ({"vldm": 5000 * '{"a":' + "1" + 5000 * "}"}, "nested too deeply"),
         ({"vldm": json.dumps({"kind": "unet"})}, "lacks its 'kind' or 'config'"),
-        ({"vldm": "[]"}, "lacks its 'kind' or 'config'"),
+        ({"vldm": "[]"}, "must be an object"),
     ],
 )
 def test_a_foreign_file_is_named(tmp_path, metadata, message):
@@ -123,6 +124,27 @@ def test_a_foreign_file_is_named(tmp_path, metadata, message):
     with pytest.raises(InputError, match=message) as error:
         weights.load_weights(path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("a", "a/b"), ("a//b",), ("/a",), ("/".join(100 * "a"),)],
+    ids=lambda names: names[0][:5],
+)
+def test_names_that_make_no_tree_are_refused(tmp_path, names):
+    path = tmp_path / "a.safetensors"
+    save_file({name: np.zeros(2) for name in names}, path, metadata={"vldm": json.dumps(META)})
+    with pytest.raises(InputError, match=f"{path}: .* is no path of an array in a tree"):
+        weights.load_weights(path)
+
+
+def test_an_array_of_too_many_axes_is_named(tmp_path):
+    path = tmp_path / "a.safetensors"
+    entry = {"dtype": "F32", "shape": 65 * [1], "data_offsets": [0, 4]}
+    header = json.dumps({"__metadata__": {"vldm": json.dumps(META)}, "a": entry}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(InputError, match=f"{path}.* cannot be read"):
+        weights.load_weights(path)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -14,13 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_training
+from full_disk import files_of_at_most
 from tiny_training import CONFIG, Loader, make_objective, make_run, train
 
-from vldm_jax.checkpoint.manager import Checkpoints, complete_steps
+from vldm_jax.checkpoint.manager import Checkpoints
+from vldm_jax.checkpoint.steps import complete_steps
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.signals import Stopped
 from vldm_jax.parallel.mesh import replicate
 from vldm_jax.training.state import create_state
-from vldm_jax.training.step import compile_step
+from vldm_jax.training.step import Update, compile_step
 from vldm_jax.training.stopping import NonFiniteError, StopRequest
 
 
@@ -48,7 +51,7 @@ def restore(workdir, step=None):
     checkpoints, loader = Checkpoints(workdir / "checkpoints", config=CONFIG), Loader()
     if step is not None:
         assert checkpoints.latest_step() == step
-    state = checkpoints.resume(create_state(state.params, tx), loader)
+    state, _ = checkpoints.resume(create_state(state.params, tx), loader)
     checkpoints.close()
     return jax.device_get(state), loader
 
@@ -65,6 +68,20 @@ def test_two_halves_are_the_whole(tmp_path, whole):
     assert loader.position == whole[1] == 12
     assert [record["step"] for record in logged(tmp_path)] == [2, 4, 6, 8, 10, 12]
     assert complete_steps(tmp_path / "checkpoints") == [9, 12]  # keep=2
+
+
+def test_records_after_resuming_are_those_of_the_whole_run(tmp_path, whole, tmp_path_factory):
+    """Step 3 lies within an interval of the records, whose begin is carried over."""
+    train(tmp_path, 3)
+    train(tmp_path, 12)
+    here = {record["step"]: record for record in logged(tmp_path)}
+    there = {record["step"]: record for record in logged(tmp_path_factory.getbasetemp() / "whole")}
+    assert here.keys() == there.keys() | {3}
+    for step, record in there.items():
+        times = {"step_seconds", "loader_wait_seconds"}
+        assert {name: here[step][name] for name in record.keys() - times} == {
+            name: record[name] for name in record.keys() - times
+        }
 
 
 def test_moments_and_average_matter_to_the_comparison(tmp_path, whole):
@@ -119,16 +136,44 @@ def test_half_written_checkpoints_are_passed_over(tmp_path, whole):
     state, _ = train(tmp_path, 12)
     assert_equal(state, whole[0])
     assert complete_steps(folder) == [9, 12]
-    assert [path.name[:12] for path in folder.glob("incomplete*")] == ["incomplete_9"]
+    assert [path.name[:9] for path in folder.glob("damaged*")] == ["damaged_9"]
 
 
-def test_a_damaged_checkpoint_is_an_error_not_a_fresh_start(tmp_path):
+def damage(checkpoint):
+    """Flip a bit of the arrays."""
+    path = max((checkpoint / "state").rglob("d/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_after_damage_the_run_goes_on_from_the_last_whole_checkpoint(tmp_path, whole, capsys):
+    train(tmp_path, 9)
+    damage(tmp_path / "checkpoints" / "9")
+    capsys.readouterr()
+    state, _ = train(tmp_path, 12)
+    err = capsys.readouterr().err
+    assert "checkpoints/9 is damaged (state/" in err and "resumed from step 6" in err
+    assert_equal(state, whole[0])
+    assert [record["step"] for record in logged(tmp_path)] == [2, 4, 6, 8, 10, 12]
+
+
+def test_if_all_checkpoints_are_damaged_nothing_starts_again_silently(tmp_path):
     train(tmp_path, 3)
-    for path in (tmp_path / "checkpoints" / "3" / "state").rglob("*"):
-        if path.is_file() and path.parent.name == "d":
-            path.write_bytes(path.read_bytes()[:10])
-    with pytest.raises(InputError, match=r"checkpoints/3 cannot be restored .*move that folder"):
+    damage(tmp_path / "checkpoints" / "3")
+    with pytest.raises(InputError, match=r"holds no whole checkpoint \(3: state/.*move the folder"):
         train(tmp_path, 12)
+    assert complete_steps(tmp_path / "checkpoints") == [3]
+
+
+def test_a_full_disk_is_one_line_and_later_the_run_goes_on(tmp_path, whole):
+    train(tmp_path, 3)
+    message = r"checkpoints/6 cannot be written \(File too large\): once it can, the same command"
+    with files_of_at_most(2500), pytest.raises(OSError, match=message):
+        train(tmp_path, 12)
+    assert complete_steps(tmp_path / "checkpoints") == [3]
+    assert_equal(train(tmp_path, 12)[0], whole[0])
+    assert [record["step"] for record in logged(tmp_path)] == [2, 3, 4, 6, 8, 10, 12]
 
 
 def test_another_config_is_refused_and_a_longer_run_is_not(tmp_path):
@@ -152,12 +197,14 @@ class Interrupting(Loader):
 
 def test_sigterm_saves_and_leaves(tmp_path, whole, capsys):
     before = signal.getsignal(signal.SIGTERM)
-    state, _ = train(tmp_path, 12, loader=Interrupting())
+    with pytest.raises(Stopped) as stopped:
+        train(tmp_path, 12, loader=Interrupting())
+    assert stopped.value.code == 143
     assert signal.getsignal(signal.SIGTERM) == before
-    assert int(state.step) == 5
-    assert "stopped by SIGTERM after step 5 of 12" in capsys.readouterr().err
-    saved, loader = restore(tmp_path, step=5)
-    assert_equal(saved, jax.device_get(state))
+    err = capsys.readouterr().err
+    assert "SIGTERM: stopping after this step; once more to stop now" in err
+    assert "stopped by SIGTERM after step 5 of 12" in err
+    _, loader = restore(tmp_path, step=5)
     assert loader.position == 5
     assert_equal(train(tmp_path, 12)[0], whole[0])
 
@@ -178,6 +225,21 @@ def test_a_time_limit_saves_and_leaves(tmp_path, whole):
     assert_equal(train(tmp_path, 12)[0], whole[0])
 
 
+def test_time_that_is_up_after_compiling_starts_no_step(tmp_path, monkeypatch, capsys):
+    compile_update = Update.compile
+
+    def slowly(self, state, batch):
+        time.sleep(0.4)
+        return compile_update(self, state, batch)
+
+    monkeypatch.setattr(Update, "compile", slowly)
+    state, _ = train(tmp_path, 12, stop_after_minutes=0.3 / 60)
+    assert int(state.step) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("compiling the training step")
+    assert lines[-1] == "stopped by the time limit after step 0 of 12"
+
+
 @functools.cache
 def failing_run():
     """A run whose loss is not a number once 4 updates are done."""
@@ -196,7 +258,7 @@ def failing_run():
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     message = r"loss is nan at step 5; nothing of it was saved and the newest checkpoint is .* 3:"
     with pytest.raises(NonFiniteError, match=message):
-        train(tmp_path, 12, run=failing_run(), checkpoint_every=3)
+        train(tmp_path, 12, run=failing_run(), save_every=3)
     saved, _ = restore(tmp_path, step=3)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(saved))
     assert issubclass(NonFiniteError, InputError)
@@ -204,19 +266,46 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 
 def test_a_bad_state_is_not_saved_even_when_a_save_is_due(tmp_path):
     with pytest.raises(NonFiniteError, match="at step 5; .* no checkpoint was written"):
-        train(tmp_path, 12, run=failing_run(), checkpoint_every=5)
+        train(tmp_path, 12, run=failing_run(), save_every=5)
     assert complete_steps(tmp_path / "checkpoints") == []
 
 
-def test_data_that_ends_is_an_error(tmp_path):
-    class Short(Loader):
-        def __next__(self):
-            if self.position == 2:
-                raise StopIteration
-            return super().__next__()
+class Failing(Loader):
+    """Raises what it was given in place of a batch."""
 
-    with pytest.raises(InputError, match="training data ended after step 2: the loader must"):
-        train(tmp_path, 12, loader=Short())
+    def __init__(self, error, position=2):
+        super().__init__()
+        self.error, self.last = error, position
+
+    def __next__(self):
+        if self.position == self.last:
+            raise self.error
+        return super().__next__()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (StopIteration(), "training data ended after step 2: the loader must repeat"),
+        (InputError("a.mp4 is gone"), "^a.mp4 is gone$"),
+        (OSError(5, "Input/output error", "a.mp4"), "after step 2 .OSError: .*error: 'a.mp4'"),
+        (RuntimeError("a worker\nhas died"), "after step 2 .RuntimeError: a worker has died"),
+    ],
+)
+def test_when_the_data_fail_the_state_is_saved_first(tmp_path, whole, error, message):
+    with pytest.raises(InputError, match=message) as raised:
+        train(tmp_path, 12, loader=Failing(error))
+    assert "\n" not in str(raised.value)
+    _, loader = restore(tmp_path, step=2)
+    assert loader.position == 2
+    assert_equal(train(tmp_path, 12)[0], whole[0])
+
+
+def test_when_the_data_fail_a_bad_state_is_not_saved(tmp_path):
+    loader = Failing(OSError("gone"), position=5)
+    with pytest.raises(NonFiniteError, match="at step 5"):
+        train(tmp_path, 12, run=failing_run(), save_every=100, loader=loader)
+    assert complete_steps(tmp_path / "checkpoints") == []
 
 
 def test_saved_states_are_those_of_their_step(tmp_path):
@@ -226,7 +315,7 @@ def test_saved_states_are_those_of_their_step(tmp_path):
     def hook(state, step, log):
         seen[step] = jax.tree.map(lambda leaf: np.array(leaf, copy=True), state)
 
-    train(tmp_path, 6, checkpoint_every=1, keep=10, sample_hook=hook, sample_every=1)
+    train(tmp_path, 6, save_every=1, keep=10, sample_hook=hook, sample_every=1)
     assert sorted(seen) == complete_steps(tmp_path / "checkpoints") == [1, 2, 3, 4, 5, 6]
     for step in (6, 5, 4, 3, 2, 1):
         saved, loader = restore(tmp_path, step)

@@ -5,6 +5,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from full_disk import files_of_at_most
 from PIL import Image
 from tensorboardX.proto import event_pb2
 
@@ -22,14 +23,26 @@ def test_means_weigh_by_count_and_scalars_by_step():
     averages.add({"loss": jnp.float32(1), "part": Mean(jnp.float32(6), jnp.float32(3))})
     own = averages.add({"loss": jnp.float32(3), "part": Mean(jnp.float32(0), jnp.float32(0))})
     assert own == {"loss": 3.0}
-    assert averages.take() == {"loss": 2.0, "part": 2.0}
-    assert averages.take() == {}
+    assert averages.means() == {"loss": 2.0, "part": 2.0}
+    averages.restart()
+    assert averages.means() == {}
 
 
 def test_a_metric_that_never_had_a_value_is_left_out():
     averages = Averages()
     averages.add({"part": Mean(jnp.float32(0), jnp.float32(0))})
-    assert averages.take() == {}
+    assert averages.means() == {}
+
+
+def test_averages_go_on_in_another_process():
+    one, values = Averages(), np.random.default_rng(0).normal(size=7).astype(np.float32)
+    for value in values:
+        one.add({"loss": value, "part": Mean(jnp.float32(value), jnp.float32(2))})
+    two = Averages()
+    for value in values:
+        two = Averages(json.loads(json.dumps(two.state())))
+        two.add({"loss": value, "part": Mean(jnp.float32(value), jnp.float32(2))})
+    assert two.means() == one.means()
 
 
 def test_records_are_json_lines_and_not_a_number_is_null(tmp_path):
@@ -51,6 +64,43 @@ def test_a_resumed_run_has_every_step_once(tmp_path):
     log.scalars(6, {"loss": 2.0})
     log.close()
     assert [(r["step"], r["loss"]) for r in records(tmp_path)] == [(2, 1.0), (4, 1.0), (6, 2.0)]
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        b'{"step": "4"}',
+        b'{"loss": 1.0}',
+        b'{"step": true}',
+        b"[4]",
+        b"\xff\xfe not UTF-8",
+        b"{" * 2000,
+        b"9" * 6000,
+        5000 * b'{"step":' + b"1" + 5000 * b"}",
+    ],
+    ids=lambda line: line[:12],
+)
+def test_lines_of_others_are_kept_aside_and_said(tmp_path, capsys, foreign):
+    path = tmp_path / "metrics.jsonl"
+    ours = [b'{"step": 2, "loss": 1.0}', b'{"step": 4, "loss": 2.0}', b'{"step": 6, "loss": 3.0}']
+    path.write_bytes(b"\n".join([ours[0], foreign, b"", ours[1], ours[2]]))
+    MetricsLog(tmp_path, start_step=4, tensorboard=False).close()
+    assert path.read_bytes().splitlines() == ours[:2]
+    assert (tmp_path / "metrics.foreign").read_bytes() == foreign + b"\n"
+    message = f"{path}: 1 lines are no records of a run: moved to metrics.foreign\n"
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize("size", [150, 400])
+def test_a_full_disk_is_named_and_later_the_run_goes_on(tmp_path, size):
+    log = MetricsLog(tmp_path, tensorboard=size == 400)
+    name = "events.out.tfevents" if size == 400 else "metrics.jsonl"
+    with files_of_at_most(size), pytest.raises(OSError, match=f"File too large.*{name}"):
+        for step in range(100):
+            log.scalars(step, {"loss": 1.0} if size == 150 else {})
+    log.close()
+    MetricsLog(tmp_path, start_step=3, tensorboard=False).close()
+    assert [record["step"] for record in records(tmp_path)] == [0, 1, 2, 3]
 
 
 def events(workdir):

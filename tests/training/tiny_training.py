@@ -30,7 +30,8 @@ from vldm_jax.stages.latents import sample_posterior, to_pixels
 from vldm_jax.training.loop import fit
 from vldm_jax.training.optimiser import make_optimiser, make_schedule
 from vldm_jax.training.state import create_state, split_params
-from vldm_jax.training.step import make_step
+from vldm_jax.training.step import Update, make_step
+from vldm_jax.training.timetable import Timetable
 
 RULES = (
     ("^autoencoder/", "frozen"),
@@ -152,34 +153,35 @@ def train(
     total_steps,
     *,
     config=CONFIG,
-    checkpoint_every=3,
     keep=2,
     run=None,
     loader=None,
-    **fields,
+    sample_hook=None,
+    **when,
 ):
     """Train for real, with checkpoints, in a workdir; return (state, loader)."""
     step, _, frozen, mesh, root_key, tx = run or default_run()
     # The step gives its state away, so every run makes its own; the compiled step is shared.
     state = replicate(create_state(split_params(make_params(), RULES)[0], tx), mesh)
     loader = loader or Loader()
+    update = Update(
+        step=step,
+        frozen=frozen,
+        root_key=root_key,
+        place=functools.partial(shard_batch, mesh=mesh, keys=make_objective().needs),
+        batch_size=BATCH,
+    )
     checkpoints = Checkpoints(Path(workdir) / "checkpoints", config=config, keep=keep)
     try:
         state = fit(
-            step=step,
-            state=state,
-            frozen=frozen,
-            loader=loader,
-            root_key=root_key,
-            total_steps=total_steps,
-            batch_size=BATCH,
-            place_batch=functools.partial(shard_batch, mesh=mesh, keys=make_objective().needs),
-            workdir=str(workdir),
+            update,
+            state,
+            loader,
+            Timetable(total_steps=total_steps, **({"log_every": 2, "save_every": 3} | when)),
+            str(workdir),
             checkpoints=checkpoints,
-            log_every=2,
-            checkpoint_every=checkpoint_every,
+            sample_hook=sample_hook,
             tensorboard=False,
-            **fields,
         )
     finally:
         checkpoints.close()

@@ -3,8 +3,9 @@
 Sizes come from the descriptions; of the arrays themselves only the mixes are read.
 """
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,14 @@ import orbax.checkpoint as ocp
 from etils import epath
 from safetensors import safe_open
 
-from vldm_jax.checkpoint.manager import complete_steps, is_complete, read_json_item
+from vldm_jax.checkpoint.manifest import MANIFEST
+from vldm_jax.checkpoint.steps import (
+    check_whole,
+    complete_steps,
+    is_complete,
+    read_description,
+    read_json_item,
+)
 from vldm_jax.checkpoint.weights import load_weights, read_meta
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
@@ -68,9 +76,31 @@ def _describe_weights(path: Path, mixes: Callable | None) -> list[str]:
 
 
 def _describe_checkpoint(path: Path, mixes: Callable | None) -> list[str]:
-    config, meta = read_json_item(path, "config"), read_json_item(path, "meta")
+    check_whole(path)
+    with _refusing(path):
+        return _checkpoint_lines(path, mixes)
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Tell in one line what an old checkpoint, which has no checksums, makes of orbax and us."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{path} cannot be described ({type(error).__name__}: {error}): it is damaged"
+        ) from error
+
+
+def _checkpoint_lines(path: Path, mixes: Callable | None) -> list[str]:
+    config, meta = read_json_item(path, "config"), read_description(path)
     tree = ocp.PyTreeCheckpointHandler().metadata(epath.Path(path) / "state").tree
-    lines = [f"{path}: checkpoint of step {path.name}, written by vldm_jax {meta['version']}"]
+    sums = "checksums match" if (path / MANIFEST).is_file() else "no checksums (an older version)"
+    lines = [
+        f"{path}: checkpoint of step {path.name}, written by vldm_jax {meta['version']}, {sums}"
+    ]
     if "data" in config:
         lines.append("trained on")
         lines += [f"  {name} = {value}" for name, value in sorted(config["data"].items())]
@@ -82,7 +112,7 @@ def _describe_checkpoint(path: Path, mixes: Callable | None) -> list[str]:
     lines.append("frozen, not stored")
     lines += [f"  {file}  sha256 {digest}" for file, digest in meta["backbones"].items()] or ["  -"]
     if mixes is not None:
-        lines += _mix_lines(mixes(read_params(path)))
+        lines += _mix_lines(mixes(_read_params(path)))
     return lines
 
 
@@ -98,7 +128,17 @@ def _trained_lines(params: PyTree, config: Mapping[str, Any]) -> list[str]:
 
 
 def read_params(path: Path) -> PyTree:
-    """Return the trained parameters in a checkpoint's folder, not their average, as NumPy."""
+    """Return the trained parameters in a checkpoint's folder, not their average, as NumPy.
+
+    Raises:
+        InputError: if the checkpoint is damaged.
+    """
+    check_whole(path)
+    with _refusing(path):
+        return _read_params(path)
+
+
+def _read_params(path: Path) -> PyTree:
     abstract = ocp.PyTreeCheckpointHandler().metadata(epath.Path(path) / "state").tree["params"]
     wanted = {"params": paths.unflatten({name: 0 for name in paths.flatten(abstract)})}
     restore = ocp.args.PyTreeRestore(

@@ -1,46 +1,62 @@
 """Checkpoints of a run: everything that it needs to go on as if it had never stopped.
 
-    <folder>/<step>/state     trained parameters, moments, average, step (arrays)
-                    loader    position in the data, one file a process
-                    config    the run's config
-                    meta      version of the code; the frozen backbones by path and SHA-256
+    <folder>/<step>/state          trained parameters, moments, average, step (arrays)
+                    loader         position in the data, one file a process
+                    config         the run's config
+                    meta           version of the code; the frozen backbones by path and SHA-256;
+                                   what the open record of metrics has so far
+                    manifest.json  size and SHA-256 of all these files
 
 Step n is the state after n updates. Frozen parameters are not stored: `meta` names the files that
 they came from, and resuming on other files is refused. A checkpoint is written under a temporary
-name and renamed when it is whole, so a killed process leaves none that looks complete. Resuming on
-CPU is bit-exact.
+name and renamed when it is whole, so a killed process leaves none that looks complete; one that was
+damaged later is named and set aside, and the run goes on from the last whole one. Resuming on CPU
+is bit-exact.
 """
 
-import json
+import contextlib
+import logging
 import os
-import time
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 from orbax.checkpoint.checkpoint_managers import LatestN
 
 import vldm_jax
 from vldm_jax.checkpoint.configs import canonical, check_same_run
-from vldm_jax.checkpoint.position import PositionRestore, PositionSave
+from vldm_jax.checkpoint.manifest import MANIFEST, find_change, write_manifest
+from vldm_jax.checkpoint.position import PositionHandler, PositionRestore, PositionSave
+from vldm_jax.checkpoint.steps import (
+    ITEMS,
+    complete_steps,
+    read_description,
+    read_json_item,
+    set_damaged_aside,
+)
 from vldm_jax.core.errors import InputError
 from vldm_jax.parallel import hosts
 from vldm_jax.typing import PyTree
 
-ITEMS = ("state", "loader", "config", "meta")
+# Orbax logs the trace of what fails in the background and raises it later, too: once is enough.
+logging.getLogger("absl").addFilter(lambda record: record.exc_info is None)
 
 
 class Checkpoints:
-    """The checkpoints of one run.
+    """The checkpoints of one run, which must own the folder (`checkpoint.owner`).
 
     Args:
         folder: where they are, usually <workdir>/checkpoints; made if absent.
         config: the run's config as nested dicts, kept in every checkpoint and compared on resuming.
         backbones: {path: SHA-256} of the weights files that the frozen parameters came from.
         keep: how many of the newest to keep.
-        save_async: whether `save` returns before the files are written.
+
+    Raises:
+        InputError: if there are checkpoints, but none is whole.
     """
 
     def __init__(
@@ -50,46 +66,70 @@ class Checkpoints:
         config: Mapping[str, Any],
         backbones: Mapping[str, str] | None = None,
         keep: int = 3,
-        save_async: bool = True,
     ) -> None:
         self.folder = Path(folder).absolute()
         self._config = canonical(config)
         self._meta = {"version": vldm_jax.__version__, "backbones": dict(backbones or {})}
-        if hosts.is_main():
-            _set_aside_incomplete(self.folder)
-        hosts.barrier("incomplete checkpoints set aside")
+        self._saving = 0
+        problem = set_damaged_aside(self.folder) if hosts.is_main() else None
+        if not hosts.agree(problem is None):
+            raise InputError(problem or f"process 0 finds no whole checkpoint in {self.folder}")
+        hosts.barrier("damaged checkpoints set aside")
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=LatestN(n=keep),
-                enable_async_checkpointing=save_async,
                 cleanup_tmp_directories=True,
+                lightweight_initialize=True,
+                async_options=ocp.options.AsyncOptions(
+                    post_finalization_callback=self._write_manifest
+                ),
             ),
             item_names=ITEMS,
         )
 
-    def save(self, step: int, state: PyTree, loader: Any) -> None:
-        """Save the state after `step` updates and the loader's position.
+    def save(
+        self, step: int, state: PyTree, loader: Any, interval: Mapping[str, Any] | None = None
+    ) -> None:
+        """Save the state after `step` updates, the loader's position and the open record.
 
-        The arrays are copied before this returns: the caller may give them away.
+        The arrays are copied before this returns: the caller may give them away. The files are
+        written in the background.
+
+        Args:
+            step: number of updates done.
+            state: arrays.
+            loader: its position is saved.
+            interval: JSON values for whoever resumes, of the metrics since the last record.
+
+        Raises:
+            OSError: naming the checkpoint, if it or the one before cannot be written.
         """
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state),
-                loader=PositionSave(loader.get_state()),
-                config=ocp.args.JsonSave(self._config),
-                meta=ocp.args.JsonSave(self._meta),
-            ),
-            force=True,
-        )
+        with _naming(self._unfinished()):  # waits for the one before
+            self._manager.wait_until_finished()
+        self._saving = step
+        meta = self._meta | {"interval": None if interval is None else dict(interval)}
+        with _naming(self._unfinished()):
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),
+                    loader=PositionSave(loader.get_state()),
+                    config=ocp.args.JsonSave(self._config),
+                    meta=ocp.args.JsonSave(meta),
+                ),
+                force=True,
+            )
 
-    def resume(self, state: PyTree, loader: Any) -> PyTree:
-        """Return the newest saved state, or `state` if there is none; set the loader's position.
+    def resume(self, state: PyTree, loader: Any) -> tuple[PyTree, dict[str, Any] | None]:
+        """Return the newest saved state and its open record; set the loader's position.
 
         Args:
             state: the initial state: tells structure, shapes and where arrays go.
             loader: its position is set.
+
+        Returns:
+            What `save` was given; (`state`, None) if nothing is saved.
 
         Raises:
             InputError: if the folder belongs to another config or other backbones, or the newest
@@ -97,18 +137,19 @@ class Checkpoints:
         """
         step = self.latest_step()
         if step is None:
-            return state
+            return state, None
         where = self.folder / str(step)
-        check_workdir(self.folder, self._config)
-        self._check_backbones(where, read_json_item(where, "meta"))
+        check_same_run(where, read_json_item(where, "config"), self._config)
+        meta = read_description(where)
+        self._check_backbones(where, meta)
         abstract = jax.tree.map(ocp.tree.to_shape_dtype_struct, state)
         try:
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(abstract), loader=PositionRestore()
-                ),
+            # Item by item: the checkpoint's own description, which orbax wants to read, has no sum.
+            restored = ocp.StandardCheckpointHandler().restore(
+                where / "state", args=ocp.args.StandardRestore(abstract)
             )
+            position = PositionHandler().restore(epath.Path(where / "loader"), PositionRestore())
+            loader.set_state(position)
         except InputError:
             raise
         except Exception as error:  # orbax's many kinds of a damaged or foreign folder
@@ -117,20 +158,38 @@ class Checkpoints:
                 f"{where} cannot be restored ({type(error).__name__}: {reason}): "
                 "move that folder away to resume from the one before it"
             ) from error
-        loader.set_state(restored["loader"])
-        return restored["state"]
+        return restored, meta["interval"] if "interval" in meta else None
 
     def latest_step(self) -> int | None:
         """Return the step of the newest complete checkpoint, or None."""
         return self._manager.latest_step()
 
     def wait(self) -> None:
-        """Wait until everything saved is on disk."""
-        self._manager.wait_until_finished()
+        """Wait until everything saved is on disk.
+
+        Raises:
+            OSError: naming the checkpoint, if it cannot be written.
+        """
+        with _naming(self._unfinished()):
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Finish what is under way and free the threads."""
-        self._manager.close()
+        """Finish what is under way and free the threads.
+
+        Raises:
+            OSError: as `wait`.
+        """
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    def _unfinished(self) -> Path:
+        return self.folder / str(self._saving)
+
+    def _write_manifest(self) -> None:
+        (unfinished,) = self.folder.glob(f"{self._saving}.*tmp*")
+        write_manifest(unfinished)
 
     def _check_backbones(self, where: Path, meta: Mapping[str, Any]) -> None:
         there, here = (sorted(side["backbones"].values()) for side in (meta, self._meta))
@@ -148,45 +207,23 @@ def check_workdir(folder: str | os.PathLike[str], config: Mapping[str, Any]) -> 
     Raises:
         InputError: naming the first differing keys.
     """
-    if steps := complete_steps(folder):
-        newest = Path(folder) / str(steps[-1])
-        check_same_run(newest, read_json_item(newest, "config"), canonical(config))
-
-
-def read_json_item(checkpoint: Path, item: str) -> dict[str, Any]:
-    """Return the JSON item "config" or "meta" of a checkpoint folder.
-
-    Raises:
-        InputError: if it is missing or not JSON.
-    """
-    path = checkpoint / item / "metadata"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"{checkpoint} is no complete checkpoint: cannot read {path} ({error})"
-        ) from error
-
-
-def is_complete(checkpoint: Path) -> bool:
-    """Return whether a step's folder holds all items and orbax's own mark of completion."""
-    return (checkpoint / "_CHECKPOINT_METADATA").exists() and all(
-        (checkpoint / item).is_dir() for item in ITEMS
-    )
-
-
-def complete_steps(folder: str | os.PathLike[str]) -> list[int]:
-    """Return the steps of the complete checkpoints in a folder, ascending."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        return []
-    steps = (int(path.name) for path in folder.iterdir() if path.name.isdecimal())
-    return sorted(step for step in steps if is_complete(folder / str(step)))
-
-
-def _set_aside_incomplete(folder: Path) -> None:
-    if not folder.is_dir():
+    for step in reversed(complete_steps(folder)):
+        checkpoint = Path(folder) / str(step)
+        if (checkpoint / MANIFEST).exists() and find_change(checkpoint, "config/"):
+            continue  # `Checkpoints` will name it
+        check_same_run(checkpoint, read_json_item(checkpoint, "config"), canonical(config))
         return
-    for path in folder.iterdir():
-        if path.name.isdecimal() and not is_complete(path):
-            path.rename(path.with_name(f"incomplete_{path.name}_{time.time_ns()}"))
+
+
+@contextlib.contextmanager
+def _naming(checkpoint: Path) -> Iterator[None]:
+    """Say in one line that a checkpoint cannot be written, whatever orbax raises then."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        text = str(error).strip() or type(error).__name__
+        known = re.search(r"No space left on device|Disk quota exceeded|File too large", text)
+        raise OSError(
+            f"{checkpoint} cannot be written ({known[0] if known else text.splitlines()[0]}): once "
+            "it can, the same command goes on from the checkpoint before it"
+        ) from error

@@ -10,7 +10,7 @@ ever unpickled.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from safetensors.numpy import save_file
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path
+from vldm_jax.core.json_files import MAX_DEPTH, parse_json
 from vldm_jax.typing import PyTree
 
 METADATA_KEY = "vldm"
@@ -86,8 +87,26 @@ def load_weights(
     """
     meta = read_meta(path)
     with safe_open(path, framework="numpy") as file:
-        flat = {name: cast(path, name, file.get_tensor(name), dtype) for name in file.keys()}
+        _check_names(path, file.keys())
+        flat = {name: cast(path, name, _get(path, file, name), dtype) for name in file.keys()}
     return paths.unflatten(flat), meta
+
+
+def _check_names(path: Any, names: Iterable[str]) -> None:
+    """Raise if the names of a file's arrays are not the paths of one tree."""
+    known = set(names)
+    for name in known:
+        parts = name.split("/")
+        folders = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
+        if len(parts) > MAX_DEPTH or not all(parts) or folders & known:
+            raise InputError(f"{path}: {name[:80]!r} is no path of an array in a tree of layers")
+
+
+def _get(path: Any, file: Any, name: str) -> np.ndarray:
+    try:
+        return file.get_tensor(name)
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: the array {name[:80]!r} cannot be read ({error})") from error
 
 
 def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -110,13 +129,8 @@ def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path} is a safetensors file without a {METADATA_KEY!r} description, so not one of "
             "this project's: bring a public checkpoint in with vldm convert import"
         )
-    try:
-        meta = json.loads(metadata[METADATA_KEY])
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"the {METADATA_KEY!r} description in {path} is not JSON: {error}"
-        ) from error
-    if not isinstance(meta, dict) or not {"kind", "config"} <= set(meta):
+    meta = parse_json(metadata[METADATA_KEY], path, f"a weights file with its {METADATA_KEY!r}")
+    if not {"kind", "config"} <= set(meta):
         raise InputError(f"the description in {path} lacks its 'kind' or 'config'")
     return meta
 

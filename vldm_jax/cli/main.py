@@ -1,12 +1,16 @@
 """The console script `vldm`: finds the command, turns an input error into one line."""
 
+import contextlib
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from vldm_jax import __version__
+from vldm_jax.cli.interruption import Interruption
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.signals import Stopped, end_at_once
 
 COMMANDS = {
     "train": "train a stage (autoencoder, image, video); a second start resumes",
@@ -29,19 +33,45 @@ USAGE = "\n".join(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code.
 
-    0, 1 for a failing disk or pipe, 2 for bad input, 130 when interrupted.
+    0, 1 for a failing disk or pipe, 2 for bad input, 130 when interrupted, 143 after SIGTERM.
+
+    Args:
+        argv: the command's name and flags; None for those of this process, which then belongs to
+            the command and is ended by its failure: nothing else is left to do here, and other
+            processes of the run would wait for the orderly end of this one.
     """
-    name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    if argv is not None:
+        return _run(argv)
+    try:
+        code = _run(sys.argv[1:])
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    if code:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        end_at_once(code)
+    return code
+
+
+def _run(argv: Sequence[str]) -> int:
+    name, *rest = argv or ["--help"]
     if name in ("-h", "--help", "help"):
         print(USAGE)
         return 0
     if name == "--version":
         print(f"vldm_jax {__version__}")
         return 0
+    interruption = Interruption()
     try:
-        if name not in COMMANDS:
-            raise InputError(f"unknown command {name!r}; there are {', '.join(COMMANDS)}")
-        importlib.import_module(f"vldm_jax.cli.{name}").run(rest)
+        with interruption.heard():
+            if name not in COMMANDS:
+                raise InputError(f"unknown command {name!r}; there are {', '.join(COMMANDS)}")
+            command = importlib.import_module(f"vldm_jax.cli.{name}")
+            interruption.begun = True
+            command.run(rest)
+            sys.stdout.flush()
     except InputError as error:
         print(f"vldm: error: {error}", file=sys.stderr)
         return 2
@@ -49,9 +79,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        print(f"vldm: error: {error}", file=sys.stderr)
+        print(f"vldm: error: {_naming_output(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("vldm: interrupted", file=sys.stderr)
+        interruption.say()
         return 130
+    except Stopped as stopped:
+        return stopped.code
     return 0
+
+
+def _naming_output(error: OSError) -> OSError:
+    """Name the standard output in an error that names no file, if it cannot be written."""
+    if error.filename is None:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            error.filename = "the standard output"
+    return error

@@ -5,16 +5,19 @@ before anything slow starts.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
 
 from vldm_jax.checkpoint.manager import Checkpoints, check_workdir
+from vldm_jax.checkpoint.owner import check_free, owned
 from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.flags import Parser, add_config, folder, parse_with_config
 from vldm_jax.cli.output import write_sheet
 from vldm_jax.config.data import build_loader, build_source
+from vldm_jax.config.training import build_timetable
 from vldm_jax.core import paths
 from vldm_jax.core.files import check_writable
 from vldm_jax.core.rng import stream
@@ -26,6 +29,7 @@ from vldm_jax.training.loop import fit
 from vldm_jax.training.metrics import MetricsLog
 from vldm_jax.training.precision import cast_frozen
 from vldm_jax.training.state import TrainState, create_state, split_params
+from vldm_jax.training.step import Update
 from vldm_jax.typing import PyTree
 
 
@@ -45,6 +49,7 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
     stage, files = plan.stage, plan.stage.files
     stage.check_data()
     check_writable(workdir)
+    check_free(workdir)
     check_workdir(workdir / "checkpoints", config.to_dict())
     print(hosts.start(), flush=True)
     source = build_source(config.data)
@@ -52,41 +57,37 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
     mesh = make_mesh()
     params = stage.init(stream(jax.random.key(config.seed), "init"))
     trainable, frozen = split_params(params, config.train.rules)
-    frozen = cast_frozen(frozen | stage.given(), config.train.precision)
-    frozen = replicate(frozen, mesh)
+    frozen = replicate(cast_frozen(frozen | stage.given(), config.train.precision), mesh)
     keep_ema = config.train.ema_decay is not None
     state = replicate(create_state(trainable, plan.training.optimiser, ema=keep_ema), mesh)
-    checkpoints = Checkpoints(
-        workdir / "checkpoints",
-        config=config.to_dict(),
-        backbones={file.path: file.sha256 for key, file in files.items() if key != "init"},
-        keep=config.checkpoint.keep,
+    update = Update(
+        step=plan.training.step,
+        frozen=frozen,
+        root_key=jax.random.key(config.seed),
+        place=lambda batch: shard_batch(batch, mesh, stage.needs),
+        batch_size=config.train.batch_size,
     )
-    try:
-        state = fit(
-            step=plan.training.step,
-            state=state,
-            frozen=frozen,
-            loader=loader,
-            root_key=jax.random.key(config.seed),
-            total_steps=config.train.total_steps,
-            batch_size=config.train.batch_size,
-            place_batch=lambda batch: shard_batch(batch, mesh, stage.needs),
-            workdir=str(workdir),
-            checkpoints=checkpoints,
-            log_every=config.train.log_every,
-            checkpoint_every=config.checkpoint.every,
-            sample_every=config.train.sample_every,
-            sample_hook=_preview_hook(plan, source, frozen, workdir),
-            stop_after_minutes=config.train.stop_after_minutes,
+    with owned(workdir), closing(loader):
+        checkpoints = Checkpoints(
+            workdir / "checkpoints",
+            config=config.to_dict(),
+            backbones={file.path: file.sha256 for key, file in files.items() if key != "init"},
+            keep=config.checkpoint.keep,
         )
-    finally:
-        checkpoints.close()
-        loader.close()
-    if hosts.is_main():
-        whole = _whole(state, frozen)
-        stage.export(workdir / WEIGHTS, whole, plan.trained, int(state.step), source)
-        print(f"{workdir / WEIGHTS}: the weights after step {int(state.step)}", flush=True)
+        with closing(checkpoints):
+            state = fit(
+                update,
+                state,
+                loader,
+                build_timetable(config),
+                str(workdir),
+                checkpoints=checkpoints,
+                sample_hook=_preview_hook(plan, source, frozen, workdir),
+            )
+        if hosts.is_main():
+            whole = _whole(state, frozen)
+            stage.export(workdir / WEIGHTS, whole, plan.trained, int(state.step), source)
+            print(f"{workdir / WEIGHTS}: the weights after step {int(state.step)}", flush=True)
     return state
 
 

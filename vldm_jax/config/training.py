@@ -12,6 +12,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.training.objective import Objective
 from vldm_jax.training.optimiser import make_optimiser, make_schedule
 from vldm_jax.training.step import Step, make_step
+from vldm_jax.training.timetable import Timetable
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -74,6 +75,18 @@ def build_training(config: ConfigDict, objective: Objective) -> Training:
         accumulate=config.optim.accumulate,
     )
     return Training(optimiser=optimiser, step=step)
+
+
+def build_timetable(config: ConfigDict) -> Timetable:
+    """Return when a run logs, saves, samples and ends."""
+    train = config.train
+    return Timetable(
+        total_steps=train.total_steps,
+        log_every=train.log_every,
+        save_every=config.checkpoint.every,
+        sample_every=train.sample_every,
+        stop_after_minutes=train.stop_after_minutes,
+    )
 
 
 def _check_rules(rules: Any) -> None:

@@ -8,128 +8,122 @@ state is saved only after its own figures were seen to be finite.
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
+import jax
+
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.signals import Stopped
+from vldm_jax.training.clock import Clock
 from vldm_jax.training.metrics import Averages, MetricsLog
 from vldm_jax.training.progress import Progress
 from vldm_jax.training.state import TrainState
-from vldm_jax.training.step import Step, compile_step
+from vldm_jax.training.step import Batch, Update
 from vldm_jax.training.stopping import StopRequest, check_finite
-from vldm_jax.typing import Key, PyTree
+from vldm_jax.training.timetable import Timetable
+
+SampleHook = Callable[[TrainState, int, MetricsLog], None]
 
 
 def fit(
-    *,
-    step: Step,
+    update: Update,
     state: TrainState,
-    frozen: PyTree,
     loader: Any,
-    root_key: Key,
-    total_steps: int,
-    batch_size: int,
-    place_batch: Callable[[dict[str, Any]], dict[str, Any]],
+    timetable: Timetable,
     workdir: str,
+    *,
     checkpoints: Any = None,
-    log_every: int = 50,
-    checkpoint_every: int = 1000,
-    sample_every: int | None = None,
-    sample_hook: Callable[[TrainState, int, MetricsLog], None] | None = None,
-    stop_after_minutes: float | None = None,
+    sample_hook: SampleHook | None = None,
     tensorboard: bool = True,
 ) -> TrainState:
-    """Train until `total_steps` updates are done, a signal comes or time is up; return the state.
+    """Train until all steps are done, time is up or a signal comes; return the state.
 
     Args:
-        step: from `make_step`; compiled here.
+        update: what a step is; compiled here.
         state: initial state, placed on the devices; the newest checkpoint, if any, replaces it.
-        frozen: the frozen parameters, placed on the devices.
         loader: iterator over batches of NumPy arrays, endless; with `get_state` and `set_state` if
             there are checkpoints.
-        root_key: `jax.random.key(seed)`.
-        total_steps: the step at which the run is complete.
-        batch_size: clips or images a step over all processes, for the metric `seen_videos`.
-        place_batch: host batch -> device batch, `parallel.mesh.shard_batch` with mesh and keys.
+        timetable: when to log, save, sample and end.
         workdir: folder of the logs.
         checkpoints: a `checkpoint.manager.Checkpoints`, or None to save nothing.
-        log_every: steps between two records of metrics, which are means over the interval.
-        checkpoint_every: steps between two checkpoints; the last state is always saved.
-        sample_every: steps between two calls of `sample_hook`.
         sample_hook: (state, step, log) -> None; must not keep the state's arrays.
-        stop_after_minutes: time limit of this call, compilation included.
         tensorboard: whether to write TensorBoard events.
 
     Raises:
+        Stopped: if a signal came before the last step, once the state is saved.
         NonFiniteError: if loss, gradient or update stop being finite.
-        InputError: if the loader ends early, or the workdir holds another run.
+        InputError: if the loader ends or fails, once the state is saved; if the workdir holds
+            another run.
     """
+    interval = None
     if checkpoints is not None:
-        state = checkpoints.resume(state, loader)
-    compiled = compile_step(step, state)
-    n = int(state.step)
-    log, progress = MetricsLog(workdir, n, tensorboard=tensorboard), Progress(total_steps, n)
-    averages, pending = Averages(), None
-    last_saved = n if n > 0 and checkpoints is not None else None
-    waited, logged_at, since, compile_seconds = 0.0, n, time.monotonic(), None
+        state, interval = checkpoints.resume(state, loader)
+    n = saved = int(state.step)
+    averages, clock = Averages(interval), Clock(interval)
+    compiled, pending = None, None
 
-    def look(pending: tuple[int, dict[str, Any]] | None) -> None:
+    def look() -> None:
         if pending is not None:
-            number, metrics = pending
-            check_finite(number, averages.add(metrics), last_saved)
+            step, metrics = pending
+            check_finite(step, averages.add(metrics), saved or None)
 
-    if n > 0:
-        progress.say(f"resumed from step {n}")
-    try:
-        with StopRequest(stop_after_minutes) as stop:
+    def save() -> int:
+        checkpoints.save(n, state, loader, averages.state() | clock.state())
+        return n
+
+    with (
+        closing(MetricsLog(workdir, n, tensorboard=tensorboard)) as log,
+        closing(Progress(timetable.total_steps, n)) as progress,
+        StopRequest(timetable.stop_after_minutes, progress.say) as stop,
+    ):
+        if n > 0:
+            progress.say(f"resumed from step {n}")
+        reason = stop.reason(n)
+        while n < timetable.total_steps and reason is None:
+            try:
+                with clock.waiting():
+                    batch = update.place(_next(loader, n))
+            except InputError:  # keep what was learned; several processes cannot agree to any more
+                if checkpoints is not None and n > saved and jax.process_count() == 1:
+                    look()
+                    save()
+                raise
+            if compiled is None:
+                with clock.paused():
+                    compiled = _compile(update, state, batch, progress)
+                if reason := stop.reason(n):
+                    break
+            state, metrics = compiled(state, batch)
+            n += 1
+            look()
+            pending = (n, metrics)
+            clock.tick()
+            progress.advance(n)
             reason = stop.reason(n)
-            while n < total_steps and reason is None:
-                asked = time.monotonic()
-                batch = place_batch(_next(loader, n))
-                waited += time.monotonic() - asked
-                dispatched = time.monotonic()
-                state, metrics = compiled(state, frozen, batch, root_key)
-                if compile_seconds is None:
-                    compile_seconds = time.monotonic() - dispatched
-                    progress.say(f"compiled the training step in {compile_seconds:.0f} s")
-                    since += compile_seconds
-                n += 1
-                look(pending)
-                pending = (n, metrics)
-                progress.advance(n)
-                reason = stop.reason(n)
-                last = n == total_steps or reason is not None
-                log_due = last or n % log_every == 0
-                save_due = checkpoints is not None and (last or n % checkpoint_every == 0)
-                sample_due = sample_hook is not None and (
-                    n == total_steps or (sample_every and n % sample_every == 0)
-                )
-                if log_due or save_due or sample_due:
-                    look(pending)
-                    pending = None
-                if log_due:
-                    steps = n - logged_at
-                    values = averages.take() | {
-                        "step_seconds": (time.monotonic() - since) / steps,
-                        "loader_wait_seconds": waited / steps,
-                        "seen_videos": float(n * batch_size),
-                    }
-                    log.scalars(n, values)
-                    progress.show(values)
-                    waited, logged_at, since = 0.0, n, time.monotonic()
-                paused = time.monotonic()
-                if save_due:
-                    checkpoints.save(n, state, loader)
-                    last_saved = n
-                if sample_due:
+            due = timetable.due(n, stopping=reason is not None)
+            if any(due):
+                look()
+                pending = None
+            if due.log:
+                values = averages.means() | clock.figures()
+                values["seen_videos"] = float(n * update.batch_size)
+                log.scalars(n, values)
+                progress.show(values)
+                if n % timetable.log_every == 0:  # others, at the end, leave the interval open
+                    averages.restart()
+                    clock.restart()
+            with clock.paused():
+                if due.save and checkpoints is not None:
+                    saved = save()
+                if due.sample and sample_hook is not None:
                     sample_hook(state, n, log)
-                since += time.monotonic() - paused
-            if reason is not None:
-                progress.say(f"stopped by {reason} after step {n} of {total_steps}")
+        if reason is not None:
+            progress.say(f"stopped by {reason} after step {n} of {timetable.total_steps}")
         if checkpoints is not None:
             checkpoints.wait()
-    finally:
-        log.close()
-        progress.close()
+    if stop.signal is not None and n < timetable.total_steps:
+        raise Stopped(stop.signal)
     return state
 
 
@@ -141,3 +135,19 @@ def _next(loader: Any, step: int) -> dict[str, Any]:
             f"the training data ended after step {step}: the loader must repeat; "
             "check that it has at least one full batch"
         ) from None
+    except InputError:
+        raise
+    except Exception as error:  # whatever reads the data, in this process or a worker that died
+        reason = " ".join(str(error).split()) or "no reason given"
+        raise InputError(
+            f"the training data cannot be read after step {step} ({type(error).__name__}: "
+            f"{reason}): mend the data or its workers; the same command goes on from there"
+        ) from error
+
+
+def _compile(update: Update, state: TrainState, batch: Batch, progress: Progress) -> Callable:
+    progress.say("compiling the training step, which a first Ctrl-C does not interrupt ...")
+    begun = time.monotonic()
+    compiled = update.compile(state, batch)
+    progress.say(f"compiled the training step in {time.monotonic() - begun:.0f} s")
+    return compiled

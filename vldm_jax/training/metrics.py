@@ -4,13 +4,15 @@
     workdir/events.out.tfevents.*  the same scalars, and sample videos as animated images
 
 A resumed run continues both: records of steps that the restored state has not done yet are dropped,
-so every step is there once. Only process 0 writes.
+so every step is there once. Lines of metrics.jsonl that are no records are moved to
+metrics.foreign. Only process 0 writes.
 """
 
 import io
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,20 +20,26 @@ from typing import Any
 import jax
 import numpy as np
 from PIL import Image
-from tensorboardX import SummaryWriter
-from tensorboardX.proto.summary_pb2 import Summary
 
-from vldm_jax.core.files import atomic_path
+from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import atomic_path, naming_full_disk
+from vldm_jax.core.json_files import parse_json
 from vldm_jax.parallel import hosts
+from vldm_jax.training.events import EventFile, Summary
 from vldm_jax.training.objective import Mean
 from vldm_jax.typing import UInt8
 
 
 class Averages:
-    """Running means of the metrics of several steps, on the host."""
+    """Running means of the metrics of several steps, on the host.
 
-    def __init__(self) -> None:
-        self._sums: dict[str, list[float]] = {}
+    Args:
+        carried: what `state` returned in the process that began the interval.
+    """
+
+    def __init__(self, carried: Mapping[str, Any] | None = None) -> None:
+        sums = {} if carried is None else carried["sums"]
+        self._sums: dict[str, list[float]] = {name: list(pair) for name, pair in sums.items()}
 
     def add(self, metrics: Mapping[str, Any]) -> dict[str, float]:
         """Fetch one step's metrics, add them, and return this step's own values."""
@@ -46,11 +54,17 @@ class Averages:
                 values[name] = float(total) / float(count)
         return values
 
-    def take(self) -> dict[str, float]:
-        """Return the means since the last call and start again; leave out what has no values."""
-        means = {name: total / count for name, (total, count) in self._sums.items() if count}
+    def means(self) -> dict[str, float]:
+        """Return the means of the interval; leave out what has no values."""
+        return {name: total / count for name, (total, count) in self._sums.items() if count}
+
+    def restart(self) -> None:
+        """Begin an interval."""
         self._sums = {}
-        return means
+
+    def state(self) -> dict[str, Any]:
+        """Return {name: [sum, count]} so far, for the process that goes on with the interval."""
+        return {"sums": {name: list(pair) for name, pair in self._sums.items()}}
 
 
 class MetricsLog:
@@ -66,25 +80,30 @@ class MetricsLog:
         self, workdir: str | os.PathLike[str], start_step: int = 0, *, tensorboard: bool = True
     ) -> None:
         self._events = self._lines = None
+        folder = Path(workdir)
+        self._path = folder / "metrics.jsonl"
         if not hosts.is_main():
             return
-        folder = Path(workdir)
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "metrics.jsonl"
-        _keep_until(path, start_step)
-        self._lines = path.open("a", encoding="utf-8", buffering=1)
+        _keep_until(self._path, start_step)
+        self._lines = self._path.open("a", encoding="utf-8", buffering=1)
         if tensorboard:
-            self._events = SummaryWriter(str(folder), purge_step=start_step + 1)
+            self._events = EventFile(folder, purge_step=start_step + 1)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Write one record; a value that is not finite becomes null in the JSON line."""
+        """Write one record; a value that is not finite becomes null in the JSON line.
+
+        Raises:
+            OSError: naming the file, if the disk is full.
+        """
         if self._lines is None:
             return
         record = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        self._lines.write(json.dumps({"step": step, **record}) + "\n")
+        with naming_full_disk(self._path):
+            self._lines.write(json.dumps({"step": step, **record}) + "\n")
         if self._events is not None:
-            for name, value in values.items():
-                self._events.add_scalar(name, value, step)
+            scalars = [Summary.Value(tag=name, simple_value=v) for name, v in values.items()]
+            self._events.add(step, Summary(value=scalars))
 
     def videos(
         self, step: int, name: str, videos: UInt8[np.ndarray, "b t h w 3"], fps: float
@@ -107,27 +126,47 @@ class MetricsLog:
         picture = Summary.Image(
             height=height, width=width, colorspace=3, encoded_image_string=buffer.getvalue()
         )
-        summary = Summary(value=[Summary.Value(tag=name, image=picture)])
-        self._events.file_writer.add_summary(summary, step)
+        self._events.add(step, Summary(value=[Summary.Value(tag=name, image=picture)]))
 
     def close(self) -> None:
         """Flush and close the files."""
         if self._lines is not None:
-            self._lines.close()
+            with naming_full_disk(self._path):
+                self._lines.close()
         if self._events is not None:
             self._events.close()
 
 
 def _keep_until(path: Path, step: int) -> None:
+    """Drop the records of later steps; move lines that are no records to a file of their own."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:  # the line that a killed process was writing
-            continue
-        if record["step"] <= step:
-            kept.append(line + "\n")
+    kept, foreign = [], []
+    *lines, cut = path.read_bytes().split(b"\n")
+    for line in filter(bytes.strip, lines):
+        number = _step_of(line)
+        if number is None:
+            foreign.append(line + b"\n")
+        elif number <= step:
+            kept.append(line + b"\n")
+    if (number := _step_of(cut)) is not None and number <= step:
+        kept.append(cut + b"\n")  # otherwise what a killed process was writing
+    if foreign:
+        aside = path.with_name("metrics.foreign")
+        with naming_full_disk(aside), aside.open("ab") as file:
+            file.writelines(foreign)
+        print(
+            f"{path}: {len(foreign)} lines are no records of a run: moved to {aside.name}",
+            file=sys.stderr,
+        )
     with atomic_path(path) as temporary:
-        temporary.write_text("".join(kept), encoding="utf-8")
+        temporary.write_bytes(b"".join(kept))
+
+
+def _step_of(line: bytes) -> int | None:
+    try:
+        record = parse_json(line, "metrics.jsonl", "a record")
+    except InputError:
+        return None
+    step = record.get("step")
+    return step if type(step) is int else None

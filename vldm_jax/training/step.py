@@ -10,6 +10,7 @@ With `accumulate = a` the batch is cut into `a` microbatches that run one after 
 one.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -69,6 +70,31 @@ def make_step(
         return TrainState(state.step + 1, params, opt_state, ema), metrics
 
     return step
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Update:
+    """All that turns a state and a batch into the next state.
+
+    Attributes:
+        step: from `make_step`.
+        frozen: the frozen parameters, placed on the devices.
+        root_key: `jax.random.key(seed)`.
+        place: host batch -> device batch, `parallel.mesh.shard_batch` with mesh and keys.
+        batch_size: clips or images a step over all processes, for the metric `seen_videos`.
+    """
+
+    step: Step
+    frozen: PyTree
+    root_key: Key
+    place: Callable[[dict[str, Any]], Batch]
+    batch_size: int
+
+    def compile(self, state: TrainState, batch: Batch) -> Callable[[TrainState, Batch], tuple]:
+        """Return (state, batch) -> (state, metrics), compiled for what these are and where."""
+        lowered = compile_step(self.step, state).lower(state, self.frozen, batch, self.root_key)
+        compiled = lowered.compile()
+        return lambda state, batch: compiled(state, self.frozen, batch, self.root_key)
 
 
 def compile_step(step: Step, state: TrainState) -> Step:

@@ -1,10 +1,10 @@
 """How a run ends before its last step: a signal, a time limit, a figure that blew up."""
 
+import contextlib
 import math
 import signal
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
@@ -12,6 +12,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.signals import end_at_once, listening
 from vldm_jax.parallel import hosts
 
 WATCHED = ("loss", "grad_norm", "update_norm")
@@ -48,55 +49,64 @@ def check_finite(step: int, values: Mapping[str, float], last_saved: int | None)
 class StopRequest:
     """Context in which SIGTERM, SIGINT and a time limit become a question asked between two steps.
 
-    The first signal asks the run to save and leave; a second one has its usual effect.
+    The first signal asks the run to save and leave, which is said at once; the second one ends the
+    process at once, whatever it is doing: a compilation cannot be interrupted.
 
-    With several processes all give the same answer, and no handler is installed: SIGTERM belongs to
-    jax's own, which a Python handler would replace. It tells the other processes, and jax names the
-    step after which all of them leave. SIGINT has its usual effect there: the run ends at once,
-    without a checkpoint.
+    With several processes all give the same answer, and nothing is installed: SIGTERM belongs to
+    jax's own handler, which a Python handler would replace. It tells the other processes, and jax
+    names the step after which all of them leave. SIGINT has its usual effect there: the run ends at
+    once, without a checkpoint.
 
     Args:
         after_minutes: time limit, counted from here; None for none.
+        say: what to print a line with.
+
+    Attributes:
+        signal: the signal that asked, or None.
     """
 
-    def __init__(self, after_minutes: float | None = None) -> None:
+    def __init__(
+        self, after_minutes: float | None = None, say: Callable[[str], None] = print
+    ) -> None:
+        self.signal: signal.Signals | None = None
         self._deadline = None if after_minutes is None else time.monotonic() + 60 * after_minutes
-        self._signal: str | None = None
-        self._previous: dict[int, Any] = {}
+        self._say = say
+        self._context = contextlib.ExitStack()
 
     def __enter__(self) -> "StopRequest":
-        """Install the handlers, if alone (Python allows it in the main thread only)."""
-        main = threading.current_thread() is threading.main_thread()
-        if main and jax.process_count() == 1:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._note)
+        """Listen to the signals, if alone."""
+        if jax.process_count() == 1:
+            self._context.enter_context(listening(self._at_once, self._note))
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Restore the handlers."""
-        self._restore()
+        """Leave the signals to whoever had them."""
+        self._context.close()
 
     def reason(self, step: int) -> str | None:
         """Return why the run should stop after `step`, or None. A collective: all must call it."""
         if jax.process_count() > 1:
             return self._agreed(step)
-        if self._signal is not None:
-            return self._signal
+        if self.signal is not None:
+            return self.signal.name
         return "the time limit" if self._late() else None
 
     def _agreed(self, step: int) -> str | None:
         if multihost_utils.reached_preemption_sync_point(step):
-            return "SIGTERM"
+            self.signal = signal.SIGTERM
+            return self.signal.name
         return "the time limit" if self._deadline and hosts.agree(self._late()) else None
 
     def _late(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._signal = signal.Signals(number).name
-        self._restore()
+        self.signal = signal.Signals(number)
 
-    def _restore(self) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous = {}
+    def _at_once(self, number: signal.Signals, count: int) -> None:
+        if count == 1:
+            self.signal = number
+            self._say(f"{number.name}: stopping after this step; once more to stop now")
+        else:
+            self._say(f"{number.name} again: stopped at once, the last checkpoint stands")
+            end_at_once(128 + number)
