@@ -20,6 +20,7 @@ ALLOWED = {
     "sampling": BASE | {"diffusion"},
     "checkpoint": BASE | {"parallel"},
     "interop": BASE | {"nn", "models", "checkpoint"},
+    "export": BASE | {"nn", "models", "checkpoint", "interop"},
     "training": BASE | {"diffusion", "parallel", "checkpoint"},
     "evals": BASE | {"models", "sampling"},
     "driving": BASE | {"data"},
@@ -34,7 +35,7 @@ ORDER = [  # floor 0, 1, ... 5, and what starts the commands
     {"typing", "core", "__init__"},
     {"diffusion", "nn", "data", "parallel"},
     {"models", "sampling", "checkpoint", "interop", "driving"},
-    {"training", "evals"},
+    {"training", "evals", "export"},
     {"build"},
     {"cli"},
     {"__main__"},
@@ -45,6 +46,8 @@ OUTSIDERS = {  # libraries that a package must not know
     "diffusion": {"flax", "optax", "orbax"},
     "nn": {"optax", "orbax", "grain"},
     "sampling": {"flax", "optax", "ml_collections"},
+    "interop": {"optax", "ml_collections"},
+    "export": {"optax", "ml_collections"},
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

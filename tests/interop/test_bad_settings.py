@@ -14,7 +14,7 @@ from vldm_jax.cli.main import main
 from vldm_jax.core.errors import InputError
 from vldm_jax.interop import export, load, save
 from vldm_jax.interop.find import find
-from vldm_jax.interop.formats import FORMATS
+from vldm_jax.interop.layouts.formats import FORMATS
 
 
 def refusal(function, *args, **kwargs):

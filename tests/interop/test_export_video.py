@@ -12,7 +12,8 @@ from reference import INPUTS, assert_equal, difference
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
-from vldm_jax.interop import export, insert_temporal, load, save, temporal_layers, video_unet
+from vldm_jax.interop import export, insert_temporal, load, save, temporal_layers
+from vldm_jax.interop.layouts import video_unet
 from vldm_jax.interop.network import Denoiser
 from vldm_jax.models import table
 from vldm_jax.nn.temporal import TemporalSpec

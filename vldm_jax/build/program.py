@@ -1,64 +1,18 @@
-"""What to write as a portable program: a network's forward pass, or a trained stage's sampler.
+"""What to write as a portable program of a trained stage: its sampler."""
 
-A program is a function of (params, inputs by name); `interop.program` writes it. Its sizes are
-fixed, but for the batch.
-"""
-
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from vldm_jax.build.sampler import Sampler, load_context
 from vldm_jax.core.conditioning import Conditioning
-from vldm_jax.core.errors import InputError
-from vldm_jax.interop.network import Network
+from vldm_jax.export.exports import write_function
+from vldm_jax.export.functions import Function, decoder_part, one
 from vldm_jax.models.video_unet import VideoUNet
 from vldm_jax.typing import Array, PyTree
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Function:
-    """A function to be written.
-
-    Attributes:
-        call: (params, **inputs) -> array.
-        params: its parameters.
-        inputs: shapes by name, with a batch of 1.
-        meanings: of inputs and results, for people.
-    """
-
-    call: Callable[..., PyTree]
-    params: PyTree
-    inputs: dict[str, jax.ShapeDtypeStruct]
-    meanings: dict[str, str]
-
-
-def network_functions(
-    network: Network, *, size: tuple[int, int], frames: int, tokens: int
-) -> dict[str, Function]:
-    """Return the functions of a network by name.
-
-    Args:
-        network: of any kind but temporal layers.
-        size: height and width of the latents.
-        frames: of a video.
-        tokens: of the text.
-
-    Raises:
-        InputError: for temporal layers, which have no forward pass of their own.
-    """
-    makers = {
-        "unet": _denoiser,
-        "video_unet": _denoiser,
-        "autoencoder": _autoencoder,
-        "text_encoder": _text_encoder,
-    }
-    if network.kind not in makers:
-        raise InputError("temporal layers alone are no program: give their backbone, --onto")
-    return makers[network.kind](network, size, frames, tokens)
 
 
 def sampler_function(sampler: Sampler, params: PyTree) -> Function:
@@ -72,15 +26,15 @@ def sampler_function(sampler: Sampler, params: PyTree) -> Function:
         params: {"network", "autoencoder"}, whole trees.
     """
     config = sampler.config
-    kept = {name: leaf for name, leaf in params["autoencoder"].items() if name not in _ENCODER}
+    kept = decoder_part(params["autoencoder"])  # sampling only decodes
     params = {"network": params["network"], "autoencoder": kept}
-    inputs = {"index": _shape(jnp.int32)}
+    inputs = {"index": one(jnp.int32)}
     if config.objective.use_labels:
-        inputs["labels"] = _shape(jnp.float32, len(sampler.network.label_tokens))
+        inputs["labels"] = one(jnp.float32, len(sampler.network.label_tokens))
     if "null_context" in config.model:
         empty = load_context(config.model.null_context, "--config.model.null_context")
         params["null_context"] = jnp.asarray(empty[:1])
-        inputs["context"] = _shape(jnp.float32, *empty.shape[1:])
+        inputs["context"] = one(jnp.float32, *empty.shape[1:])
 
     def call(params: PyTree, index: Array, labels: Any = None, context: Any = None) -> Array:
         flags = None
@@ -101,97 +55,35 @@ def sampler_function(sampler: Sampler, params: PyTree) -> Function:
         "context": "text tokens",
         "result": "frames, b t h w 3, bytes",
     }
-    return Function(call, params, inputs, _of(meanings, inputs))
+    return Function(call, params, inputs, meanings)
 
 
-_ENCODER = ("encoder", "quant_conv")  # of an autoencoder; sampling only decodes
+def export_sampler(
+    config: ConfigDict,
+    sampler: Sampler,
+    params: PyTree,
+    files: Mapping[str, str],
+    *,
+    out: str | Path,
+    dtype: str | None,
+) -> None:
+    """Write a trained stage's sampler as a program.
 
-
-def _denoiser(
-    network: Network, size: tuple[int, int], frames: int, tokens: int
-) -> dict[str, Function]:
-    module = network.module
-    channels = network.params["conv_in"]["kernel"].shape[2]
-    video = (frames,) if network.kind == "video_unet" else ()
-    inputs = {"z": _shape(jnp.float32, *video, *size, channels), "time": _shape(jnp.float32)}
-    text = module.context_dim and not module.label_tokens  # labels are the context, then
-    optional = {
-        "context": (text, (tokens, module.context_dim), jnp.float32),
-        "labels": (module.label_tokens, (len(module.label_tokens),), jnp.float32),
-        "class_labels": (module.num_classes, (), jnp.int32),
-        "added_time_ids": (module.added_time_ids, (module.added_time_ids,), jnp.float32),
+    Args:
+        config: of the stage; seed, steps, solver and guidance are fixed in the program.
+        sampler: of the stage.
+        params: {"network", "autoencoder"}, whole trees.
+        files: weights file -> SHA-256, all that went in.
+        out: folder.
+        dtype: of the weights; None keeps theirs.
+    """
+    about: dict[str, Any] = {
+        "kind": "sampler",
+        "fps": float(config.data.fps),
+        "size": [config.data.height, config.data.width],
+        "seed": config.seed,
+        "sampling": config.sampling.to_dict(),
+        "diffusion": config.diffusion.to_dict(),
+        "weights_sha256": {Path(path).name: digest for path, digest in files.items()},
     }
-    inputs |= {name: _shape(dtype, *rest) for name, (has, rest, dtype) in optional.items() if has}
-
-    def call(params: PyTree, z: Array, time: Array, **conditions: Array) -> Array:
-        cond = Conditioning(**conditions)
-        return module.apply({"params": params}, z, time, cond, train=False)
-
-    meanings = {
-        "z": "scaled noisy latents, channels last",
-        "time": "discrete diffusion step in [0, 1000)",
-        "context": "text tokens",
-        "labels": "scalar labels, NaN for unknown",
-        "class_labels": "noise level of the low-resolution image",
-        "added_time_ids": "fps - 1, motion bucket, noise augmentation",
-        "result": "epsilon or v, as the network was trained",
-    }
-    return {"denoise": Function(call, network.params, inputs, _of(meanings, inputs))}
-
-
-def _autoencoder(
-    network: Network, size: tuple[int, int], frames: int, tokens: int
-) -> dict[str, Function]:
-    del tokens
-    module = network.module
-    video = (frames,) if module.temporal_decoder else ()
-    pixels = tuple(side * module.factor for side in size)
-
-    def encode(params: PyTree, x: Array) -> tuple[Array, Array]:
-        return module.apply({"params": params}, x, method="encode")
-
-    def decode(params: PyTree, z: Array) -> Array:
-        return module.apply({"params": params}, z, method="decode")
-
-    encoder = {name: leaf for name, leaf in network.params.items() if name in _ENCODER}
-    decoder = {name: leaf for name, leaf in network.params.items() if name not in _ENCODER}
-    x = _shape(jnp.float32, *pixels, module.in_channels)
-    z = _shape(jnp.float32, *video, *size, module.latent_channels)
-    return {
-        "encode": Function(
-            encode,
-            encoder,
-            {"x": x},
-            {"x": "images in [-1, 1]", "result": "mean and log-variance of the raw latents"},
-        ),
-        "decode": Function(
-            decode,
-            decoder,
-            {"z": z},
-            {
-                "z": f"raw latents: a U-Net's divided by {module.latent_scale:.6g}",
-                "result": "images, about [-1, 1]",
-            },
-        ),
-    }
-
-
-def _text_encoder(
-    network: Network, size: tuple[int, int], frames: int, tokens: int
-) -> dict[str, Function]:
-    del size, frames
-
-    def call(params: PyTree, tokens: Array) -> Array:
-        return network.module.apply({"params": params}, tokens)
-
-    inputs = {"tokens": _shape(jnp.int32, tokens)}
-    meanings = {"tokens": "token ids", "result": "last hidden states, a U-Net's context"}
-    return {"encode_text": Function(call, network.params, inputs, meanings)}
-
-
-def _of(meanings: dict[str, str], inputs: dict[str, Any]) -> dict[str, str]:
-    return {name: text for name, text in meanings.items() if name in inputs or name == "result"}
-
-
-def _shape(dtype: Any, *rest: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((1, *rest), dtype)
+    write_function(sampler_function(sampler, params), out, about, dtype)

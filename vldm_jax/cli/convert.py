@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vldm_jax.build import exports
-from vldm_jax.build.imports import import_checkpoint
+from vldm_jax.build.program import export_sampler
 from vldm_jax.checkpoint.weights import DTYPES, WEIGHTS
 from vldm_jax.cli.flags import Parser, load_config
 from vldm_jax.cli.sample import load_trained
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
+from vldm_jax.export import exports
+from vldm_jax.interop.imports import import_checkpoint
 from vldm_jax.interop.save import export
 
 USAGE = "vldm convert: say what to do: import or export"
@@ -109,7 +110,7 @@ def _export_sampler(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     folder = resolve(args.source).is_dir()
     weights = str(Path(args.source) / WEIGHTS) if folder else args.source
     sampler, params, files = load_trained(config, weights)
-    exports.export_sampler(config, sampler, params, files, out=args.out, dtype=args.dtype)
+    export_sampler(config, sampler, params, files, out=args.out, dtype=args.dtype)
     print(f"{args.out}: a sampler as a program for cpu, cuda and tpu")
 
 

@@ -18,13 +18,13 @@ from vldm_jax.checkpoint.weights import METADATA_KEY, WEIGHTS, read_meta
 from vldm_jax.core import paths
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
-from vldm_jax.interop import compvis, detect, motion, names
-from vldm_jax.interop.archives import Archive, open_archive
-from vldm_jax.interop.formats import FORMATS, Format
-from vldm_jax.interop.pickles import SUFFIXES as PICKLES
+from vldm_jax.interop.files.archives import Archive, open_archive
+from vldm_jax.interop.files.pickles import SUFFIXES as PICKLES
+from vldm_jax.interop.files.tensors import Tensor, reason
+from vldm_jax.interop.layouts import detect, motion, names, original
+from vldm_jax.interop.layouts.formats import FORMATS, Format
 from vldm_jax.interop.scheduler import diffusion_of
 from vldm_jax.interop.settings import check_config, read_config
-from vldm_jax.interop.tensors import Tensor, reason
 from vldm_jax.models import table
 from vldm_jax.typing import DTypeLike
 
@@ -76,7 +76,7 @@ def find(
     root = resolve(path)
     if (root / "model_index.json").is_file():
         if ema:
-            raise compvis.no_average(str(root))
+            raise original.no_average(str(root))
         folders = [root / name for name in PARTS if (root / name).is_dir()]
         if not folders:
             raise InputError(f"{root} has none of the sub-folders {', '.join(PARTS)}")
@@ -94,7 +94,7 @@ def find(
                 for name, tensors in _chosen(root, parts, part).items()
             }
     if ema:
-        raise compvis.no_average(archive.path)
+        raise original.no_average(archive.path)
     found = _one(archive, config, compute)
     return _chosen(root, {found.kind: found}, part)
 

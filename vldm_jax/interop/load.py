@@ -17,9 +17,9 @@ from vldm_jax.checkpoint.weights import DTYPES, cast
 from vldm_jax.core import paths
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
+from vldm_jax.interop.files.tensors import Index, Tensor
 from vldm_jax.interop.find import Found, find
 from vldm_jax.interop.network import NETWORKS, Network
-from vldm_jax.interop.tensors import Index, Tensor
 from vldm_jax.interop.tokenizer import Tokenizer, load_tokenizer
 from vldm_jax.models.table import TEMPORAL
 from vldm_jax.typing import DTypeLike, PyTree

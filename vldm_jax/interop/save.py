@@ -16,9 +16,9 @@ from vldm_jax.checkpoint.weights import cast, save_arrays, save_weights
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_new
-from vldm_jax.interop import motion, names, video_unet
 from vldm_jax.interop.card import model_card
-from vldm_jax.interop.formats import FORMATS, Format, format_of
+from vldm_jax.interop.layouts import motion, names, video_unet
+from vldm_jax.interop.layouts.formats import FORMATS, Format, format_of
 from vldm_jax.interop.network import Network
 from vldm_jax.models import table
 

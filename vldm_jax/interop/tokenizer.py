@@ -17,8 +17,8 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.interop.files.tensors import reason
 from vldm_jax.interop.settings import read_config
-from vldm_jax.interop.tensors import reason
 from vldm_jax.typing import Int
 
 START, END = "<|startoftext|>", "<|endoftext|>"

@@ -19,7 +19,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.rng import stream
 from vldm_jax.diffusion.denoiser import make_denoiser
 from vldm_jax.diffusion.schedules import ScaledLinearSchedule
-from vldm_jax.interop.program import load_program, save_program
+from vldm_jax.export import load_program, save_program
 from vldm_jax.models.video_unet import VideoUNet
 from vldm_jax.sampling import grids
 from vldm_jax.sampling.loop import sample
@@ -299,3 +299,9 @@ def test_a_failed_export_leaves_what_was_there(copy):
     assert [folder.name for folder in copy.parent.iterdir()] == ["net"]
     assert {file.name: file.read_bytes() for file in copy.iterdir()} == before
     assert jax.config.jax_include_full_tracebacks_in_locations
+
+
+def test_where_programs_were_says_where_they_are():
+    moved = "programs have moved: from vldm_jax.export.program import load_program"
+    with pytest.raises(ImportError, match=moved):
+        from vldm_jax.interop.program import load_program  # noqa: F401

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.interop import autoencoder, compvis, motion, text
-from vldm_jax.interop.tensors import Tensor
+from vldm_jax.interop.files.tensors import Tensor
+from vldm_jax.interop.layouts import autoencoder, motion, original, text
 
 _ADAPTERS = (
     (r"(.*\.)?lora_(A|B|up|down|unet|te\d?)(\.|_)|.*(\.|_)lora\.", "a LoRA"),
@@ -33,16 +33,16 @@ def identify(file: str, tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, T
         whole = "time_embedding.linear_1.weight" in named
         return ("motion_unet" if whole else "motion_modules"), named
     if "input_blocks.0.0.weight" in tensors:
-        named = compvis.unet_to_diffusers(tensors)
+        named = original.unet_to_diffusers(tensors)
         if any(".temporal_res_block." in key for key in named):
-            return "original_video_unet", compvis.mark_temporal(named)
+            return "original_video_unet", original.mark_temporal(named)
         return "unet", named
     if "time_embedding.linear_1.weight" in tensors:
         video = any(".temporal_res_block." in key for key in tensors)
         return ("video_unet" if video else "unet"), dict(tensors)
     if any(re.match(r"(encoder|decoder)\.(conv_in|mid|down|up)", key) for key in tensors):
         if any(re.match(r"encoder\.down\.|decoder\.up\.", key) for key in tensors):
-            named = compvis.autoencoder_to_diffusers(tensors)
+            named = original.autoencoder_to_diffusers(tensors)
         else:
             named = autoencoder.modern(tensors)
         video = "decoder.time_conv_out.weight" in named
@@ -86,20 +86,20 @@ def split(file: str, tensors: Mapping[str, Tensor], *, ema: bool) -> dict[str, d
     Raises:
         InputError: if a key belongs to none, or there is no moving average.
     """
-    starts = (compvis.UNET, compvis.FIRST_STAGE, compvis.TEXT, compvis.CONDITIONER)
+    starts = (original.UNET, original.FIRST_STAGE, original.TEXT, original.CONDITIONER)
     if not any(key.startswith(starts) for key in tensors):
         return {}
     refuse_adapters(file, tensors)
     parts: dict[str, dict[str, Tensor]] = {}
     prefixes = (
-        (compvis.UNET, "unet"),
-        (compvis.FIRST_STAGE, "vae"),
-        (f"{compvis.TEXT}transformer.", "text_encoder"),
-        (f"{compvis.TEXT}model.", "text_encoder"),
+        (original.UNET, "unet"),
+        (original.FIRST_STAGE, "vae"),
+        (f"{original.TEXT}transformer.", "text_encoder"),
+        (f"{original.TEXT}model.", "text_encoder"),
     )
     video = any(".time_stack." in key for key in tensors)
     for key, tensor in tensors.items():
-        if compvis.left_out(key, video=video):
+        if original.left_out(key, video=video):
             continue
         for prefix, name in prefixes:
             if key.startswith(prefix):
@@ -108,5 +108,5 @@ def split(file: str, tensors: Mapping[str, Tensor], *, ema: bool) -> dict[str, d
         else:
             raise InputError(f"{file} holds {key!r}, which belongs to no network that is known")
     if ema:
-        parts["unet"] = compvis.average(tensors, file)
+        parts["unet"] = original.average(tensors, file)
     return parts

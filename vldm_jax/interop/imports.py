@@ -15,7 +15,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from vldm_jax.build.networks import find as find_weights
 from vldm_jax.checkpoint.weights import save_arrays, save_weights
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
@@ -24,6 +23,7 @@ from vldm_jax.interop.find import Found, find
 from vldm_jax.interop.load import load, outline, read_host
 from vldm_jax.interop.network import TextNetwork
 from vldm_jax.interop.tokenizer import load_tokenizer
+from vldm_jax.interop.weights import find as find_weights
 from vldm_jax.models.table import TEMPORAL
 
 NULL_CONTEXT = "null_context.safetensors"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save, save_file
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.interop.archives import open_archive
+from vldm_jax.interop.files.archives import open_archive
 
 
 def name_in_file(dtype):

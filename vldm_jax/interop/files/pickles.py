@@ -12,7 +12,7 @@ from typing import Any
 import ml_dtypes
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.interop.tensors import Tensor, constant, reason
+from vldm_jax.interop.files.tensors import Tensor, constant, reason
 
 SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
 # Of PyTorch's zip archives, and of pickles of protocols 2 to 5.

@@ -4,21 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
-
-from vldm_jax.build import program, trained
-from vldm_jax.build.sampler import Sampler
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_new, sha256
+from vldm_jax.export import trained
+from vldm_jax.export.functions import Function, network_functions
+from vldm_jax.export.program import save_program
 from vldm_jax.interop.card import model_card
 from vldm_jax.interop.find import find
 from vldm_jax.interop.load import read
 from vldm_jax.interop.network import Network
-from vldm_jax.interop.program import save_program
 from vldm_jax.interop.save import save
 from vldm_jax.models.table import TEMPORAL
-from vldm_jax.typing import PyTree
 
 BATCH = "b"  # name of the axis that programs leave open
 
@@ -88,57 +85,36 @@ def export_network(
         network: of any kind but temporal layers.
         out: folder.
         dtype: of the weights; None keeps theirs.
-        sizes: arguments of `program.network_functions`.
+        sizes: arguments of `network_functions`.
     """
-    functions = program.network_functions(network, **sizes)
+    functions = network_functions(network, **sizes)
     check_new(out)
     with atomic_path(out) as whole:
         for name, function in functions.items():
             folder = whole / name if len(functions) > 1 else whole
             about = {"kind": network.kind, "function": name, "config": network.config}
-            _save(function, folder, about | network.meta, dtype)
+            write_function(function, folder, about | network.meta, dtype)
 
 
-def export_sampler(
-    config: ConfigDict,
-    sampler: Sampler,
-    params: PyTree,
-    files: Mapping[str, str],
-    *,
-    out: str | Path,
-    dtype: str | None,
+def write_function(
+    function: Function, folder: str | Path, about: Mapping[str, Any], dtype: str | None
 ) -> None:
-    """Write a trained stage's sampler as a program.
+    """Write a function as a program whose batch is open.
 
     Args:
-        config: of the stage; seed, steps, solver and guidance are fixed in the program.
-        sampler: of the stage.
-        params: {"network", "autoencoder"}, whole trees.
-        files: weights file -> SHA-256, all that went in.
-        out: folder.
+        function: of a network, or a stage's sampler.
+        folder: where to write; absent or empty.
+        about: JSON values that say what it is of, for people.
         dtype: of the weights; None keeps theirs.
     """
-    about: dict[str, Any] = {
-        "kind": "sampler",
-        "fps": float(config.data.fps),
-        "size": [config.data.height, config.data.width],
-        "seed": config.seed,
-        "sampling": config.sampling.to_dict(),
-        "diffusion": config.diffusion.to_dict(),
-        "weights_sha256": {Path(path).name: digest for path, digest in files.items()},
-    }
-    _save(program.sampler_function(sampler, params), Path(out), about, dtype)
-
-
-def _save(
-    function: program.Function, folder: Path, about: Mapping[str, Any], dtype: str | None
-) -> None:
+    known = (*function.inputs, "result")
+    meanings = {name: text for name, text in function.meanings.items() if name in known}
     save_program(
         folder,
         function.call,
         function.params,
         function.inputs,
-        description={**about, **function.meanings},
+        description={**about, **meanings},
         batch=BATCH,
         dtype=dtype,
     )

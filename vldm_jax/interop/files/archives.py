@@ -17,8 +17,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.interop import pickles
-from vldm_jax.interop.tensors import Index, Tensor, reason
+from vldm_jax.interop.files import pickles
+from vldm_jax.interop.files.tensors import Index, Tensor, reason
 
 _INDEX = re.compile(r".*\.safetensors\.index(\.\w+)?\.json")  # one with a variant's name, too
 _LARGEST_HEADER = 100_000_000  # that the library reads

@@ -22,8 +22,8 @@ from typing import Any
 
 import flax.linen as nn
 
-from vldm_jax.interop import autoencoder, motion, names, text, unet, video_unet
-from vldm_jax.interop.tensors import Tensor
+from vldm_jax.interop.files.tensors import Tensor
+from vldm_jax.interop.layouts import autoencoder, motion, names, text, unet, video_unet
 from vldm_jax.nn.motion import MotionSpec
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.interop.files.tensors import Tensor
+from vldm_jax.interop.layouts.unet import count, size
 from vldm_jax.interop.settings import require
-from vldm_jax.interop.tensors import Tensor
-from vldm_jax.interop.unet import count, size
 
 CLASS = "AutoencoderKL"
 VIDEO_CLASS = "AutoencoderKLTemporalDecoder"

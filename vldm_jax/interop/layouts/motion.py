@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.interop import unet
+from vldm_jax.interop.files.tensors import Tensor
+from vldm_jax.interop.layouts import unet
 from vldm_jax.interop.settings import require
-from vldm_jax.interop.tensors import Tensor
 from vldm_jax.nn.motion import frame_positions
 
 CLASS = "MotionAdapter"

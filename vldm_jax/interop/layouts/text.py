@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.interop.tensors import Tensor
-from vldm_jax.interop.unet import count, size
+from vldm_jax.interop.files.tensors import Tensor
+from vldm_jax.interop.layouts.unet import count, size
 
 CLASS = "CLIPTextModel"
 # What a config says of the shapes; the rest of transformers' settings is about other things.

@@ -14,7 +14,7 @@ and, where spatial layers have temporal ones beside them,
     temporal_attentions_1/position/linear_1/...  attentions.1.time_pos_embed.linear_1...
     temporal_motion_modules_1/...                motion_modules.1...
 
-Every other layout is first brought to these keys (`compvis`, `openclip`, `motion`). Kernels are
+Every other layout is first brought to these keys (`original`, `text`, `motion`). Kernels are
 (space..., in, out) here and (out, in, space...) there; axes of size 1 come and go between layouts
 (1x1 convolution or linear, 3-D convolution over frames), the values never change.
 """
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.interop.tensors import Tensor
+from vldm_jax.interop.files.tensors import Tensor
 
 LISTS = (
     "down_blocks",

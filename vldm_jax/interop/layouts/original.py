@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.interop.tensors import Tensor, constant
+from vldm_jax.interop.files.tensors import Tensor, constant
 
 UNET, AVERAGE = "model.diffusion_model.", "model_ema."
 FIRST_STAGE, TEXT = "first_stage_model.", "cond_stage_model."

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.interop.files.tensors import Tensor
 from vldm_jax.interop.settings import require
-from vldm_jax.interop.tensors import Tensor
 
 CLASS = "UNet2DConditionModel"
 # Options of the class that these networks don't use; a config that sets another value is refused.

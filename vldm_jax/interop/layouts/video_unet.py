@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.interop import unet
+from vldm_jax.interop.files.tensors import Tensor
+from vldm_jax.interop.layouts import unet
 from vldm_jax.interop.settings import require
-from vldm_jax.interop.tensors import Tensor
 
 CLASS = "UNetSpatioTemporalConditionModel"
 TIME_IDS, TIME_WIDTH = 3, 256  # fps - 1, motion bucket, noise augmentation; as published
