@@ -89,8 +89,8 @@ def test_a_config_of_another_target_is_refused(tmp_path):
     network = build_network(config.model, "float32")
     write(tmp_path, prediction_type="epsilon")
     meta = {"config": {}, "diffusion": diffusion_of(tmp_path)}
-    check_origin("unet", meta, config, network, "")
+    check_origin("unet", meta["config"], meta, config, network, "")
     write(tmp_path)
     meta["diffusion"] = diffusion_of(tmp_path)
     with pytest.raises(ValueError, match="diffusion/target is v there and epsilon here"):
-        check_origin("unet", meta, config, network, "")
+        check_origin("unet", meta["config"], meta, config, network, "")

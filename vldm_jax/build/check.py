@@ -23,6 +23,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
 from vldm_jax.core.paths import partition
 from vldm_jax.diffusion.denoiser import make_denoiser
+from vldm_jax.interop.weights import find_weights
 from vldm_jax.models import table
 from vldm_jax.models.discriminator import PatchDiscriminator
 from vldm_jax.models.perceptual import LPIPS
@@ -89,12 +90,12 @@ def check_files(config: ConfigDict) -> None:
         _check_init(config, "autoencoder")
         return
     path = model.autoencoder
-    file, meta = networks.find(path, "autoencoder", "--config.model.autoencoder")
+    file, meta = find_weights(path, "autoencoder", "--config.model.autoencoder")
     network = networks.build_network(model, compute_dtype(config.train.precision))
     _check_latents(config, network, table.module_of("autoencoder", meta["config"], jnp.float32))
     if kind == "video":
-        _, meta = networks.find(model.backbone, "unet", "--config.model.backbone")
-        check_origin(model.backbone, meta, config, network, sha256(file))
+        _, meta = find_weights(model.backbone, "unet", "--config.model.backbone")
+        check_origin(model.backbone, meta["config"], meta, config, network, sha256(file))
     if "null_context" in model:
         load_context(model.null_context, "--config.model.null_context")
     _check_init(config, {"image": "unet", "video": table.TEMPORAL}[kind])
@@ -207,4 +208,4 @@ def _check_latents(config: ConfigDict, network: Any, autoencoder: Any) -> None:
 
 def _check_init(config: ConfigDict, kind: str) -> None:
     if config.model.init is not None:
-        networks.find(config.model.init, kind, "--config.model.init")
+        find_weights(config.model.init, kind, "--config.model.init")

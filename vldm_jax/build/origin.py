@@ -39,6 +39,7 @@ def describe_origin(config: ConfigDict, autoencoder_sha256: str, examples: int) 
 
 def check_origin(
     path: str,
+    fields: Mapping[str, Any],
     meta: Mapping[str, Any],
     config: ConfigDict,
     network: nn.Module,
@@ -48,7 +49,8 @@ def check_origin(
 
     Args:
         path: the file, for the message.
-        meta: its description.
+        fields: of its network.
+        meta: what else it says of itself.
         config: the experiment that wants to use it.
         network: the module of `config.model`.
         autoencoder_sha256: of the file `config.model.autoencoder`.
@@ -56,7 +58,7 @@ def check_origin(
     Raises:
         InputError: naming what differs.
     """
-    there = {"network": meta["config"]}
+    there = {"network": fields}
     there |= {key: meta[key] for key in ("diffusion", "autoencoder_sha256") if key in meta}
     here = {
         "network": fields_of(network),

@@ -20,10 +20,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from vldm_jax.build.diffusion import build_grid, build_schedule, build_solver
-from vldm_jax.checkpoint.weights import check_fits
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.paths import check_fits
 from vldm_jax.core.rng import stream
 from vldm_jax.diffusion.denoiser import make_denoiser
 from vldm_jax.diffusion.guidance import guided

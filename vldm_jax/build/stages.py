@@ -22,10 +22,11 @@ from vldm_jax.build import networks
 from vldm_jax.build.diffusion import build_diffusion
 from vldm_jax.build.origin import describe_origin
 from vldm_jax.build.sampler import Sampler, load_context, to_uint8
-from vldm_jax.checkpoint.weights import check_fits, save_weights
+from vldm_jax.checkpoint.weights import save_weights
 from vldm_jax.core import paths
 from vldm_jax.core.rng import stream
 from vldm_jax.data.pipeline import Source
+from vldm_jax.interop.weights import read_weights
 from vldm_jax.models import table
 from vldm_jax.models.discriminator import PatchDiscriminator
 from vldm_jax.models.perceptual import LPIPS
@@ -79,16 +80,16 @@ def build_sampler(config: ConfigDict) -> tuple[Sampler, PyTree, dict[str, str]]:
         InputError: if a weights file is missing or of another kind.
     """
     model = config.model
-    first_stage = networks.load(model.autoencoder, "autoencoder", "--config.model.autoencoder")
+    first_stage = read_weights(model.autoencoder, "autoencoder", "--config.model.autoencoder")
     # Always float32: decoded pixels would show the eight bits of bfloat16 as bands.
-    autoencoder = table.module_of("autoencoder", first_stage.meta["config"], jnp.float32)
+    autoencoder = table.module_of("autoencoder", first_stage.fields, jnp.float32)
     network = networks.build_network(model, compute_dtype(config.train.precision))
     params: PyTree = {"autoencoder": first_stage.params}
-    files = {first_stage.path: first_stage.sha256}
+    files = {first_stage.source: first_stage.sha256}
     if config.objective.kind == "video":
-        backbone = networks.load(model.backbone, "unet", "--config.model.backbone")
+        backbone = read_weights(model.backbone, "unet", "--config.model.backbone")
         params["network"] = backbone.params
-        files[backbone.path] = backbone.sha256
+        files[backbone.source] = backbone.sha256
     return Sampler(config, network, autoencoder), params, files
 
 
@@ -163,7 +164,7 @@ def _video(config: ConfigDict, key: Key) -> Stage:
     module = sampler.network
     inputs = sampler.example_inputs()
     wanted = table.abstract_params(module, *inputs)
-    check_fits(config.model.backbone, frozen["network"], table.spatial_part(wanted))
+    paths.check_fits(config.model.backbone, frozen["network"], table.spatial_part(wanted))
     temporal = _initial(
         config, table.TEMPORAL, module, stream(key, "network"), *inputs,
         keep=lambda path: table.TEMPORAL in path,
@@ -220,10 +221,10 @@ def _initial(
     """What training starts from: fresh parameters, or those of `config.model.init`, float32."""
     if config.model.init is None:
         return table.init_params(module, key, *inputs, keep=keep)
-    loaded = networks.load(config.model.init, kind, "--config.model.init")
+    loaded = read_weights(config.model.init, kind, "--config.model.init")
     expected = paths.flatten(table.abstract_params(module, *inputs))
     kept = {path: leaf for path, leaf in expected.items() if keep(path)}
-    check_fits(config.model.init, loaded.params, paths.unflatten(kept))
+    paths.check_fits(config.model.init, loaded.params, paths.unflatten(kept))
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), loaded.params)
 
 

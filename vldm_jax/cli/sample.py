@@ -8,7 +8,6 @@ from ml_collections import ConfigDict
 
 import vldm_jax
 from vldm_jax.build.check import check, check_files
-from vldm_jax.build.networks import load
 from vldm_jax.build.origin import check_origin
 from vldm_jax.build.sampler import Sampler
 from vldm_jax.build.stages import build_sampler
@@ -18,6 +17,7 @@ from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_writable, write_json
 from vldm_jax.data.write import write_contact_sheet, write_gif, write_video
+from vldm_jax.interop.weights import read_weights
 from vldm_jax.models.table import TEMPORAL
 from vldm_jax.training.precision import cast_frozen
 from vldm_jax.typing import Float, PyTree, UInt8
@@ -59,9 +59,9 @@ def load_trained(config: ConfigDict, weights: str) -> tuple[Sampler, PyTree, dic
         raise InputError(f"{weights} does not exist: train first (vldm train writes it at its end)")
     check_files(config)
     sampler, params, files = build_sampler(config)
-    trained = load(weights, KINDS[kind], "--weights")
+    trained = read_weights(weights, KINDS[kind], "--weights")
     digest = files[config.model.autoencoder]
-    check_origin(weights, trained.meta, config, sampler.network, digest)
+    check_origin(weights, trained.fields, trained.meta, config, sampler.network, digest)
     if kind == "video":
         check_backbone(weights, trained.meta, config.model.backbone, files[config.model.backbone])
         params["network"] = paths.merge(params["network"], trained.params)

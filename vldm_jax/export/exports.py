@@ -13,8 +13,8 @@ from vldm_jax.export.program import save_program
 from vldm_jax.interop.card import model_card
 from vldm_jax.interop.find import find
 from vldm_jax.interop.load import read
-from vldm_jax.interop.network import Network
 from vldm_jax.interop.save import save
+from vldm_jax.models.network import Network
 from vldm_jax.models.table import TEMPORAL
 
 BATCH = "b"  # name of the axis that programs leave open
@@ -92,7 +92,7 @@ def export_network(
     with atomic_path(out) as whole:
         for name, function in functions.items():
             folder = whole / name if len(functions) > 1 else whole
-            about = {"kind": network.kind, "function": name, "config": network.config}
+            about = {"kind": network.kind, "function": name, "config": network.fields}
             write_function(function, folder, about | network.meta, dtype)
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
-from vldm_jax.interop.network import Network
+from vldm_jax.models.network import Network
 from vldm_jax.typing import Array, PyTree
 
 _ENCODER = ("encoder", "quant_conv")  # of an autoencoder

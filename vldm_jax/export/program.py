@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from vldm_jax.checkpoint.weights import DTYPES, check_fits, load_weights, save_weights
+from vldm_jax.checkpoint.weights import DTYPES, load_weights, save_weights
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_new, sha256, write_json
@@ -171,7 +171,7 @@ def load_program(folder: str | os.PathLike[str]) -> Program:
     exported = export.deserialize(bytearray((path / PROGRAM).read_bytes()))
     params = paths.flatten(load_weights(path / WEIGHTS)[0])
     (expected,), _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
-    check_fits(path / WEIGHTS, params, expected)
+    paths.check_fits(path / WEIGHTS, params, expected)
     for name, leaf in params.items():
         if leaf.dtype != expected[name].dtype:
             raise InputError(

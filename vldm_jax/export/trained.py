@@ -10,7 +10,7 @@ from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.core import paths
 from vldm_jax.core.assets import SCHEME
 from vldm_jax.core.errors import InputError
-from vldm_jax.interop.network import Network
+from vldm_jax.models.network import Network
 
 _PRIVATE = ("cache", "index", "workers")  # of config.data: how it was read, not what it was
 # Where a stage's checkpoint keeps what its weights file holds.

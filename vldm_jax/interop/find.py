@@ -1,7 +1,8 @@
 """Find the networks of a checkpoint: kind, module, and where each parameter is; nothing is read.
 
 A path may be a file, a folder with config.json, a pipeline with model_index.json, or one of our
-weights files. `Found` knows the module and has an unread tensor for each of its parameters.
+weights files. What is found knows its module, and its parameters are tensors that are not read yet:
+it has shapes and cannot be called. `load.read` reads it.
 """
 
 import contextlib
@@ -21,52 +22,32 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.interop.files.archives import Archive, open_archive
 from vldm_jax.interop.files.pickles import SUFFIXES as PICKLES
 from vldm_jax.interop.files.tensors import Tensor, reason
-from vldm_jax.interop.layouts import detect, motion, names, original
+from vldm_jax.interop.layouts import detect, names, original
 from vldm_jax.interop.layouts.formats import FORMATS, Format
 from vldm_jax.interop.scheduler import diffusion_of
 from vldm_jax.interop.settings import check_config, read_config
 from vldm_jax.models import table
+from vldm_jax.models.network import CLASSES, Network
 from vldm_jax.typing import DTypeLike
 
 PARTS = ("unet", "vae", "text_encoder", "motion_adapter")  # sub-folders that hold networks
 _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Found:
-    """A network in a checkpoint, unread.
-
-    Attributes:
-        kind: as `Network.kind`.
-        module: Linen module; for temporal layers a video U-Net that they fit.
-        fields: of the network, as JSON values.
-        tensors: {path: tensor in our layout}.
-        source: file that it is in, for messages.
-        meta: what a file of ours says of itself; the name of a foreign one.
-    """
-
-    kind: str
-    module: nn.Module
-    fields: dict[str, Any]
-    tensors: dict[str, Tensor]
-    source: str
-    meta: dict[str, Any]
-
-
 def find(
     path: str,
     *,
     part: str | None = None,
-    config: Mapping[str, Any] | None = None,
+    fields: Mapping[str, Any] | None = None,
     ema: bool = False,
     compute: DTypeLike = jnp.float32,
-) -> dict[str, Found]:
+) -> dict[str, Network]:
     """Return the networks at `path` by their names in a pipeline, or as the only one by its kind.
 
     Args:
         path: file or folder, or "asset:NAME".
         part: the only network to look at; None for all.
-        config: fields of the module that the checkpoint doesn't tell, or tells wrongly.
+        fields: of the module, which the checkpoint doesn't tell, or tells wrongly.
         ema: of a single file with both, the moving average of the U-Net; nothing else has one.
         compute: type that the modules compute in.
 
@@ -82,7 +63,7 @@ def find(
             raise InputError(f"{root} has none of the sub-folders {', '.join(PARTS)}")
         chosen = _chosen(root, {folder.name: folder for folder in folders}, part)
         return {
-            name: _one(open_archive(weights_file(folder)), config, compute)
+            name: _one(open_archive(weights_file(folder)), fields, compute)
             for name, folder in chosen.items()
         }
     archive = open_archive(weights_file(root) if root.is_dir() else root)
@@ -90,12 +71,12 @@ def find(
         parts = detect.split(archive.path, archive.tensors, ema=ema)
         if parts:
             return {
-                name: _foreign(archive.path, tensors, None, config, compute)
+                name: _foreign(archive.path, tensors, None, fields, compute)
                 for name, tensors in _chosen(root, parts, part).items()
             }
     if ema:
         raise original.no_average(archive.path)
-    found = _one(archive, config, compute)
+    found = _one(archive, fields, compute)
     return _chosen(root, {found.kind: found}, part)
 
 
@@ -109,14 +90,14 @@ def _chosen(root: Path, parts: dict[str, Any], part: str | None) -> dict[str, An
     return {part: parts[part]}
 
 
-def _one(archive: Archive, config: Mapping[str, Any] | None, compute: DTypeLike) -> Found:
+def _one(archive: Archive, corrected: Mapping[str, Any] | None, compute: DTypeLike) -> Network:
     """Find the network in a file that holds only one."""
     file = Path(archive.path)
     if METADATA_KEY in archive.metadata:
         return _ours(file, archive, compute)
     beside = file.parent / "config.json"
     given = read_config(beside) if beside.is_file() else None
-    found = _foreign(archive.path, archive.tensors, given, config, compute)
+    found = _foreign(archive.path, archive.tensors, given, corrected, compute)
     diffusion = diffusion_of(file.parent.parent) if found.kind == "unet" else None
     meta = found.meta if diffusion is None else found.meta | {"diffusion": diffusion}
     return dataclasses.replace(found, meta=meta)
@@ -140,40 +121,34 @@ def weights_file(folder: Path) -> Path:
     raise InputError(f"{folder} holds no weights: no .safetensors and no model_index.json")
 
 
-def _ours(file: Path, archive: Archive, compute: DTypeLike) -> Found:
+def _ours(file: Path, archive: Archive, compute: DTypeLike) -> Network:
     meta = read_meta(file)
     with _told_by(archive.path, settings=True):
         module = table.module_of(meta["kind"], meta["config"], compute)
         channels = _input_channels(archive.tensors.get("conv_in/kernel"), 2, module)
         expected = _expected(meta["kind"], module, channels)
+    tensors = names.check_own(archive.path, archive.tensors, expected)
     rest = {name: value for name, value in meta.items() if name not in ("kind", "config")}
-    return Found(
-        kind=meta["kind"],
-        module=module,
-        fields=table.fields_of(module),
-        tensors=names.check_own(archive.path, archive.tensors, expected),
-        source=archive.path,
-        meta=rest,
-    )
+    return _unread(meta["kind"], module, tensors, archive.path, rest)
 
 
 def _foreign(
     file: str,
     tensors: Mapping[str, Tensor],
     given: Mapping[str, Any] | None,
-    config: Mapping[str, Any] | None,
+    corrected: Mapping[str, Any] | None,
     compute: DTypeLike,
-) -> Found:
+) -> Network:
     name, named = detect.identify(file, tensors)
     form = FORMATS[name]
-    motion.check_positions(named)
+    parameters = form.parameters(named)
     beside = str(Path(file).parent / "config.json")
-    settings = given is not None or bool(config)
+    settings = given is not None or bool(corrected)
     with _told_by(file if given is None else beside, file, settings=settings):
         fields = form.fields(named, given)
-        named = motion.without_positions(named)
-        module = table.module_of(form.kind, fields | _overrides(config or {}, fields), compute)
-        channels = _input_channels(named.get("conv_in.weight"), 1, module)
+        whole = fields | _overrides(corrected or {}, fields)
+        module = table.module_of(form.kind, whole, compute)
+        channels = _input_channels(parameters.get("conv_in.weight"), 1, module)
         expected = _expected(form.kind, module, channels)
         if given is not None:
             expressed = form.config_of(_without_overrides(module, fields), channels)
@@ -182,12 +157,19 @@ def _foreign(
     meta: dict[str, Any] = {"imported_from": Path(file).name}
     if carried := {name: given[name] for name in form.carried if name in (given or {})}:
         meta["settings"] = carried
-    return Found(
-        kind=form.kind,
-        module=module,
+    ours = names.gather(file, parameters, expected, form.key_of)
+    return _unread(form.kind, module, ours, file, meta)
+
+
+def _unread(
+    kind: str, module: nn.Module, tensors: Mapping[str, Tensor], source: str, meta: dict[str, Any]
+) -> Network:
+    return CLASSES[kind](
+        kind=kind,
+        module=None if kind == table.TEMPORAL else module,
+        params=paths.unflatten(tensors),
         fields=table.fields_of(module),
-        tensors=names.gather(file, named, expected, form.key_of),
-        source=file,
+        source=source,
         meta=meta,
     )
 
@@ -198,7 +180,7 @@ def _compared(form: Format, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_overrides(module: nn.Module, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all fields as found, which `config=` replaced in the module: they need not fit it.
+    """Return all fields as found, though others replaced them in the module: they need not fit.
 
     A field that is corrected excuses no other entry of config.json, so that is what is compared.
     """
@@ -230,16 +212,16 @@ def _told_by(where: str, *also: str, settings: bool) -> Iterator[None]:
         ) from error
 
 
-def _overrides(config: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+def _overrides(corrected: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that replace what was found; of heads and their width, the one given."""
     either = {"heads": "head_dim", "head_dim": "heads"}
-    other = {either[name]: None for name in config if either.get(name) in fields}
+    other = {either[name]: None for name in corrected if either.get(name) in fields}
     inner = {
         name: fields[name] | value
-        for name, value in config.items()
+        for name, value in corrected.items()
         if isinstance(value, Mapping) and isinstance(fields.get(name), Mapping)
     }
-    return other | dict(config) | inner
+    return other | dict(corrected) | inner
 
 
 @functools.lru_cache  # to trace a network takes longer than to read a small one

@@ -8,6 +8,7 @@ Everything is looked at before anything is written, and the folder is whole or a
 is in memory at a time.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,17 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from vldm_jax.checkpoint.weights import save_arrays, save_weights
+from vldm_jax.checkpoint.weights import save_arrays
+from vldm_jax.core import paths
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_new, sha256
-from vldm_jax.interop.find import Found, find
-from vldm_jax.interop.load import load, outline, read_host
-from vldm_jax.interop.network import TextNetwork
+from vldm_jax.interop.find import find
+from vldm_jax.interop.load import load, read_host
+from vldm_jax.interop.save import save
 from vldm_jax.interop.tokenizer import load_tokenizer
-from vldm_jax.interop.weights import find as find_weights
+from vldm_jax.interop.weights import find_weights
+from vldm_jax.models.network import Network, TextNetwork
 from vldm_jax.models.table import TEMPORAL
 
 NULL_CONTEXT = "null_context.safetensors"
@@ -63,7 +66,7 @@ def import_checkpoint(
     Raises:
         InputError: naming file and key; nothing is written then.
     """
-    found = find(path, part=part, config=fields, ema=ema)
+    found = find(path, part=part, fields=fields, ema=ema)
     if onto is not None:
         found = {name: _moved(network, onto) for name, network in found.items()}
     tokenizer = resolve(path) / "tokenizer"
@@ -74,9 +77,7 @@ def import_checkpoint(
     with atomic_path(out) as folder:
         folder.mkdir(parents=True)
         for network in found.values():
-            meta = {"kind": network.kind, "config": network.fields, **network.meta}
-            file = folder / f"{network.kind}.safetensors"
-            save_weights(file, read_host(network, dtype), meta)
+            save(read_host(network, dtype), folder / f"{network.kind}.safetensors")
         if has_text:
             _copy_tokenizer(tokenizer, folder / "tokenizer")
             if any(network.kind == "text_encoder" for network in found.values()):
@@ -88,28 +89,21 @@ def import_checkpoint(
     return lines
 
 
-def _line(out: Path, network: Found) -> str:
-    count = sum(int(np.prod(tensor.shape)) for tensor in network.tensors.values())
+def _line(out: Path, network: Network) -> str:
+    count = paths.count(paths.flatten(network.params).values())
     return f"{out / network.kind}.safetensors: {count:,} parameters"
 
 
-def _moved(found: Found, backbone: str) -> Found:
+def _moved(found: Network, backbone: str) -> Network:
     """Temporal layers that name another backbone of the same shape as theirs (App. H.3)."""
     if found.kind != TEMPORAL:
         raise InputError(f"--onto is for temporal layers, {found.source} is {found.kind!r}")
     file, _ = find_weights(backbone, "unet", "--onto")
-    video = outline(found).onto(outline(find(str(file))["unet"]))  # compares; reads nothing
+    video = found.onto(find(str(file))["unet"])  # compares; reads nothing
     meta = {**found.meta, "backbone": {"name": file.name, "sha256": sha256(file)}}
     if "backbone" in found.meta:
         meta.setdefault("trained_on", found.meta["backbone"])  # a second move keeps the first
-    return Found(
-        kind=TEMPORAL,
-        module=video.module,
-        fields=video.config,
-        tensors=found.tensors,
-        source=found.source,
-        meta=meta,
-    )
+    return dataclasses.replace(found, fields=video.fields, meta=meta)
 
 
 def _copy_tokenizer(source: Path, target: Path) -> None:

@@ -20,6 +20,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.models.autoencoder import Autoencoder
 from vldm_jax.models.text import TextEncoder
 from vldm_jax.models.unet import UNet, UNetSkeleton
+from vldm_jax.models.unet_blocks import TemporalLayers
 from vldm_jax.models.video_unet import VideoUNet
 from vldm_jax.nn.motion import MotionSpec
 from vldm_jax.nn.temporal import TemporalSpec
@@ -56,7 +57,7 @@ def module_of(kind: str, fields: Mapping[str, Any], dtype: DTypeLike) -> nn.Modu
     return KINDS[kind](**values, dtype=dtype)
 
 
-def temporal_of(fields: Mapping[str, Any]) -> TemporalSpec | MotionSpec:
+def temporal_of(fields: Mapping[str, Any]) -> TemporalLayers:
     """Return the spec of temporal layers with these fields.
 
     Args:

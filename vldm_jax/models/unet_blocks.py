@@ -7,7 +7,7 @@ with `temporal` and moves no others.
 """
 
 import dataclasses
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -48,7 +48,12 @@ class TemporalLayers(Protocol):
 
     A method returns a module of the name that it is given, or None where there is no layer. Videos
     come as (b t) h w c. Implemented by `nn.temporal.TemporalSpec` and `nn.motion.MotionSpec`.
+
+    Attributes:
+        made_for: fields of their backbone that the layers depend on; they fit no other values.
     """
+
+    made_for: ClassVar[tuple[str, ...]]
 
     def residual(
         self, name: str, groups: int, eps: float, dropout: float, dtype: DTypeLike

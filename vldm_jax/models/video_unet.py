@@ -14,7 +14,7 @@ from einops import rearrange, repeat
 from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
 from vldm_jax.models.unet import UNetSkeleton
-from vldm_jax.nn.motion import MotionSpec
+from vldm_jax.models.unet_blocks import TemporalLayers
 from vldm_jax.nn.temporal import TemporalSpec
 from vldm_jax.typing import Array, Float, Shaped
 
@@ -26,7 +26,7 @@ class VideoUNet(UNetSkeleton):
         temporal: family and hyper-parameters of the temporal layers.
     """
 
-    temporal: TemporalSpec | MotionSpec = TemporalSpec()
+    temporal: TemporalLayers = TemporalSpec()
 
     def __call__(
         self,

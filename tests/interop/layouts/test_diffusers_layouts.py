@@ -45,7 +45,7 @@ def assert_same_autoencoder(net, model):
     assert net.kind == "autoencoder"
     for ours, theirs in zip(net.encode(INPUTS.x), reference.run_encode(model), strict=True):
         assert_equal(ours, theirs)
-    if net.config["temporal_decoder"]:
+    if net.fields["temporal_decoder"]:
         assert_equal(net.decode(INPUTS.video), reference.run_decode_video(model))
     else:
         assert_equal(net.decode(INPUTS.z), reference.run_decode(model))
@@ -63,8 +63,8 @@ def test_unet_folder(saved, name):
 
 @pytest.mark.parametrize("name", UNETS)
 def test_unet_file_without_a_config(saved, tmp_path, name):
-    net = load(lone(saved(name), tmp_path), config=UNETS[name])
-    found, told = (dict(n.config) for n in (net, load(saved(name))))
+    net = load(lone(saved(name), tmp_path), fields=UNETS[name])
+    found, told = (dict(n.fields) for n in (net, load(saved(name))))
     if name == "upscaler":  # a level without attention shows no width of its keys
         assert (found.pop("only_cross_attention"), told.pop("only_cross_attention")) == (
             (False, True),
@@ -79,13 +79,13 @@ def test_linear_projections_mean_heads_of_64_without_a_config(tmp_path, name):
     heads = "attention_head_dim" if name == "sd2" else "num_attention_heads"
     wide = {"block_out_channels": (64, 128), heads: (1, 2), "layers_per_block": 1}
     getattr(reference, name)(**wide).save_pretrained(tmp_path / "folder")
-    assert load(lone(tmp_path / "folder", tmp_path)).config["head_dim"] == 64
-    assert load(tmp_path / "folder").config["head_dim"] == 64
+    assert load(lone(tmp_path / "folder", tmp_path)).fields["head_dim"] == 64
+    assert load(tmp_path / "folder").fields["head_dim"] == 64
 
 
 def test_number_of_heads_given_instead_of_their_width(saved, tmp_path):
-    net = load(lone(saved("sd2"), tmp_path), config={"heads": [2, 4]})
-    assert (net.config["heads"], net.config["head_dim"]) == ((2, 4), None)
+    net = load(lone(saved("sd2"), tmp_path), fields={"heads": [2, 4]})
+    assert (net.fields["heads"], net.fields["head_dim"]) == ((2, 4), None)
     assert_same_params(net, load(saved("sd2")))
 
 
@@ -98,7 +98,7 @@ def test_autoencoder_folder(saved, name, size):
 def test_autoencoder_file_without_a_config(saved, tmp_path, name, size):
     net = load(lone(saved(name, **size), tmp_path))
     # An f4 autoencoder alone is the upscaler's, whose scale is another.
-    assert net.config["latent_scale"] == (0.08333 if size.get("levels") == 3 else 0.18215)
+    assert net.fields["latent_scale"] == (0.08333 if size.get("levels") == 3 else 0.18215)
     assert_same_autoencoder(net, getattr(reference, name)(**size))
 
 
@@ -109,7 +109,7 @@ def test_scale_is_the_folders_or_stable_diffusions(saved, tmp_path, given, expec
     if given == "absent":
         del config["scaling_factor"]
     (folder / "config.json").write_text(json.dumps(config))
-    assert load(folder).config["latent_scale"] == expected
+    assert load(folder).fields["latent_scale"] == expected
 
 
 @pytest.mark.parametrize("value", [0, -0.18, "0.18", [0.18], True, {}, float("nan"), float("inf")])
@@ -139,7 +139,7 @@ def test_keys_of_the_middle_attention(saved, tmp_path, convolution, old, config)
     if config:
         shutil.copy(folder / "config.json", tmp_path)
     net, plain = load(tmp_path / FILE), load(folder)
-    assert net.config == plain.config
+    assert net.fields == plain.fields
     assert_same_autoencoder(net, reference.autoencoder(2))
 
 
@@ -148,7 +148,7 @@ def test_shards_with_an_index(saved, tmp_path, name):
     getattr(reference, name)().save_pretrained(tmp_path, max_shard_size="300KB")
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
     net, plain = load(tmp_path), load(saved(name))
-    assert net.config == plain.config
+    assert net.fields == plain.fields
     assert_same_params(net, plain)
 
 

@@ -44,7 +44,7 @@ def call(net):
 
 def assert_animates(temporal, fields, backbone, expected):
     assert temporal.kind == "temporal"
-    spec = temporal.config["temporal"]
+    spec = temporal.fields["temporal"]
     assert {name: spec[name] for name in fields} == fields
     net = temporal.onto(backbone)
     assert net.kind == "video_unet"
@@ -83,7 +83,7 @@ def test_positions_rounded_to_half_precision_are_known(tmp_path, dtype):
     names = original.animatediff(adapter.state_dict(), 32)
     state = {key: tensor.to(getattr(torch, dtype)) for key, tensor in names.items()}
     temporal = load(original.write(tmp_path / "mm.safetensors", state))
-    assert temporal.config["temporal"]["max_frames"] == 32
+    assert temporal.fields["temporal"]["max_frames"] == 32
 
 
 def test_positions_that_were_trained_are_refused_by_name(tmp_path):
@@ -114,7 +114,7 @@ def test_whole_motion_unet_folder(version, tmp_path):
     fields, _, expected = version
     whole(version).save_pretrained(tmp_path)
     net = load(tmp_path)
-    spec = net.config["temporal"]
+    spec = net.fields["temporal"]
     assert {name: spec[name] for name in fields} == fields
     assert net.kind == "video_unet"
     assert_equal(call(net), expected)
@@ -141,6 +141,6 @@ def test_the_authors_norm_on_request(backbone, saved):
     expected = reference.run_motion_unet(model)
     folder = saved("motion_adapter", **VERSIONS["v2"], layers=1)
     joint = load(folder).onto(backbone)
-    alone = load(folder, config={"temporal": {"joint_norm": False}}).onto(backbone)
+    alone = load(folder, fields={"temporal": {"joint_norm": False}}).onto(backbone)
     assert_equal(call(alone), expected)
     assert reference.difference(call(joint), expected) > 1e-2

@@ -89,12 +89,12 @@ def test_one_file_of_everything(family):
     assert set(pipeline) == {"unet", "vae", "text_encoder"}
     assert_equal(reference.call_unet(pipeline["unet"]), reference.run_unet(family.unet))
     vae = pipeline["vae"]
-    assert vae.config["latent_scale"] == family.scale
+    assert vae.fields["latent_scale"] == family.scale
     assert_equal(vae.decode(INPUTS.z), reference.run_decode(family.vae))
     for ours, theirs in zip(vae.encode(INPUTS.x), reference.run_encode(family.vae), strict=True):
         assert_equal(ours, theirs)
     text = pipeline["text_encoder"]
-    assert text.config["layers"] == 2
+    assert text.fields["layers"] == 2
     assert_equal(text(INPUTS.tokens), reference.run_text(family.text))
 
 
@@ -104,7 +104,7 @@ def test_one_part_of_a_file_with_fields_of_its_own(tmp_path):
         unet=original.unet(model.state_dict()),
         vae=original.autoencoder(reference.autoencoder(2).state_dict()),
     )
-    net = load(original.write(tmp_path / "x.safetensors", state), "unet", config={"heads": (2, 4)})
+    net = load(original.write(tmp_path / "x.safetensors", state), "unet", fields={"heads": (2, 4)})
     assert_equal(reference.call_unet(net), reference.run_unet(model))
 
 
@@ -201,7 +201,7 @@ def test_stable_video_diffusion(tmp_path):
     assert sum(".time_stack." in key for key in state) > 100
     pipeline = load(original.write(tmp_path / "svd.safetensors", state))
     assert set(pipeline) == {"unet", "vae"}
-    assert pipeline["unet"].config["norm_eps"] == 1e-5
+    assert pipeline["unet"].fields["norm_eps"] == 1e-5
     assert_equal(reference.call_svd(pipeline["unet"]), reference.run_svd(unet))
     assert_equal(pipeline["vae"].decode(INPUTS.video), reference.run_decode_video(vae))
     encoded = zip(pipeline["vae"].encode(INPUTS.x), reference.run_encode(vae), strict=True)

@@ -32,7 +32,7 @@ LAYOUTS = {"hub": hub, "flat": flat, "openclip": original.openclip}
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_folder_as_transformers_writes_it(saved, activation):
     net = load(saved("text_encoder", activation))
-    assert (net.kind, net.config["activation"]) == ("text_encoder", activation)
+    assert (net.kind, net.fields["activation"]) == ("text_encoder", activation)
     assert_equal(net(INPUTS.tokens), reference.run_text(reference.text_encoder(activation)))
 
 
@@ -51,7 +51,7 @@ def test_a_lone_file_of_small_width_is_vit_l_but_openclip_names_mean_gelu(tmp_pa
     model = reference.text_encoder("gelu" if layout == "openclip" else "quick_gelu")
     file = original.write(tmp_path / "text.safetensors", LAYOUTS[layout](model.state_dict()))
     net = load(file)
-    assert net.config["activation"] == model.config.hidden_act
+    assert net.fields["activation"] == model.config.hidden_act
     assert_equal(net(INPUTS.tokens), reference.run_text(model))
 
 
@@ -87,7 +87,7 @@ def test_openclip_names_are_those_that_diffusers_reads():
 def test_the_last_of_24_blocks_of_openclip_is_left_out(tmp_path):
     model = vit_h(24)
     net = load(original.write(tmp_path / "x.safetensors", original.openclip(model.state_dict())))
-    assert net.config["layers"] == 23
+    assert net.fields["layers"] == 23
     # transformers: hidden_states[-2] is what enters the last block
     with torch.no_grad():
         out = model(torch.from_numpy(INPUTS.tokens), output_hidden_states=True)
@@ -99,5 +99,5 @@ def test_the_last_of_24_blocks_of_openclip_is_left_out(tmp_path):
 def test_other_numbers_of_blocks_are_all_used(tmp_path, layers):
     model = vit_h(layers)
     net = load(original.write(tmp_path / "x.safetensors", original.openclip(model.state_dict())))
-    assert net.config["layers"] == layers
+    assert net.fields["layers"] == layers
     assert_equal(net(INPUTS.tokens), reference.run_text(model))

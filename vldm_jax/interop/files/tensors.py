@@ -9,6 +9,7 @@ Files are opened by `archives`.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -33,6 +34,11 @@ class Tensor:
     shape: tuple[int, ...]
     dtype: np.dtype
     read: Callable[[Index], np.ndarray]
+
+    @property
+    def size(self) -> int:
+        """Number of its values."""
+        return math.prod(self.shape)
 
     def array(self) -> np.ndarray:
         """Return the whole array."""

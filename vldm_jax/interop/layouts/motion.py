@@ -71,7 +71,18 @@ def to_diffusers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def without_positions(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors without stored positions."""
+    """Return the tensors without stored positions, which the network computes.
+
+    Raises:
+        InputError: naming the first table that is no such formula, as some fine-tuned modules have.
+    """
+    for tensor in _tables(tensors):
+        table = np.asarray(frame_positions(tensor.shape[1], tensor.shape[2]))
+        if np.abs(tensor.array()[0].astype(np.float32) - table).max() > 4e-3:  # bfloat16's half ulp
+            raise InputError(
+                f"{tensor.file}: {tensor.key!r} is no sinusoid of the frame's number; modules with "
+                "positions of their own are not supported"
+            )
     return {key: tensor for key, tensor in tensors.items() if not _POSITIONS.match(key)}
 
 
@@ -117,21 +128,6 @@ def absent_parts(widths: Mapping[str, int], fields: Mapping[str, Any]) -> dict[s
         )[None]
         for key in norms
     }
-
-
-def check_positions(tensors: Mapping[str, Tensor]) -> None:
-    """Raise unless stored positions are the formula that the network computes.
-
-    Raises:
-        InputError: naming the first table that is another, as some fine-tuned modules have.
-    """
-    for tensor in _tables(tensors):
-        table = np.asarray(frame_positions(tensor.shape[1], tensor.shape[2]))
-        if np.abs(tensor.array()[0].astype(np.float32) - table).max() > 4e-3:  # bfloat16's half ulp
-            raise InputError(
-                f"{tensor.file}: {tensor.key!r} is no sinusoid of the frame's number; modules with "
-                "positions of their own are not supported"
-            )
 
 
 def fields(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from vldm_jax.core.errors import InputError
 from vldm_jax.interop.files.tensors import Tensor
 from vldm_jax.interop.layouts.unet import count, size
@@ -155,6 +157,11 @@ def config_of(fields: Mapping[str, Any], in_channels: int) -> dict[str, Any]:
         "pad_token_id": 1,
         "projection_dim": 512,
     }
+
+
+def stored(key: str, array: np.ndarray) -> tuple[str, np.ndarray]:
+    """Return key and array in the first layout, which an export writes."""
+    return f"text_model.{key}", array
 
 
 def check_whole(tensors: Mapping[str, Tensor]) -> None:

@@ -73,9 +73,6 @@ def config_of(fields: Mapping[str, Any], in_channels: int) -> dict[str, Any]:
     Raises:
         InputError: naming a field that the class cannot express.
     """
-    if fields["temporal"].get("family", "video_ldm") != "video_ldm":
-        family = fields["temporal"]["family"]
-        raise InputError(f"{CLASS} cannot express temporal layers of the family {family!r}")
     require(CLASS, fields["temporal"], mix="scalar", positions="absolute", max_frame_distance=None)
     require(CLASS, fields, label_tokens=(), num_classes=None, norm_groups=32)
     require(CLASS, {"only_cross_attention": any(fields["only_cross_attention"])},
@@ -118,12 +115,25 @@ def deviations(fields: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def absent_parts(config: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Return tensors that the class has and the network lacks, as zeros: they add nothing."""
+def stored(key: str, array: np.ndarray) -> tuple[str, np.ndarray]:
+    """Return key and array as the class has them: what is a 1x1 convolution in SD 1.x is linear."""
+    if key.endswith((".proj_in.weight", ".proj_out.weight")):
+        array = array.reshape(array.shape[:2])
+    return key, array
+
+
+def absent_parts(widths: Mapping[str, int], fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return tensors that the class has and the network lacks, as zeros: they add nothing.
+
+    Args:
+        widths: as other formats have it; the fields tell.
+        fields: of the `VideoUNet`.
+    """
+    del widths
     if fields.get("added_time_ids", 0):
         return {}
-    width = 4 * config["block_out_channels"][0]
-    ids = config["projection_class_embeddings_input_dim"]
+    width = 4 * fields["channels"][0]
+    ids = TIME_IDS * fields.get("added_time_width", TIME_WIDTH)
     shapes = {
         "add_embedding.linear_1.weight": (width, ids),
         "add_embedding.linear_1.bias": (width,),

@@ -1,4 +1,4 @@
-"""What `load` returns: a network, its parameters, and how to call it.
+"""A network with its parameters, and how to call it: what is loaded, trained further and exported.
 
     unet          net(z, time, context)      z: b h w c            -> b h w c
     video_unet    net(z, time, context)      z: b t h w c          -> b t h w c
@@ -21,34 +21,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vldm_jax.checkpoint.weights import check_fits
 from vldm_jax.core import paths
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.conditioning import Conditioning
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
 from vldm_jax.models import table
-from vldm_jax.nn.motion import MotionSpec
+from vldm_jax.models.unet_blocks import TemporalLayers
 from vldm_jax.nn.temporal import TemporalSpec
 from vldm_jax.typing import Array, Float, Int, Key, PyTree, Shaped
 
 AnyArray: TypeAlias = Array | np.ndarray  # on a device or on the host
-
-# What of its backbone a family of temporal layers was made for; the rest does not reach them.
-_MADE_FOR = {
-    "video_ldm": (
-        "channels",
-        "attention",
-        "layers_per_level",
-        "heads",
-        "head_dim",
-        "context_dim",
-        "norm_groups",
-        "norm_eps",
-        "label_tokens",
-    ),
-    "animatediff": ("channels", "layers_per_level", "norm_groups"),
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,18 +41,20 @@ class Network:
     Attributes:
         kind: "unet", "video_unet", "autoencoder", "text_encoder" or "temporal".
         module: Linen module; None for temporal layers, which have no forward pass of their own.
-        params: nested dict of arrays.
-        config: the module's fields as JSON values.
+        params: nested dict of arrays, or of tensors in files that are not read yet.
+        fields: the module's, as JSON values; of temporal layers, their video U-Net's.
         source: where it was read, for messages.
         meta: what else is known: its origin, steps, backbone, diffusion; JSON values.
+        sha256: of the file, where it was read from one.
     """
 
     kind: str
     module: nn.Module | None
     params: PyTree
-    config: dict[str, Any]
+    fields: dict[str, Any]
     source: str = "a network in memory"
     meta: dict[str, Any] = dataclasses.field(default_factory=dict)
+    sha256: str | None = None
 
     def _compiled(self, method: str | None = None, **static: Any) -> Callable:
         return functools.partial(_program(self.module, method, **static), self.params)
@@ -146,7 +131,7 @@ class AutoencoderNetwork(Network):
     def decode(self, z: Float[AnyArray, "b *t h w c"]) -> Float[Array, "b *t H W 3"]:
         """Return the images, or with a temporal decoder the videos, of raw latents.
 
-        Raw means: what a U-Net works on, divided by `config["latent_scale"]`.
+        Raw means: what a U-Net works on, divided by `fields["latent_scale"]`.
         """
         return self._compiled("decode")(jnp.asarray(z))
 
@@ -159,7 +144,7 @@ class TextNetwork(Network):
         return self._compiled()(jnp.asarray(tokens))
 
 
-class TemporalLayers(Network):
+class TemporalNetwork(Network):
     """Temporal layers alone."""
 
     def onto(self, unet: Network) -> Denoiser:
@@ -175,25 +160,26 @@ class TemporalLayers(Network):
                 f"{self.source}: temporal layers go onto a network of kind 'unet', "
                 f"{unet.source} is of kind {unet.kind!r}"
             )
-        for name in _MADE_FOR[self.config["temporal"]["family"]]:
-            mine, there = self.config[name], unet.config[name]
+        spec = table.temporal_of(self.fields["temporal"])
+        for name in spec.made_for:
+            mine, there = self.fields[name], unet.fields[name]
             if mine != there:
                 raise InputError(
                     f"{self.source}: made for a backbone with {name} = {mine}, {unet.source} has "
                     f"{there}"
                 )
         self._check_diffusion(unet)
-        config = {**unet.config, "temporal": self.config["temporal"]}
-        module = table.module_of("video_unet", config, unet.module.dtype)
+        fields = {**unet.fields, "temporal": self.fields["temporal"]}
+        module = table.module_of("video_unet", fields, unet.module.dtype)
         expected = table.abstract_params(module, *table.smallest_inputs(module, _channels(unet)))
-        check_fits(self.source, self.params, table.temporal_part(expected))
+        paths.check_fits(self.source, self.params, table.temporal_part(expected))
         params = paths.merge(unet.params, self.params)
         meta = {**self.meta, "image_model": unet.meta}
         return Denoiser(
             kind="video_unet",
             module=module,
             params=params,
-            config=table.fields_of(module),
+            fields=table.fields_of(module),
             source=f"{self.source} on {unet.source}",
             meta=meta,
         )
@@ -211,17 +197,17 @@ class TemporalLayers(Network):
                 )
 
 
-NETWORKS = {
+CLASSES = {
     "unet": Denoiser,
     "video_unet": Denoiser,
     "autoencoder": AutoencoderNetwork,
     "text_encoder": TextNetwork,
-    "temporal": TemporalLayers,
+    "temporal": TemporalNetwork,
 }
 
 
 def insert_temporal(
-    unet: Denoiser, spec: TemporalSpec | MotionSpec | None = None, key: Key | None = None
+    unet: Denoiser, spec: TemporalLayers | None = None, key: Key | None = None
 ) -> Denoiser:
     """Return the video U-Net with fresh temporal layers, an identity until they are trained.
 
@@ -234,15 +220,15 @@ def insert_temporal(
     spec = TemporalSpec() if spec is None else spec
     key = jax.random.key(0) if key is None else key
     compute = unet.module.dtype
-    module = table.module_of("video_unet", unet.config, compute).clone(temporal=spec)
+    module = table.module_of("video_unet", unet.fields, compute).clone(temporal=spec)
     inputs = table.smallest_inputs(module, _channels(unet))
     layers = table.init_params(module, key, *inputs, keep=lambda path: table.TEMPORAL in path)
-    config = table.fields_of(module)
-    fresh = TemporalLayers(kind="temporal", module=None, params=layers, config=config)
+    fields = table.fields_of(module)
+    fresh = TemporalNetwork(kind=table.TEMPORAL, module=None, params=layers, fields=fields)
     return fresh.onto(unet)
 
 
-def temporal_layers(video: Denoiser, backbone: str | Path) -> TemporalLayers:
+def temporal_layers(video: Denoiser, backbone: str | Path) -> TemporalNetwork:
     """Return the temporal layers of a video U-Net alone, to be saved or put onto another.
 
     Args:
@@ -256,11 +242,11 @@ def temporal_layers(video: Denoiser, backbone: str | Path) -> TemporalLayers:
     if video.kind != "video_unet":
         raise InputError(f"{video.source} is of kind {video.kind!r}, it has no temporal layers")
     file = resolve(str(backbone))
-    return TemporalLayers(
+    return TemporalNetwork(
         kind=table.TEMPORAL,
         module=None,
         params=table.temporal_part(video.params),
-        config=video.config,
+        fields=video.fields,
         source=video.source,
         meta={**video.meta, "backbone": {"name": file.name, "sha256": sha256(file)}},
     )
