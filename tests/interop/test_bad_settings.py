@@ -63,7 +63,7 @@ def test_a_config_that_is_no_table(weights, text):
     config = weights("text_encoder").with_name("config.json")
     config.write_bytes(text)
     message = refusal(load, config.parent)
-    assert message.startswith(f"{config} is not")
+    assert message.startswith(f"{config}: not a table of settings (")
 
 
 UNSUPPORTED = {

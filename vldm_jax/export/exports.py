@@ -12,6 +12,7 @@ from vldm_jax.export.functions import Function, network_functions
 from vldm_jax.export.program import save_program
 from vldm_jax.interop.card import model_card
 from vldm_jax.interop.find import find
+from vldm_jax.interop.finite import check_finite
 from vldm_jax.interop.load import read
 from vldm_jax.interop.save import save
 from vldm_jax.models.network import Network
@@ -21,7 +22,7 @@ BATCH = "b"  # name of the axis that programs leave open
 
 
 def find_network(
-    source: str, *, part: str | None, raw: bool, onto: str | None
+    source: str, *, part: str | None, raw: bool, onto: str | None, non_finite: bool
 ) -> tuple[Network, list[str]]:
     """Return the network to export with what is known of its run, and notes for the user.
 
@@ -30,6 +31,7 @@ def find_network(
         part: of several networks, which one.
         raw: of a workdir, the parameters instead of their moving average.
         onto: image U-Net that temporal layers are put on.
+        non_finite: take weights with values that are NaN or infinite.
 
     Raises:
         InputError: if there is none or several, or `raw` or `onto` does not apply.
@@ -37,7 +39,8 @@ def find_network(
     found = find(source, part=part)
     if len(found) > 1:
         raise InputError(f"{source} holds {', '.join(found)}: choose one with --part")
-    (network,) = (read(one, None) for one in found.values())
+    (unread,) = found.values()
+    network = read(unread, None)
     root = resolve(source)
     if raw and not root.is_dir():
         raise InputError(f"--raw needs a run's workdir, {source} is a file")
@@ -45,14 +48,15 @@ def find_network(
         trained.raw_weights(network, root)
     if root.is_dir():
         trained.describe_run(network, root)
+    notes = check_finite(network, unread, allowed=non_finite)
     if onto is None:
-        return network, []
+        return network, notes
     if network.kind != TEMPORAL:
         raise InputError(f"--onto is for temporal layers, {source} is {network.kind!r}")
-    backbone = find(onto)
-    if "unet" not in backbone:
-        raise InputError(f"--onto: {onto} has no unet; it has {', '.join(backbone)}")
-    return network.onto(read(backbone["unet"], None)), _moved(network, onto)
+    (unread,) = find(onto, part="unet").values()
+    backbone = read(unread, None)
+    notes += check_finite(backbone, unread, allowed=non_finite)
+    return network.onto(backbone), notes + _moved(network, onto)
 
 
 def _moved(network: Network, onto: str) -> list[str]:

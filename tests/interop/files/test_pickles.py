@@ -1,9 +1,15 @@
 """PyTorch files give tensors or one line; whatever else a pickle could do, it does not."""
 
+import argparse
+import collections
+import datetime
 import os
+import pathlib
 import pickle
+import resource
 import sys
 import types
+import zipfile
 
 import numpy as np
 import pytest
@@ -57,6 +63,35 @@ def test_a_training_may_have_left_its_callback(arrays, tmp_path, monkeypatch):
     assert load(tmp_path / "model.ckpt").kind == "text_encoder"
 
 
+def left_beside():
+    """What trainers leave beside the weights: numbers of NumPy, settings, tables with a default."""
+    return {
+        "best": np.float64(0.5),
+        "step": np.int64(3),
+        "done": np.bool_(True),
+        "curve": np.arange(3.0),
+        "dtype": np.dtype("float16"),
+        "random": np.random.RandomState(0),
+        "args": argparse.Namespace(lr=1e-4, out=pathlib.Path("runs")),
+        "counts": collections.defaultdict(list, a=[1]),
+        "when": datetime.datetime(2024, 1, 2),
+    }
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before 1.6"])
+@pytest.mark.parametrize("name", left_beside())
+def test_what_training_left_beside_the_weights_is_not_looked_at(arrays, tmp_path, zipped, name):
+    table = {key: torch.from_numpy(array) for key, array in arrays.items()}
+    content = {"state_dict": table, name: left_beside()[name]}
+    torch.save(content, tmp_path / "model.ckpt", _use_new_zipfile_serialization=zipped)
+    assert load(tmp_path / "model.ckpt").kind == "text_encoder"
+
+
+def test_safetensors_under_the_name_of_a_pickle_are_read(tmp_path):
+    file = small_files.write("text_encoder", tmp_path / "folder")
+    assert load(file.rename(tmp_path / "model.ckpt")).kind == "text_encoder"
+
+
 class Malicious:
     def __init__(self, trace):
         self.trace = trace
@@ -101,7 +136,6 @@ def cut(file):
 DAMAGES = {
     "empty": lambda file: file.write_bytes(b""),
     "garbage": lambda file: file.write_bytes(b"garbage, no pickle"),
-    "safetensors": lambda file: file.write_bytes(b"\x40" + bytes(7) + b"{" + b" " * 70),
     "cut": cut,
     "a zip": lambda file: file.write_bytes(b"PK\x05\x06" + bytes(18)),
 }
@@ -116,6 +150,80 @@ def test_a_damaged_file_is_named(tmp_path, damage):
     message = str(caught.value)
     assert message.startswith(f"{file} is no PyTorch file of tensors alone (")
     assert "\n" not in message
+
+
+def holds_itself(file):
+    table = {"w": torch.zeros(2)}
+    table["table"] = table
+    torch.save(table, file)
+
+
+def is_its_own_state(file):
+    table = {"w": torch.zeros(2)}
+    table["state_dict"] = table
+    torch.save(table, file)
+
+
+def doubled_sixty_times(file):
+    table = {"w": torch.zeros(2)}
+    for _ in range(60):
+        table = {"a": table, "b": table}
+    torch.save(table, file)
+
+
+def compressed(file):
+    torch.save({"w": torch.zeros(1_000_000)}, file)
+    with zipfile.ZipFile(file) as whole:
+        entries = {entry.filename: whole.read(entry) for entry in whole.infolist()}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+
+
+def repeated(file):
+    torch.save({"w": torch.zeros(1).expand(1 << 33)}, file)
+
+
+def repeated_before(file):
+    torch.save({"w": torch.zeros(1).expand(1 << 33)}, file, _use_new_zipfile_serialization=False)
+
+
+class Endless:
+    def __reduce__(self):
+        return bytearray, (1 << 40,)
+
+
+def endless_memory(file):
+    torch.save({"w": torch.zeros(2), "other": Endless()}, file)
+
+
+def endless_instructions(file):
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("model/data.pkl", b"\x80\x02" + b"]" * 600_000 + b".")
+
+
+TOO_LARGE = {
+    holds_itself: "holds tables in tables, more than 64 deep",
+    is_its_own_state: "holds tables in tables, more than 64 deep",
+    doubled_sixty_times: "holds more than 131,072 names, tables in tables",
+    compressed: "(its archive is compressed, which PyTorch's are not)",
+    repeated: "'w' of shape (8589934592,) repeats the few values that the file holds of it",
+    repeated_before: "'w' of shape (8589934592,) repeats the few values that the file holds of it",
+    endless_memory: "(it asks for builtins.bytearray)",
+    endless_instructions: "(its pickle has more than 524,288 instructions)",
+}
+
+
+@pytest.mark.parametrize("write", TOO_LARGE, ids=lambda write: write.__name__)
+def test_a_file_that_is_larger_inside_than_outside_is_named(tmp_path, write):
+    file = tmp_path / "model.ckpt"
+    write(file)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError) as caught:
+        load(file)
+    assert str(caught.value).startswith(str(file)) and TOO_LARGE[write] in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kilobytes
 
 
 CONTENTS = {

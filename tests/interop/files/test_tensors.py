@@ -153,6 +153,44 @@ def test_other_dtypes_are_named(tmp_path, name):
         open_archive(path)
 
 
+def test_more_axes_than_weights_have_are_named(tmp_path):
+    """Axes of size 1 come and go between layouts, but NumPy has at most 64."""
+    path = write_file(tmp_path / "a.safetensors", ("x", "F32", np.zeros(2, np.float32)))
+    size = struct.unpack("<Q", path.read_bytes()[:8])[0]
+    text = path.read_bytes()[8 : 8 + size].replace(b"[2]", str([2, *[1] * 64]).encode())
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
+    with pytest.raises(InputError, match=r"a.safetensors: 'x' has 65 axes, weights have at most"):
+        open_archive(path)
+
+
+def test_an_empty_tensor_is_read_as_one(tmp_path):
+    save_file({"v_pred": np.zeros((0, 3), np.float32)}, tmp_path / "a.safetensors")
+    tensor = open_archive(tmp_path / "a.safetensors").tensors["v_pred"]
+    assert tensor.shape == tensor.array().shape == (0, 3) and tensor.size == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["a.safetensors", "a.safetensors.index.json", "a.ckpt", "a.bin", "a.pt"]
+)
+def test_a_pointer_of_git_lfs_says_how_to_get_the_file(tmp_path, name):
+    text = "version https://git-lfs.github.com/spec/v1\noid sha256:5a3c\nsize 3438354725\n"
+    (tmp_path / name).write_text(text)
+    with pytest.raises(
+        InputError, match=rf"{name} is a Git LFS pointer, .* git lfs pull"
+    ) as caught:
+        open_archive(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_header_larger_than_any_is_not_read(tmp_path):
+    path = tmp_path / "a.safetensors"
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", 40 << 20) + b"{")
+        file.truncate(50 << 20)
+    with pytest.raises(InputError, match="is no whole safetensors file .header too large, 4194"):
+        open_archive(path)
+
+
 def test_metadata_is_kept_apart(tmp_path):
     path = tmp_path / "a.safetensors"
     save_file({"x": np.zeros(2, np.float32)}, path, metadata={"format": "pt"})
@@ -197,6 +235,9 @@ LIES = {
     "a pickle": ({"x": "1.ckpt"}, r"'1\.ckpt'"),
     "nothing": ({"x": ""}, r"''"),
     "numbers": ({"x": 3}, r"'weight_map'"),
+    "lists": ({"x": ["1.safetensors"]}, r"'weight_map'"),
+    "a name that no file has": ({"x": "a" * 9000 + ".safetensors"}, r"is no \.safetensors file"),
+    "a byte that no name has": ({"x": "a\0.safetensors"}, r"is no \.safetensors file"),
     "no table": ([1], r"'weight_map'"),
     "no tensor": ({}, r"lists no tensors"),
 }
@@ -216,10 +257,17 @@ def test_an_index_that_lies_is_named(tmp_path, table, message):
     assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"weight_map": null}', "\xff"])
+NESTED = '{"weight_map":' * 100_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "3", "{}", '{"weight_map": null}', "\xff", NESTED],
+    ids=lambda text: text[:20],
+)
 def test_an_index_that_is_none_is_named(tmp_path, text):
     index = tmp_path / "m.safetensors.index.json"
     index.write_text(text, encoding="latin-1")
-    with pytest.raises(InputError, match="index.json is no index of safetensors files") as caught:
+    with pytest.raises(InputError, match="index.json: not an index of safetensors files") as caught:
         open_archive(index)
     assert "\n" not in str(caught.value)

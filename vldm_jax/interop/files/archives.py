@@ -6,7 +6,6 @@ PyTorch's weights-only loader, which refuses everything but tensors.
 
 import dataclasses
 import functools
-import json
 import math
 import re
 from pathlib import Path
@@ -17,11 +16,14 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.json_files import parse_json, read_json
+from vldm_jax.core.pointers import refuse_pointer
 from vldm_jax.interop.files import pickles
 from vldm_jax.interop.files.tensors import Index, Tensor, reason
 
 _INDEX = re.compile(r".*\.safetensors\.index(\.\w+)?\.json")  # one with a variant's name, too
-_LARGEST_HEADER = 100_000_000  # that the library reads
+LARGEST_HEADER = 32 << 20  # the largest public ones have less than 1 MB
+MOST_AXES = 16
 _DTYPES = {
     "F64": np.float64,
     "F32": np.float32,
@@ -64,11 +66,12 @@ def open_archive(path: Path) -> Archive:
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}; give a checkpoint's file or folder")
+    refuse_pointer(path)
     if _INDEX.fullmatch(path.name):
         return _open_index(path)
-    if path.suffix in pickles.SUFFIXES:
+    if path.suffix in pickles.SUFFIXES and not _is_safetensors(path):
         return Archive(str(path), pickles.read_pickle(path), {})
-    if path.suffix != ".safetensors":
+    if path.suffix not in (".safetensors", *pickles.SUFFIXES):
         raise InputError(
             f"{path} is no checkpoint: expected .safetensors, .safetensors.index.json or one of "
             f"{', '.join(pickles.SUFFIXES)}"
@@ -76,25 +79,41 @@ def open_archive(path: Path) -> Archive:
     return _open_safetensors(path)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Return whether a file is safetensors under a pickle's name: a length, then a JSON object."""
+    with path.open("rb") as file:
+        size, start = int.from_bytes(file.read(8), "little"), file.read(1)
+    return start == b"{" and 8 + size <= path.stat().st_size
+
+
 def _open_safetensors(path: Path) -> Archive:
     with path.open("rb") as file:
         start = file.read(8)
-        try:
-            with safe_open(path, framework="numpy") as checked:  # proves that header and size fit
-                metadata = checked.metadata() or {}
-        except (SafetensorError, OSError) as error:
-            # Asked only now: the size of an honest header may start with the same two bytes.
-            if start.startswith(pickles.STARTS):
-                raise InputError(
-                    f"{path} is a pickle (a PyTorch file), not safetensors: it is not read under "
-                    "this name; if you trust it, name it .ckpt and install torch"
-                ) from error
+    header_size = int.from_bytes(start, "little")
+    try:
+        if LARGEST_HEADER < header_size <= path.stat().st_size:
+            raise SafetensorError(f"header too large, {header_size} bytes")
+        with safe_open(path, framework="numpy") as checked:  # proves that header and size fit
+            metadata = checked.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        # Asked only now: the size of an honest header may start with the same two bytes.
+        if start.startswith(pickles.STARTS):
             raise InputError(
-                f"{path} is no whole safetensors file ({reason(error)}{_contradiction(path)}): "
-                "fetch or write it again"
+                f"{path} is a pickle (a PyTorch file), not safetensors: it is not read under "
+                "this name; if you trust it, name it .ckpt and install torch"
             ) from error
-        header_size = int.from_bytes(start, "little")
-        header = json.loads(file.read(header_size))
+        raise InputError(
+            f"{path} is no whole safetensors file ({reason(error)}{_contradiction(path)}): "
+            "fetch or write it again"
+        ) from error
+    header = _header(path)
     header.pop("__metadata__", None)
     tensors = {
         key: _mapped(path, key, entry, 8 + header_size) for key, entry in sorted(header.items())
@@ -102,22 +121,30 @@ def _open_safetensors(path: Path) -> Archive:
     return Archive(str(path), tensors, metadata)
 
 
+def _header(path: Path) -> dict[str, Any]:
+    """Return the header of a file; its size was checked.
+
+    Raises:
+        InputError: if it is no JSON object.
+    """
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        return parse_json(file.read(min(size, LARGEST_HEADER)), path, "a header of safetensors")
+
+
 def _contradiction(path: Path) -> str:
     """Return ", see KEY" of the first tensor whose shape, type and offsets do not agree.
 
     The library only says that there is one.
     """
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        text = file.read(min(size, _LARGEST_HEADER))
     try:
-        for key, entry in json.loads(text).items():
+        for key, entry in _header(path).items():
             if key != "__metadata__" and entry["dtype"] in _DTYPES:
                 start, end = entry["data_offsets"]
                 itemsize = np.dtype(_DTYPES[entry["dtype"]]).itemsize
                 if end - start != math.prod(entry["shape"]) * itemsize:
                     return f", see {key!r}"
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         pass  # no header at all, which the library has said
     return ""
 
@@ -127,9 +154,8 @@ def _mapped(path: Path, key: str, entry: dict[str, Any], data: int) -> Tensor:
         raise InputError(f"{path}: {key!r} has the type {entry['dtype']}, which cannot be read")
     dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
     offset = data + entry["data_offsets"][0]
-
-    if 0 in shape:
-        raise InputError(f"{path}: {key!r} is empty, its shape is {shape}")
+    if len(shape) > MOST_AXES:
+        raise InputError(f"{path}: {key!r} has {len(shape)} axes, weights have at most {MOST_AXES}")
     read = functools.partial(_read_file, path, shape, dtype, offset)
     return Tensor(str(path), key, shape, dtype, read)
 
@@ -137,6 +163,8 @@ def _mapped(path: Path, key: str, entry: dict[str, Any], data: int) -> Tensor:
 def _read_file(
     path: Path, shape: tuple[int, ...], dtype: np.dtype, offset: int, index: Index
 ) -> np.ndarray:
+    if 0 in shape:
+        return np.empty(shape, dtype)[index]
     if not shape:
         return np.fromfile(path, dtype, 1, offset=offset).reshape(())
     # A map a read: what it touched leaves memory with it.
@@ -144,17 +172,15 @@ def _read_file(
 
 
 def _open_index(path: Path) -> Archive:
-    try:
-        table = json.loads(path.read_text())["weight_map"]
-        files = {name: path.parent / name for name in sorted(set(table.values()))}
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{path} is no index of safetensors files: it has no 'weight_map'") from (
-            error
-        )
+    what = "an index of safetensors files"
+    table = read_json(path, what).get("weight_map")
+    if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
+        raise InputError(f"{path}: not {what} (it has no 'weight_map'): get the file again")
+    files = {name: path.parent / name for name in sorted(set(table.values()))}
     if not files:
         raise InputError(f"{path} lists no tensors")
     for name, file in files.items():
-        if Path(name).name != name or file.suffix != ".safetensors" or not file.is_file():
+        if Path(name).name != name or file.suffix != ".safetensors" or not _is_file(file):
             raise InputError(f"{path} names {name!r}, which is no .safetensors file beside it")
     shards = {name: _open_safetensors(file) for name, file in files.items()}
     tensors = {}

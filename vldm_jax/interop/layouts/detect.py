@@ -14,6 +14,14 @@ _ADAPTERS = (
     (r"(image_proj|ip_adapter)\.", "an IP-Adapter"),
 )
 
+# Start of a key in a single file -> network.
+_PARTS = {
+    original.UNET: "unet",
+    original.FIRST_STAGE: "vae",
+    f"{original.TEXT}transformer.": "text_encoder",
+    f"{original.TEXT}model.": "text_encoder",
+}
+
 
 def identify(file: str, tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
     """Return (name of the format, tensors by diffusers' keys).
@@ -23,10 +31,14 @@ def identify(file: str, tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, T
         tensors: of one network, without a prefix.
 
     Raises:
-        InputError: if it is no network that is known, or something that goes onto one.
+        InputError: if it is no network that is known, something that goes onto one, or one of its
+            tensors is empty.
     """
     if not tensors:
         raise InputError(f"{file} holds no tensors")
+    for tensor in tensors.values():
+        if 0 in tensor.shape:
+            raise InputError(f"{tensor.file}: {tensor.key!r} is empty, its shape is {tensor.shape}")
     refuse_adapters(file, tensors)
     if any(".motion_modules." in key for key in tensors):
         named = motion.to_diffusers(tensors)
@@ -72,41 +84,42 @@ def refuse_adapters(file: str, tensors: Mapping[str, Tensor]) -> None:
                 )
 
 
-def split(file: str, tensors: Mapping[str, Tensor], *, ema: bool) -> dict[str, dict[str, Tensor]]:
+def split(
+    file: str, tensors: Mapping[str, Tensor], *, part: str | None, ema: bool
+) -> dict[str, dict[str, Tensor]]:
     """Return the networks of a single file of the original code, prefixes removed.
 
     Args:
         file: for messages.
         tensors: of the whole file.
+        part: the only one that is wanted, whatever else there is; None for all.
         ema: the U-Net's moving average instead of its raw weights.
 
     Returns:
         {"unet", "vae", "text_encoder": tensors}, those that are there; {} if it is no such file.
 
     Raises:
-        InputError: if a key belongs to none, or there is no moving average.
+        InputError: if a key belongs to none and all are wanted, or there is no moving average.
     """
     starts = (original.UNET, original.FIRST_STAGE, original.TEXT, original.CONDITIONER)
     if not any(key.startswith(starts) for key in tensors):
         return {}
-    refuse_adapters(file, tensors)
+    if part is None:
+        refuse_adapters(file, tensors)
     parts: dict[str, dict[str, Tensor]] = {}
-    prefixes = (
-        (original.UNET, "unet"),
-        (original.FIRST_STAGE, "vae"),
-        (f"{original.TEXT}transformer.", "text_encoder"),
-        (f"{original.TEXT}model.", "text_encoder"),
-    )
+    unknown = []
     video = any(".time_stack." in key for key in tensors)
     for key, tensor in tensors.items():
-        if original.left_out(key, video=video):
-            continue
-        for prefix, name in prefixes:
-            if key.startswith(prefix):
-                parts.setdefault(name, {})[key.removeprefix(prefix)] = tensor
-                break
-        else:
-            raise InputError(f"{file} holds {key!r}, which belongs to no network that is known")
+        prefix = next((start for start in _PARTS if key.startswith(start)), None)
+        if prefix is not None:
+            parts.setdefault(_PARTS[prefix], {})[key.removeprefix(prefix)] = tensor
+        elif not original.left_out(key, video=video):
+            unknown.append(tensor.key)
+    if unknown and part is None:
+        raise InputError(
+            f"{file} holds {unknown[0]!r}, which belongs to no network that is known: take what "
+            f"you need alone, with --part ({', '.join(parts)})"
+        )
     if ema:
         parts["unet"] = original.average(tensors, file)
     return parts

@@ -48,7 +48,6 @@ UNET_SETTINGS = (
     "use_linear_projection",
 )
 _RENAMES = (
-    (r"^module\.", ""),
     (r"\.temporal_transformer\.", "."),
     (r"\.attention_blocks\.0\.", ".attn1."),
     (r"\.attention_blocks\.1\.", ".attn2."),
