@@ -80,7 +80,7 @@ def sample_all(config: ConfigDict, run: Path) -> dict[str, np.ndarray]:
 
     def draw(weights: str, *, image_only: bool) -> np.ndarray:
         params, _ = stage.load(weights)
-        cond = stage.request(count, image_only=image_only)
+        cond = {**stage.request(count), "image_only": np.full(count, image_only)}
         return np.concatenate(list(sampler.in_batches(params, key, index, cond, count)))
 
     trained = str(run / WEIGHTS)

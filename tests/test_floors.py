@@ -21,13 +21,17 @@ ALLOWED = {
     "sampling": BASE | {"diffusion"},
     "checkpoint": BASE | {"parallel"},
     "interop": BASE | {"nn", "models", "checkpoint"},
+    "export": BASE | {"nn", "models", "checkpoint", "interop"},
     "training": BASE | {"diffusion", "parallel", "checkpoint"},
     "evals": BASE | {"models", "sampling"},
     "driving": BASE | {"data"},
 }
+SYSTEMS = set(ALLOWED) - {"driving"}
 FLOORS = ALLOWED | {
-    "build": set(ALLOWED) - {"driving"},
-    "cli": set(ALLOWED) | {"build"},
+    "config": BASE | {"data", "diffusion", "sampling", "training"},
+    "stages": SYSTEMS | {"config"},
+    "samplers": SYSTEMS | {"config", "stages"},
+    "cli": set(ALLOWED) | {"config", "stages"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -35,9 +39,10 @@ ORDER = [  # floor 0, 1, ... 5, and what starts the commands
     {"typing", "core", "__init__"},
     {"diffusion", "nn", "conditions", "data", "parallel"},
     {"models", "sampling", "checkpoint", "interop", "driving"},
-    {"training", "evals"},
-    {"build"},
-    {"cli"},
+    {"training", "evals", "export"},
+    {"config"},
+    {"stages"},
+    {"samplers", "cli"},
     {"__main__"},
 ]
 OUTSIDERS = {  # libraries that a package must not know
@@ -47,6 +52,8 @@ OUTSIDERS = {  # libraries that a package must not know
     "nn": {"optax", "orbax", "grain"},
     "conditions": {"optax", "orbax", "grain"},
     "sampling": {"flax", "optax", "ml_collections"},
+    "interop": {"optax", "ml_collections"},
+    "export": {"optax", "ml_collections"},
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

@@ -17,8 +17,9 @@ from vldm_jax.cli.sample import load_trained
 from vldm_jax.core import paths
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.files import sha256
-from vldm_jax.interop import archives, load
-from vldm_jax.interop.program import load_program
+from vldm_jax.export import load_program
+from vldm_jax.interop import load
+from vldm_jax.interop.files import archives
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "interop"))
 

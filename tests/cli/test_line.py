@@ -4,21 +4,21 @@ import json
 from pathlib import Path
 
 import av
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from vldm_jax.build.stages import build_sampler
 from vldm_jax.checkpoint.inspect import read_params
 from vldm_jax.checkpoint.weights import load_weights, save_weights
 from vldm_jax.cli import main as entry
 from vldm_jax.cli.flags import load_config
-from vldm_jax.cli.sample import load_trained
 from vldm_jax.core.files import sha256
 from vldm_jax.core.paths import flatten, unflatten
 from vldm_jax.data.write import write_video
-from vldm_jax.models.table import abstract_params
+from vldm_jax.stages.plan import make_plan
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs" / "driving"
 FPS, FRAMES, HEIGHT, WIDTH = 8.0, 4, 32, 64
@@ -96,7 +96,6 @@ def line(tmp_path_factory):
         *FEW_STEPS,
         f"--config.model.backbone={root / 'image'}",
         f"--config.data.num_frames={FRAMES}",
-        f"--config.model.temporal.num_frames={FRAMES}",
     ]
     vldm("train", f"--workdir={root / 'video'}", *video)
     return root, {"image": image, "video": video}
@@ -142,11 +141,18 @@ def test_with_mix_one_the_temporal_layers_have_no_say(line):
     root, configs = line
     name, *overrides = configs["video"]
     config = load_config(name.removeprefix("--config="), overrides)
-    sampler, params, _ = load_trained(config, str(root / "video" / "weights.safetensors"))
+    stage = make_plan(config).stage
+    params, _ = stage.load(str(root / "video" / "weights.safetensors"))
     other = {**params, "network": disturb_temporal(params["network"])}
-    alone = sampler(params, 2, image_only=True)[0].astype(int)
-    assert np.array_equal(sampler(other, 2, image_only=True)[0], alone)
-    aligned = [sampler(p, 2, image_only=False)[0].astype(int) for p in (params, other)]
+    sampler = stage.sampler()
+
+    def draw(params, image_only):
+        cond = {key: jnp.asarray(value) for key, value in stage.request(2).items()}
+        cond["image_only"] = jnp.full(2, image_only)
+        return np.asarray(sampler(params, jax.random.key(0), jnp.arange(2), cond)).astype(int)
+
+    assert np.array_equal(draw(other, True), draw(params, True))
+    aligned = [draw(p, False) for p in (params, other)]
     assert np.abs(aligned[0] - aligned[1]).max() > 0
 
 
@@ -326,15 +332,16 @@ def test_text_enters_through_the_context(line):
     )  # fmt: skip
     with config.unlocked():
         config.model.network = TEXT_NETWORK
-    sampler, frozen, _ = build_sampler(config)
+    stage = make_plan(config).stage
     rng = np.random.default_rng(0)
-    shapes = flatten(abstract_params(sampler.network, *sampler.example_inputs()))
+    shapes = flatten(stage.shapes()["network"])
     network = {k: rng.normal(0, 0.2, v.shape).astype(np.float32) for k, v in shapes.items()}
-    params = frozen | {"network": unflatten(network)}
-    videos = {}
+    params = stage.given() | {"network": unflatten(network)}
+    videos, sampler = {}, stage.sampler()
     for name in ("cat", "dog"):
         config.sampling.context = str(root / f"{name}.safetensors")
-        videos[name] = sampler(params, 2)[0].astype(int)
+        cond = {key: jnp.asarray(value) for key, value in stage.request(2).items()}
+        videos[name] = np.asarray(sampler(params, jax.random.key(0), jnp.arange(2), cond), int)
     assert np.abs(videos["cat"] - videos["dog"]).max() > 0
 
 

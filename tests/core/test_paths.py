@@ -1,10 +1,20 @@
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.paths import count, flatten, group_of, label, merge, partition, unflatten
+from vldm_jax.core.paths import (
+    check_fits,
+    count,
+    flatten,
+    group_of,
+    label,
+    merge,
+    partition,
+    unflatten,
+)
 
 TREE = {"unet": {"conv_in": {"kernel": 1, "bias": 2}, "temporal": {"mix": 3}}, "decoder": 4}
 RULES = (("temporal", "trained"), ("^unet/", "frozen"), ("decoder", "frozen"))
@@ -49,3 +59,25 @@ def test_merge_refuses_shared_paths():
 
 def test_count():
     assert count([jnp.zeros((2, 3)), jnp.zeros(())]) == 7
+
+
+PARAMS = {"conv_in": {"kernel": np.zeros((3, 4)), "bias": np.zeros(3)}, "scale": np.ones(2)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda flat: flat.pop("scale"), "lacks 'scale'"),
+        (lambda flat: flat.update(extra=np.zeros(1)), "holds 'extra'"),
+        (
+            lambda flat: flat.update({"conv_in/bias": np.zeros(4)}),
+            r"'conv_in/bias' of shape \(4,\)",
+        ),
+    ],
+)
+def test_a_file_for_another_network_is_refused(change, message):
+    check_fits("a.safetensors", PARAMS, PARAMS)
+    flat = flatten(PARAMS)
+    change(flat)
+    with pytest.raises(InputError, match=message):
+        check_fits("a.safetensors", unflatten(flat), PARAMS)

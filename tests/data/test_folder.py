@@ -58,8 +58,6 @@ def test_one_file_is_a_folder_of_one(clips):
     np.testing.assert_array_equal(folder.entries[0].labels, [1, 4])
 
 
-
-
 def test_a_missing_folder(tmp_path):
     with pytest.raises(InputError, match="no such folder of videos: give an existing folder"):
         read_folder(tmp_path / "nowhere")

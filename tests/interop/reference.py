@@ -252,7 +252,7 @@ def run_text(model):
 
 def call_unet(net):
     """Our prediction for the same inputs as `run_unet`."""
-    if net.config["num_classes"]:
+    if net.fields["num_classes"]:
         return net(INPUTS.z7, INPUTS.time, INPUTS.context, class_labels=INPUTS.levels)
     return net(INPUTS.z, INPUTS.time, INPUTS.context)
 

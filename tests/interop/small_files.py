@@ -7,8 +7,8 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from vldm_jax.interop import export
-from vldm_jax.interop.network import NETWORKS
 from vldm_jax.models import table
+from vldm_jax.models.network import CLASSES
 
 UNET = {
     "channels": [32, 64],
@@ -40,11 +40,11 @@ def network(kind, **changes):
     params = table.abstract_params(module, *module.smallest_inputs(4))
     if kind == table.TEMPORAL:
         params = table.temporal_part(params)
-    return NETWORKS[kind](
+    return CLASSES[kind](
         kind=kind,
         module=None if kind == table.TEMPORAL else module,
         params=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params),
-        config=table.fields_of(module),
+        fields=table.fields_of(module),
     )
 
 
@@ -78,9 +78,9 @@ def change_header(file, change):
 
 def temporal_of(video):
     """The temporal layers of a video U-Net alone."""
-    return NETWORKS[table.TEMPORAL](
+    return CLASSES[table.TEMPORAL](
         kind=table.TEMPORAL,
         module=None,
         params=table.temporal_part(video.params),
-        config=video.config,
+        fields=video.fields,
     )

@@ -14,7 +14,7 @@ from vldm_jax.cli.main import main
 from vldm_jax.core.errors import InputError
 from vldm_jax.interop import export, load, save
 from vldm_jax.interop.find import find
-from vldm_jax.interop.formats import FORMATS
+from vldm_jax.interop.layouts.formats import FORMATS
 
 
 def refusal(function, *args, **kwargs):
@@ -63,7 +63,7 @@ def test_a_config_that_is_no_table(weights, text):
     config = weights("text_encoder").with_name("config.json")
     config.write_bytes(text)
     message = refusal(load, config.parent)
-    assert message.startswith(f"{config} is not")
+    assert message.startswith(f"{config}: not a table of settings (")
 
 
 UNSUPPORTED = {
@@ -130,10 +130,10 @@ def test_a_config_may_speak_of_other_things(weights, entry):
 def test_a_corrected_field_excuses_no_other_entry(weights):
     file = weights("unet")
     change_config(file, act_fn="gelu")
-    message = refusal(load, file.parent, config={"norm_eps": 1e-6})
+    message = refusal(load, file.parent, fields={"norm_eps": 1e-6})
     assert "act_fn = 'gelu' is not supported with these weights" in message
     change_config(file, act_fn="silu", norm_eps=1e-6)
-    assert load(file.parent, config={"norm_eps": 1e-4}).config["norm_eps"] == 1e-4
+    assert load(file.parent, fields={"norm_eps": 1e-4}).fields["norm_eps"] == 1e-4
 
 
 CORRECTED = {
@@ -154,7 +154,7 @@ def test_a_field_that_config_json_tells_wrongly(weights, kind, entry, value, con
     """Of it no network could be built, or another one."""
     file = weights(kind)
     change_config(file, **{entry: value})
-    (name, right), found = next(iter(config.items())), load(file.parent, config=config).config
+    (name, right), found = next(iter(config.items())), load(file.parent, fields=config).fields
     assert found[name] == right if name != "temporal" else found[name]["heads"] == right["heads"]
 
 
@@ -163,7 +163,7 @@ def test_motion_modules_with_heads_a_level(weights, heads, kept):
     file = weights("temporal")
     change_config(file, motion_num_attention_heads=heads)
     if kept:
-        assert load(file.parent).config["temporal"]["heads"] == kept
+        assert load(file.parent).fields["temporal"]["heads"] == kept
     else:
         told = f"config.json: motion_num_attention_heads = {heads} is not supported: modules of"
         assert told in refusal(load, file.parent)
@@ -180,7 +180,7 @@ def test_a_mistake_of_ours_is_blamed_on_settings_only_where_there_are_any(weight
     monkeypatch.setitem(FORMATS, "unet", form)
     with pytest.raises(TypeError, match="our own mistake"):
         load(lone)
-    assert "describes no network" in refusal(load, lone, config={"heads": 4})
+    assert "describes no network" in refusal(load, lone, fields={"heads": 4})
     assert "describes no network" in refusal(load, file.parent)
 
 
@@ -209,10 +209,10 @@ def test_a_config_of_which_no_network_can_be_built(weights, kind, entry, value):
 
 def test_unknown_fields_types_and_parts(weights):
     file = weights("text_encoder")
-    assert refusal(load, file, config={"depth": 3}).endswith("has no field 'depth'")
-    assert str(file.parent) in refusal(load, file, config={"depth": 3})
-    assert "5 attention heads do not divide" in refusal(load, file, config={"heads": 5})
-    assert load(file, config={"heads": 4}).config["heads"] == 4
+    assert refusal(load, file, fields={"depth": 3}).endswith("has no field 'depth'")
+    assert str(file.parent) in refusal(load, file, fields={"depth": 3})
+    assert "5 attention heads do not divide" in refusal(load, file, fields={"heads": 5})
+    assert load(file, fields={"heads": 4}).fields["heads"] == 4
     message = refusal(load, file, dtype="float64")
     assert "dtype='float64'" in message and "bfloat16" in message
     assert refusal(load, file, "unet") == f"{file} has no part 'unet'; it has text_encoder"
@@ -288,6 +288,6 @@ def test_temporal_layers_for_another_backbone(small, tmp_path, family):
     if family == "video_ldm":  # its transformers attend to the text
         assert f"{file}: made for a backbone with context_dim = 8" in refusal(layers.onto, wider)
     else:
-        assert layers.onto(wider).config["context_dim"] == 16
+        assert layers.onto(wider).fields["context_dim"] == 16
     told = refusal(layers.onto, layers.onto(unet))
     assert "onto a network of kind 'unet'" in told and "is of kind 'video_unet'" in told

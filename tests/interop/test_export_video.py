@@ -12,9 +12,10 @@ from reference import INPUTS, assert_equal, difference
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
-from vldm_jax.interop import export, insert_temporal, load, save, temporal_layers, video_unet
-from vldm_jax.interop.network import Denoiser
+from vldm_jax.interop import export, insert_temporal, load, save, temporal_layers
+from vldm_jax.interop.layouts import video_unet
 from vldm_jax.models import table
+from vldm_jax.models.network import Denoiser
 from vldm_jax.nn.temporal import TemporalSpec
 
 torch, diffusers = reference.torch, reference.diffusers
@@ -46,9 +47,9 @@ def trained(fresh):
 def changed(net, **fields):
     """The network with other fields."""
     temporal = fields.pop("temporal", {})
-    config = {**net.config, **fields, "temporal": {**net.config["temporal"], **temporal}}
+    config = {**net.fields, **fields, "temporal": {**net.fields["temporal"], **temporal}}
     module = table.module_of("video_unet", config, net.module.dtype)
-    return dataclasses.replace(net, module=module, config=config)
+    return dataclasses.replace(net, module=module, fields=config)
 
 
 def exported(net, folder):
@@ -90,7 +91,7 @@ def test_other_epsilons_are_told_and_show_in_late_digits(trained, tmp_path):
 def test_fresh_layers_leave_the_image_model(fresh, saved, tmp_path):
     """What diffusers computes is then its image U-Net, frame by frame."""
     theirs, _ = exported(changed(fresh, norm_eps=EPS), tmp_path / "out")
-    name = "sd2" if fresh.config["linear_projection"] else "sd1"
+    name = "sd2" if fresh.fields["linear_projection"] else "sd1"
     image = getattr(reference, name)(layers_per_block=1)
     for part in image.modules():  # the norms of its residual blocks as the video class has them
         if isinstance(part, diffusers.models.resnet.ResnetBlock2D):
@@ -135,7 +136,7 @@ def test_temporal_layers_leave_alone_and_come_back(trained, tmp_path):
     back = load(tmp_path / "temporal.safetensors")
     assert back.meta["backbone"]["sha256"] == sha256(tmp_path / "unet.safetensors")
     together = back.onto(load(tmp_path / "unet.safetensors"))
-    assert together.config == trained.config
+    assert together.fields == trained.fields
     np.testing.assert_array_equal(call(together), call(trained))
 
 
@@ -149,13 +150,13 @@ def test_layers_of_another_diffusion_or_epsilon_are_refused(trained, tmp_path):
         layers.onto(unet)
     unet.meta["diffusion"]["target"] = "epsilon"
     assert layers.onto(unet).kind == "video_unet"
-    other = dataclasses.replace(unet, config={**unet.config, "norm_eps": 1e-3})
+    other = dataclasses.replace(unet, fields={**unet.fields, "norm_eps": 1e-3})
     with pytest.raises(InputError, match="norm_eps"):
         layers.onto(other)
 
 
 def load_image(video, spatial):
     """The image U-Net that a video U-Net stands on."""
-    config = {name: value for name, value in video.config.items() if name != "temporal"}
+    config = {name: value for name, value in video.fields.items() if name != "temporal"}
     module = table.module_of("unet", config, "float32")
-    return Denoiser(kind="unet", module=module, params=spatial, config=config)
+    return Denoiser(kind="unet", module=module, params=spatial, fields=config)

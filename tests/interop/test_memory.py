@@ -26,7 +26,7 @@ loading = importlib.import_module("vldm_jax.interop.load")  # the package has `l
 WIDE = {"width": 512, "mlp": 32768, "vocabulary": 30000}  # 200 MB in float32
 SMALL = {"width": 64, "mlp": 256, "vocabulary": 96}
 LOADER = {"load": lambda file, dtype: load(file, dtype=dtype).params}
-LOADER["read_host"] = lambda file, dtype: read_host(find(file)["text_encoder"], dtype)
+LOADER["read_host"] = lambda file, dtype: read_host(find(file)["text_encoder"], dtype).params
 
 
 def write_text_encoder(path, dtype, width, mlp, vocabulary):

@@ -101,14 +101,14 @@ def assert_same_state(model, other):
 def test_import_export_import_is_exact(pair, tmp_path):
     assert export(pair.net, tmp_path / "out") == []
     again = load(tmp_path / "out")
-    assert (again.kind, again.config) == (pair.net.kind, pair.net.config)
+    assert (again.kind, again.fields) == (pair.net.kind, pair.net.fields)
     assert_same_params(again, pair.net)
 
 
 def test_own_weights_file_is_exact(pair, tmp_path):
     save(pair.net, tmp_path / "own.safetensors")
     again = load(tmp_path / "own.safetensors")
-    assert (again.kind, again.config) == (pair.net.kind, pair.net.config)
+    assert (again.kind, again.fields) == (pair.net.kind, pair.net.fields)
     assert_same_params(again, pair.net)
 
 

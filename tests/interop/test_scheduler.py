@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from vldm_jax.build.networks import build_network
-from vldm_jax.build.origin import check_origin
 from vldm_jax.cli.flags import load_config
 from vldm_jax.interop.scheduler import FILE, diffusion_of
+from vldm_jax.interop.weights import WeightsFile
+from vldm_jax.stages.origin import check_made_for
+from vldm_jax.stages.table import make_stage
 
 CONFIG = f"{Path(__file__).parents[2]}/configs/text2video/video.py"
 # scheduler_config.json of the public 2.1 pipeline at 768 pixels, what matters of it.
@@ -85,12 +86,11 @@ def test_absent_entries_of_an_unknown_class_are_not_guessed(tmp_path, entry):
 
 
 def test_a_config_of_another_target_is_refused(tmp_path):
-    config = load_config(CONFIG)
-    network = build_network(config.model, "float32")
+    meaning = make_stage(load_config(CONFIG)).meaning()
     write(tmp_path, prediction_type="epsilon")
     meta = {"config": {}, "diffusion": diffusion_of(tmp_path)}
-    check_origin("unet", meta, config, network, "")
+    check_made_for(WeightsFile("unet", tmp_path, meta), meaning)
     write(tmp_path)
     meta["diffusion"] = diffusion_of(tmp_path)
     with pytest.raises(ValueError, match="diffusion/target is v there and epsilon here"):
-        check_origin("unet", meta, config, network, "")
+        check_made_for(WeightsFile("unet", tmp_path, meta), meaning)

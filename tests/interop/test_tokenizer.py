@@ -36,7 +36,10 @@ CAPTIONS = [
     "🚗 driving 🌧️ rain 👨‍👩‍👧‍👦 🇩🇪",
     "\u00a0no-break\u2003em\u200bzero width",
     f"{END} inside {START}a {END}{END}",
-    "<|ENDOFTEXT|>",
+    "<|ENDOFTEXT|> <|StartOfText|>",
+    "a <toy>",
+    "A <TOY>, <Toy><toy>x<toy>y, <toy 2> and sks sksing",
+    "<toy> <toy 2>,  <toy>  <toy> ",
     "supercalifragilisticexpialidocious" * 4,
     "road " * 200,
 ]
@@ -64,6 +67,39 @@ PADDING = {
         },
         "special_tokens_map.json": {"pad_token": END},
     },
+    # A word of its own, as textual inversion saves it.
+    "an added word": {
+        "added_tokens.json": {"<toy>": 0},
+        "special_tokens_map.json": {"pad_token": "!", "unk_token": END},
+    },
+    "several, out of order": {
+        "added_tokens.json": {"sks": 2, "<toy>": 0, "<toy 2>": 1},
+        "special_tokens_map.json": {"additional_special_tokens": ["<toy>", "<toy 2>"]},
+    },
+    "as a decoder": {
+        "tokenizer_config.json": {
+            "pad_token": END,
+            "added_tokens_decoder": {
+                1: {"content": "sks", "single_word": True, "normalized": True},
+                0: {"content": "<toy>", "lstrip": True, "normalized": False, "special": True},
+            },
+        },
+        "added_tokens.json": {"<toy 2>": 3},  # not looked at beside a decoder
+    },
+    "by their names alone": {
+        "tokenizer_config.json": {
+            "mask_token": {"content": "<toy>", "rstrip": True, "__type": "AddedToken"},
+            "additional_special_tokens": ["sks"],
+        },
+    },
+    "tokens of the vocabulary told as added": {
+        "tokenizer_config.json": {
+            "added_tokens_decoder": {
+                -2: {"content": START, "normalized": True, "special": True},
+                -1: {"content": END, "normalized": False, "special": True},
+            },
+        },
+    },
     "shorter": {"tokenizer_config.json": {"model_max_length": 16}},
     "no limit": {"tokenizer_config.json": {"model_max_length": 10**30}},
 }
@@ -71,6 +107,19 @@ PADDING = {
 
 def write_json(path, value):
     path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def write_settings(folder, files):
+    """Write the files; ids of added tokens are counted from the vocabulary's end here."""
+    size = len(json.loads((folder / "vocab.json").read_text(encoding="utf-8")))
+    for name, value in files.items():
+        if name == "added_tokens.json":
+            value = {token: size + number for token, number in value.items()}
+        elif "added_tokens_decoder" in value and "0" not in value["added_tokens_decoder"]:
+            decoder = value["added_tokens_decoder"].items()
+            decoder = {str(size + number): token for number, token in decoder}
+            value = {**value, "added_tokens_decoder": decoder}
+        write_json(folder / name, value)
 
 
 @pytest.fixture(scope="session")
@@ -100,8 +149,7 @@ def folder(vocabulary, tmp_path):
 @pytest.mark.parametrize("files", PADDING.values(), ids=PADDING)
 def test_ids_are_those_of_transformers(folder, tmp_path, files):
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-    for name, value in files.items():
-        write_json(folder / name, value)
+    write_settings(folder, files)
     theirs = transformers.CLIPTokenizer.from_pretrained(folder)
     ours = load_tokenizer(folder)
     length = min(theirs.model_max_length, 77)
@@ -176,6 +224,40 @@ def settings_in_binary(folder):
     (folder / "special_tokens_map.json").write_bytes(b"\xff\xfe\x00")
 
 
+def gap(folder):
+    write_json(folder / "added_tokens.json", {"<toy>": 5000})
+
+
+def number_by_name(folder):
+    write_json(folder / "added_tokens.json", {"<toy>": "5"})
+
+
+def decoder_by_names(folder):
+    write_json(folder / "tokenizer_config.json", {"added_tokens_decoder": {"<toy>": {}}})
+
+
+def decoder_of_nothing(folder):
+    write_json(folder / "tokenizer_config.json", {"added_tokens_decoder": {"7": {"content": None}}})
+
+
+def names_of_nothing(folder):
+    write_json(folder / "tokenizer_config.json", {"additional_special_tokens": [["<toy>"]]})
+
+
+def deep_settings(folder):
+    (folder / "tokenizer_config.json").write_text('{"pad_token":' * 90000 + "1" + "}" * 90000)
+
+
+def pointer(folder):
+    text = "version https://git-lfs.github.com/spec/v1\noid sha256:5a\nsize 1059962\n"
+    (folder / "vocab.json").write_text(text)
+
+
+def endless(folder):
+    with (folder / "merges.txt").open("ab") as file:
+        file.truncate(33 << 20)
+
+
 def damaged_whole(folder):
     (folder / "tokenizer.json").write_text('{"version": "1.0", "model": {"type": "BPE"')
 
@@ -200,9 +282,23 @@ BAD = [
     (no_end, r"{folder}: the tokenizer's vocabulary lacks '<\|endoftext\|>'"),
     (other_padding, r"{folder}: the tokenizer's vocabulary lacks '\[PAD\]'"),
     (padding_by_number, r"{folder}: pad_token = .*3.* is no token"),
-    (damaged_settings, r"{folder}/tokenizer_config\.json is not JSON \(.+\): fetch it again"),
-    (settings_of_lists, r"{folder}/special_tokens_map\.json is not a table of settings"),
-    (settings_in_binary, r"{folder}/special_tokens_map\.json is not JSON \(.+\): fetch it again"),
+    (damaged_settings, r"{folder}/tokenizer_config\.json: not a table of settings \(not JSON.*"),
+    (
+        settings_of_lists,
+        r"{folder}/special_tokens_map\.json: not a table of settings \(it must be.*",
+    ),
+    (
+        settings_in_binary,
+        r"{folder}/special_tokens_map\.json: not a table of settings \(not JSON.*",
+    ),
+    (gap, r"{folder}: the added token '<toy>' has the id 5000 in its files and \d+ in the .*"),
+    (number_by_name, r"{folder}/added_tokens\.json: '<toy>' = '5' is no id of a token"),
+    (decoder_by_names, r"{folder}: added_tokens_decoder is no table of tokens by their ids"),
+    (decoder_of_nothing, r"{folder}: .*'content': None.* is no token of a tokenizer"),
+    (names_of_nothing, r"{folder}: .*<toy>.* is no token of a tokenizer"),
+    (deep_settings, r"{folder}/tokenizer_config\.json: not a table .*nested too deeply.*"),
+    (pointer, r"{folder}/vocab\.json is a Git LFS pointer, .* git lfs pull .*"),
+    (endless, r"{folder}/merges\.txt is larger than 32 MiB.*"),
     (damaged_whole, r"{folder}/tokenizer\.json is no tokenizer file \(.+\)"),
     (empty_whole, r"{folder}/tokenizer\.json is no tokenizer file \(.+\)"),
     (whole_of_another_model, r"{folder}: the tokenizer's vocabulary lacks '<\|startoftext\|>'"),

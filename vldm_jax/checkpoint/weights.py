@@ -135,30 +135,6 @@ def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
     return meta
 
 
-def check_fits(path: str | os.PathLike[str], params: PyTree, expected: PyTree) -> None:
-    """Raise unless `params` has exactly the paths and shapes of `expected`.
-
-    Args:
-        path: where the parameters came from, for the message.
-        params: nested dict of arrays.
-        expected: nested dict of arrays or shape structs, from `jax.eval_shape` of the init.
-
-    Raises:
-        InputError: naming the first parameter that is missing, unexpected or of another shape.
-    """
-    have, want = paths.flatten(params), paths.flatten(expected)
-    if missing := sorted(want.keys() - have.keys()):
-        problem = f"lacks {missing[0]!r} and {len(missing) - 1} more that the network has"
-    elif extra := sorted(have.keys() - want.keys()):
-        problem = f"holds {extra[0]!r} and {len(extra) - 1} more that the network has not"
-    elif wrong := [name for name in want if tuple(have[name].shape) != tuple(want[name].shape)]:
-        name = wrong[0]
-        problem = f"has {name!r} of shape {have[name].shape}, the network {want[name].shape}"
-    else:
-        return
-    raise InputError(f"{path} {problem}: the file and the model's config do not belong together")
-
-
 def check_backbone(
     path: str | os.PathLike[str], meta: Mapping[str, Any], backbone: str, digest: str
 ) -> None:

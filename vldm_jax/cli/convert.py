@@ -12,17 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vldm_jax.build import exports
-from vldm_jax.build.imports import import_checkpoint
 from vldm_jax.checkpoint.weights import DTYPES, WEIGHTS
 from vldm_jax.cli.flags import Parser, load_config
-from vldm_jax.cli.sample import load_trained
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
+from vldm_jax.export import exports
+from vldm_jax.interop.imports import import_checkpoint
 from vldm_jax.interop.save import export
+from vldm_jax.stages.plan import make_plan
+from vldm_jax.stages.program import about, sampler_function
 
 USAGE = "vldm convert: say what to do: import or export"
 SIZES = ("size", "frames", "tokens")
+HELP_NON_FINITE = "take weights with values that are NaN or infinite"
 
 
 def run(argv: Sequence[str]) -> None:
@@ -46,6 +48,9 @@ def _import(argv: Sequence[str]) -> None:
     help_fields = 'what the file does not tell, e.g. {"heads": 8}'
     parser.add_argument("--fields", type=_json, default={}, metavar="JSON", help=help_fields)
     parser.add_argument("--onto", metavar="UNET", help="for temporal layers: their new backbone")
+    help_diffusion = "what the U-Net predicts, where the checkpoint does not say"
+    parser.add_argument("--diffusion", choices=("epsilon", "v"), help=help_diffusion)
+    parser.add_argument("--non-finite", action="store_true", help=HELP_NON_FINITE)
     args = vars(parser.parse_args(argv))
     for line in import_checkpoint(args.pop("checkpoint"), args.pop("out"), **args):
         print(line)
@@ -65,7 +70,9 @@ def _export(argv: Sequence[str]) -> None:
         parser.error("--size, --frames and --tokens go with --to program without --config")
     if sampler:
         return _export_sampler(args, rest)
-    network, notes = exports.find_network(args.source, part=args.part, raw=args.raw, onto=args.onto)
+    network, notes = exports.find_network(
+        args.source, part=args.part, raw=args.raw, onto=args.onto, non_finite=args.non_finite
+    )
     if args.to == "diffusers":
         notes += export(network, args.out, dtype=args.dtype)
     elif args.to == "weights":
@@ -94,6 +101,7 @@ def _export_parser() -> Parser:
     )
     help_raw = "of a workdir, the parameters instead of their average"
     parser.add_argument("--raw", action="store_true", help=help_raw)
+    parser.add_argument("--non-finite", action="store_true", help=HELP_NON_FINITE)
     more = parser.add_argument_group("with --to program")
     help_config = "the sampler of the stage, instead of the network"
     more.add_argument("--config", metavar="FILE.py[:VARIANT]", help=help_config)
@@ -108,8 +116,11 @@ def _export_sampler(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     config = load_config(args.config, overrides)
     folder = resolve(args.source).is_dir()
     weights = str(Path(args.source) / WEIGHTS) if folder else args.source
-    sampler, params, files = load_trained(config, weights)
-    exports.export_sampler(config, sampler, params, files, out=args.out, dtype=args.dtype)
+    stage = make_plan(config).stage
+    params, files = stage.load(weights)
+    hashes = {key: file.sha256 for key, file in files.items() if key != "init"}
+    function = sampler_function(stage, params)
+    exports.write_function(function, args.out, about(stage, hashes), args.dtype)
     print(f"{args.out}: a sampler as a program for cpu, cuda and tpu")
 
 

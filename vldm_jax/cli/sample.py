@@ -17,7 +17,7 @@ from vldm_jax.cli.output import write_sheet, write_videos
 from vldm_jax.cli.run_config import run_config
 from vldm_jax.core.files import check_new, write_json
 from vldm_jax.core.json_files import read_json
-from vldm_jax.stages.files import WeightsFile
+from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.stages.plan import make_plan
 
 METADATA, SHEET = "metadata.json", "contact_sheet.png"

@@ -6,7 +6,7 @@ export(video, "out")                               # for diffusers' from_pretrai
 """
 
 from vldm_jax.interop.load import Pipeline, load
-from vldm_jax.interop.network import Network, insert_temporal, temporal_layers
 from vldm_jax.interop.save import export, save
+from vldm_jax.models.network import Network, insert_temporal, temporal_layers
 
 __all__ = ["Network", "Pipeline", "export", "insert_temporal", "load", "save", "temporal_layers"]

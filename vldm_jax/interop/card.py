@@ -6,7 +6,8 @@ from typing import Any
 
 import vldm_jax
 from vldm_jax.core import paths
-from vldm_jax.interop.network import Network
+from vldm_jax.interop.layouts.formats import Format
+from vldm_jax.models.network import Network
 
 _TITLES = {
     "unet": "Latent diffusion U-Net",
@@ -15,20 +16,17 @@ _TITLES = {
     "text_encoder": "CLIP text encoder",
     "temporal": "Temporal layers",
 }
-_LIBRARIES = {"CLIPTextModel": "transformers"}
 
 
-def model_card(
-    network: Network, *, class_name: str | None = None, notes: Sequence[str] = ()
-) -> str:
+def model_card(network: Network, form: Format | None = None, notes: Sequence[str] = ()) -> str:
     """Return the card's text.
 
     Args:
         network: what is exported.
-        class_name: public class that loads the folder; None for a weights file of this project.
+        form: the public class that loads the folder; None for a weights file of this project.
         notes: what a user must know of the conversion, a sentence each.
     """
-    library = "vldm_jax" if class_name is None else _LIBRARIES.get(class_name, "diffusers")
+    library = "vldm_jax" if form is None else form.library
     leaves = paths.flatten(network.params).values()
     lines = [
         "---",
@@ -40,20 +38,20 @@ def model_card(
         "",
         f"{paths.count(leaves):,} parameters, exported by vldm_jax {vldm_jax.__version__}.",
         "",
-        *_usage(network, library, class_name),
+        *_usage(network, form),
         "",
         *(line for note in notes for line in (f"Note: {note}.", "")),
         *_section("Origin and training", _known(network.meta)),
-        *_section("Config", network.config),
+        *_section("Config", network.fields),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _usage(network: Network, library: str, class_name: str | None) -> list[str]:
-    if class_name is not None:
+def _usage(network: Network, form: Format | None) -> list[str]:
+    if form is not None:
         return [
-            f"    from {library} import {class_name}",
-            f'    model = {class_name}.from_pretrained("PATH OF THIS FOLDER")',
+            f"    from {form.library} import {form.class_name}",
+            f'    model = {form.class_name}.from_pretrained("PATH OF THIS FOLDER")',
         ]
     return [
         "    from vldm_jax.interop import load",

@@ -4,6 +4,7 @@ One tensor is read at a time, so host memory stays under the model's size plus i
 onto a sharded target every process reads the bytes of its own shards only.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,12 +18,11 @@ from vldm_jax.checkpoint.weights import DTYPES, cast
 from vldm_jax.core import paths
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
-from vldm_jax.interop.find import Found, find
-from vldm_jax.interop.network import NETWORKS, Network
-from vldm_jax.interop.tensors import Index, Tensor
+from vldm_jax.interop.files.tensors import Index, Tensor
+from vldm_jax.interop.find import find
 from vldm_jax.interop.tokenizer import Tokenizer, load_tokenizer
-from vldm_jax.models.table import TEMPORAL
-from vldm_jax.typing import DTypeLike, PyTree
+from vldm_jax.models.network import Network
+from vldm_jax.typing import DTypeLike
 
 SLAB_BYTES = 4 << 20  # of a file that are mapped at a time
 ALIGNMENT = 64  # of memory that JAX on CPU uses as it is
@@ -59,7 +59,7 @@ def load(
     *,
     dtype: str | None = None,
     compute: DTypeLike = jnp.float32,
-    config: Mapping[str, Any] | None = None,
+    fields: Mapping[str, Any] | None = None,
     ema: bool = False,
     place: jax.sharding.Sharding | Place | None = None,
 ) -> Any:
@@ -71,7 +71,7 @@ def load(
         part: of a pipeline or a single file, the network to load alone ("unet").
         dtype: "float32", "bfloat16" or "float16" to cast to; None keeps what is stored.
         compute: type that the network computes in; norms, softmax and results are float32.
-        config: fields of the module that the file doesn't tell ({"heads": 8}); they win.
+        fields: of the module, which the file doesn't tell ({"heads": 8}); they win.
         ema: of a single file with both, the moving average of the U-Net.
         place: where arrays go: a sharding, or a function of (path, shape) that returns one; None
             for the default device.
@@ -84,7 +84,7 @@ def load(
     """
     if dtype is not None and dtype not in DTYPES:
         raise InputError(f"{dtype=}: choose one of {tuple(DTYPES)}, or None to keep the file's")
-    found = find(str(path), part=part, config=config, ema=ema, compute=compute)
+    found = find(str(path), part=part, fields=fields, ema=ema, compute=compute)
     networks = {name: read(network, dtype, place) for name, network in found.items()}
     root = resolve(str(path))
     if part is not None or (len(networks) == 1 and not (root / "model_index.json").is_file()):
@@ -93,35 +93,20 @@ def load(
 
 
 def read(
-    found: Found, dtype: str | None, place: jax.sharding.Sharding | Place | None = None
+    found: Network, dtype: str | None, place: jax.sharding.Sharding | Place | None = None
 ) -> Network:
-    """Read a network's tensors and place them; arguments as `load`."""
-    return _network(
-        found, {path: _placed(path, t, dtype, place) for path, t in found.tensors.items()}
-    )  # fmt: skip
+    """Return what `find` found with its tensors read and placed; arguments as `load`."""
+    return _mapped(found, lambda path, tensor: _placed(path, tensor, dtype, place))
 
 
-def outline(found: Found) -> Network:
-    """Return the network with unread tensors as parameters: it has shapes, and cannot be called."""
-    return _network(found, found.tensors)
+def read_host(found: Network, dtype: str | None) -> Network:
+    """Return what `find` found with its tensors as NumPy arrays, to be written."""
+    return _mapped(found, lambda path, tensor: own_part(tensor, _whole(tensor), dtype))
 
 
-def _network(found: Found, leaves: Mapping[str, Any]) -> Network:
-    return NETWORKS[found.kind](
-        kind=found.kind,
-        module=None if found.kind == TEMPORAL else found.module,
-        params=paths.unflatten(leaves),
-        config=found.fields,
-        source=found.source,
-        meta=dict(found.meta),
-    )
-
-
-def read_host(found: Found, dtype: str | None) -> PyTree:
-    """Return a network's tensors as NumPy arrays in our layout, to be written."""
-    return paths.unflatten(
-        {path: own_part(t, _whole(t), dtype) for path, t in found.tensors.items()}
-    )  # fmt: skip
+def _mapped(found: Network, read: Callable[[str, Tensor], Any]) -> Network:
+    flat = {path: read(path, tensor) for path, tensor in paths.flatten(found.params).items()}
+    return dataclasses.replace(found, params=paths.unflatten(flat))
 
 
 def own_part(tensor: Tensor, index: Index, dtype: str | None) -> np.ndarray:

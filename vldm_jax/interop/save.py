@@ -5,7 +5,7 @@ are split above 5 GB as the hub does, with an index of where each tensor is.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,11 @@ import numpy as np
 
 from vldm_jax.checkpoint.weights import cast, save_arrays, save_weights
 from vldm_jax.core import paths
-from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_new
-from vldm_jax.interop import motion, names, video_unet
 from vldm_jax.interop.card import model_card
-from vldm_jax.interop.formats import FORMATS, Format, format_of
-from vldm_jax.interop.network import Network
-from vldm_jax.models import table
+from vldm_jax.interop.layouts import names
+from vldm_jax.interop.layouts.formats import Format, format_of
+from vldm_jax.models.network import Network
 
 SHARD_BYTES = 5_000_000_000
 TESTED = "0.42.1"  # version of diffusers that the suite reads exports with
@@ -47,22 +45,21 @@ def export(
     Raises:
         InputError: naming what the class cannot express; nothing is written then.
     """
-    form = exported_format(network)
+    form = format_of(network.kind, network.fields)
     check_new(folder)
     flat = paths.flatten(network.params)
-    config = form.config_of(network.config, _channels(flat, network))
-    form_notes = _notes(form, network)
+    config = form.config_of(network.fields, _channels(flat, network))
+    notes = form.notes(network.fields)
     with atomic_path(folder) as temporary:
         temporary.mkdir(parents=True)
-        stem = "model" if form.kind == "text_encoder" else "diffusion_pytorch_model"
-        _write_shards(temporary, stem, _tensors(form, network, flat, config, dtype), shard_bytes)
-        header = _header(form)
-        settings = header | _present(config) | _carried(form, network.meta)
+        stem, header = _LIBRARIES[form.library]
+        _write_shards(temporary, stem, _tensors(form, network, flat, dtype), shard_bytes)
+        settings = header(form) | _present(config) | _carried(form, network.meta)
         text = json.dumps(settings, indent=2, sort_keys=True)
         (temporary / "config.json").write_text(text + "\n", encoding="utf-8")
-        card = model_card(network, class_name=form.class_name, notes=form_notes)
+        card = model_card(network, form, notes)
         (temporary / "README.md").write_text(card, encoding="utf-8")
-    return form_notes
+    return notes
 
 
 def save(network: Network, file: str | Path, *, dtype: str | None = None) -> None:
@@ -73,62 +70,28 @@ def save(network: Network, file: str | Path, *, dtype: str | None = None) -> Non
         file: *.safetensors.
         dtype: as `export`.
     """
-    meta = {"kind": network.kind, "config": network.config, **network.meta}
+    meta = {"kind": network.kind, "config": network.fields, **network.meta}
     save_weights(file, network.params, meta, dtype=dtype)
-
-
-def exported_format(network: Network) -> Format:
-    """Return the public class that a network leaves as.
-
-    Raises:
-        InputError: if there is none.
-    """
-    if network.kind == table.TEMPORAL:
-        family = network.config["temporal"]["family"]
-        if family != "animatediff":
-            raise InputError(
-                f"temporal layers of the family {family!r} have no class in diffusers: export them "
-                "with --to weights, or the video U-Net that they make with --onto a backbone"
-            )
-        return FORMATS["motion_modules"]
-    return format_of(network.kind, network.module)
-
-
-def _notes(form: Format, network: Network) -> list[str]:
-    return video_unet.deviations(network.config) if form is FORMATS["video_unet"] else []
 
 
 def _channels(flat: Mapping[str, Any], network: Network) -> int:
     for path in ("conv_in/kernel", "encoder/conv_in/kernel"):
         if path in flat:
             return flat[path].shape[2]
-    return network.config.get("out_channels", 0)
+    return network.fields.get("out_channels", 0)
 
 
 def _tensors(
-    form: Format,
-    network: Network,
-    flat: Mapping[str, Any],
-    config: Mapping[str, Any],
-    dtype: str | None,
+    form: Format, network: Network, flat: Mapping[str, Any], dtype: str | None
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield (key, array) as the class has them."""
-    prefix = "text_model." if form.kind == "text_encoder" else ""
-    video = form is FORMATS["video_unet"]
     for path, leaf in flat.items():
-        key = prefix + form.key_of(path)
+        key = form.key_of(path)
         array = names.theirs(path, cast("the export", key, jax.device_get(leaf), dtype))
-        if video and key.endswith((".proj_in.weight", ".proj_out.weight")):
-            array = array.reshape(array.shape[:2])  # linear there, 1x1 convolution in SD 1.x
-        yield key, array
-    kind, absent = array.dtype, {}
-    if video:
-        absent = video_unet.absent_parts(config, network.config)
-    elif form in (FORMATS["motion_modules"], FORMATS["motion_unet"]):
-        widths = {form.key_of(path): leaf.shape[-1] for path, leaf in flat.items()}
-        absent = motion.absent_parts(widths, network.config)
-    for key, array in absent.items():
-        yield key, array.astype(kind)
+        yield form.stored(key, array)
+    widths = {form.key_of(path): leaf.shape[-1] for path, leaf in flat.items() if leaf.shape}
+    for key, absent in form.absent(widths, network.fields).items():
+        yield key, absent.astype(array.dtype)
 
 
 def _write_shards(
@@ -169,10 +132,14 @@ def _write_shards(
     (folder / f"{stem}.safetensors.index.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _header(form: Format) -> dict[str, Any]:
-    if form.kind == "text_encoder":
-        return {"architectures": [form.class_name]}
-    return {"_class_name": form.class_name, "_diffusers_version": TESTED}
+# library -> name of its files of weights, first entries of its config.json
+_LIBRARIES: dict[str, tuple[str, Callable[[Format], dict[str, Any]]]] = {
+    "diffusers": (
+        "diffusion_pytorch_model",
+        lambda form: {"_class_name": form.class_name, "_diffusers_version": TESTED},
+    ),
+    "transformers": ("model", lambda form: {"architectures": [form.class_name]}),
+}
 
 
 def _carried(form: Format, meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ diffusion is refused.
 from pathlib import Path
 from typing import Any
 
+from vldm_jax.core.errors import InputError
 from vldm_jax.interop.settings import read_config
 
 FILE = Path("scheduler") / "scheduler_config.json"
@@ -16,6 +17,14 @@ _SCHEDULES = ("linear", "scaled_linear")
 # What these classes mean by an entry that is absent; others have other defaults.
 _CLASSES = ("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "EulerDiscreteScheduler")
 _DEFAULTS = {"beta_schedule": "linear", "beta_start": 0.0001, "beta_end": 0.02}
+_TYPES = {
+    "prediction_type": str,
+    "beta_schedule": str,
+    "beta_start": float,
+    "beta_end": float,
+    "num_train_timesteps": int,
+    "rescale_betas_zero_snr": bool,
+}
 
 
 def diffusion_of(pipeline: Path) -> dict[str, Any] | None:
@@ -30,12 +39,15 @@ def diffusion_of(pipeline: Path) -> dict[str, Any] | None:
         schedule, or a class whose defaults are not known and that leaves them out.
 
     Raises:
-        InputError: if the file is no JSON object.
+        InputError: if the file is no JSON object, or an entry that counts is of another type.
     """
     path = pipeline / FILE
     if not path.is_file():
         return None
     given = read_config(path)
+    for name, kind in _TYPES.items():
+        if name in given and not _is(given[name], kind):
+            raise InputError(f"{path}: {name} = {given[name]!r} is no {kind.__name__}: correct it")
     if given.get("_class_name") in _CLASSES:
         given = _DEFAULTS | given
     target = given.get("prediction_type", "epsilon")
@@ -54,3 +66,8 @@ def diffusion_of(pipeline: Path) -> dict[str, Any] | None:
         "zero_terminal_snr": bool(given.get("rescale_betas_zero_snr", False)),
         "target": _TARGETS[target],
     }
+
+
+def _is(value: Any, kind: type) -> bool:
+    """Return whether a JSON value is of this type; a whole number is a float, too."""
+    return type(value) in ((int, float) if kind is float else (kind,))

@@ -6,12 +6,15 @@ that an export of the same network would write is compared with the one that cam
 agree, be a default, or be known to be about something else than the forward pass.
 """
 
-import json
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.json_files import read_json
+from vldm_jax.core.pointers import refuse_pointer
+from vldm_jax.interop.files.tensors import reason
 
 # Entries that do not change the network's outputs in inference.
 IRRELEVANT = {
@@ -26,21 +29,62 @@ IRRELEVANT = {
     "addition_embed_type_num_heads",
     "motion_max_seq_length",
 }
+# What diffusers' EMAModel adds to the config of the average that it saves (`unet_ema`).
+IRRELEVANT |= {
+    "decay",
+    "inv_gamma",
+    "min_decay",
+    "optimization_step",
+    "power",
+    "update_after_step",
+    "use_ema_warmup",
+}
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """Return a config.json.
 
     Raises:
-        InputError: if it is no JSON object.
+        InputError: if it is no JSON object, or a Git LFS pointer.
+    """
+    refuse_pointer(path)
+    return read_json(path, "a table of settings")
+
+
+@contextlib.contextmanager
+def told_by(where: str, *also: str, settings: bool) -> Iterator[None]:
+    """Turn what goes wrong in building a network into an error of the settings that it is from.
+
+    Args:
+        where: what the settings are from.
+        *also: a message that names one of these says where by itself.
+        settings: whether there are any but shapes. Only these, JSON of any type and size, can
+            break a module in ways that it does not check; all else is our fault and stays as it is.
     """
     try:
-        config = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not JSON ({error}): fetch it again") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{path} is not a table of settings")
-    return config
+        yield
+    except InputError as error:
+        if any(name in str(error) for name in (where, *also)):
+            raise
+        raise InputError(f"{where}: {error}") from error
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        if not settings:
+            raise
+        raise InputError(
+            f"{where} describes no network of its weights ({reason(error)})"
+        ) from error
+
+
+def overrides(corrected: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that replace what was found; of heads and their width, the one given."""
+    either = {"heads": "head_dim", "head_dim": "heads"}
+    other = {either[name]: None for name in corrected if either.get(name) in fields}
+    inner = {
+        name: fields[name] | value
+        for name, value in corrected.items()
+        if isinstance(value, Mapping) and isinstance(fields.get(name), Mapping)
+    }
+    return other | dict(corrected) | inner
 
 
 def check_config(where: str, given: Mapping[str, Any], expressed: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@
 Read from tokenizer.json, or from vocab.json and merges.txt. What the padding is differs: Stable
 Diffusion 1.x pads with the end token, 2.x with "!" (id 0); the files beside say which. There, as in
 transformers, an exclamation mark in the text is the padding's id, too, not the "!</w>" of a word.
+Tokens beyond the vocabulary are `added_tokens`.
 """
 
 import dataclasses
@@ -17,12 +18,24 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.json_files import MAX_BYTES
+from vldm_jax.core.pointers import refuse_pointer
+from vldm_jax.interop.added_tokens import FILE as ADDED
+from vldm_jax.interop.added_tokens import add_tokens
+from vldm_jax.interop.files.tensors import reason
 from vldm_jax.interop.settings import read_config
-from vldm_jax.interop.tensors import reason
 from vldm_jax.typing import Int
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 LENGTH = 77
+FILES = (
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    ADDED,
+)
 # Contractions, words, single digits, runs of anything else; as CLIP was trained.
 PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
@@ -78,18 +91,30 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         raise InputError(f"{folder} has no tokenizer.json, and no vocab.json with merges.txt")
     settings = _settings(folder)
     pad = _padding(folder, settings)
+    add_tokens(encoder, folder, settings, pad)
     ids = {token: encoder.token_to_id(token) for token in (START, END, pad)}
     for token, number in ids.items():
         if number is None:
             raise InputError(f"{folder}: the tokenizer's vocabulary lacks {token!r}")
     # Inside a text, too, they are one token.
-    encoder.add_special_tokens([AddedToken(token, normalized=False) for token in ids])
+    known = {token.content for token in encoder.get_added_tokens_decoder().values()}
+    new = [AddedToken(token, normalized=False, special=True) for token in ids]
+    encoder.add_tokens([token for token in new if token.content not in known])
     length = settings.get("model_max_length", LENGTH)
     length = length if isinstance(length, int) and 2 <= length <= 1024 else LENGTH
     return Tokenizer(encoder, ids[START], ids[END], ids[pad], length)
 
 
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy the files that `load_tokenizer` reads into a folder, which is made."""
+    target.mkdir()
+    for name in FILES:
+        if (source / name).is_file():
+            (target / name).write_bytes((source / name).read_bytes())
+
+
 def _from_file(path: Path) -> tokenizers.Tokenizer:
+    _check_size(path)
     try:
         encoder = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises Exception itself
@@ -99,7 +124,15 @@ def _from_file(path: Path) -> tokenizers.Tokenizer:
     return encoder
 
 
+def _check_size(path: Path) -> None:
+    refuse_pointer(path)
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError(f"{path} is larger than {MAX_BYTES >> 20} MiB, so no tokenizer of CLIP's")
+
+
 def _from_vocabulary(vocab: Path, merges: Path) -> tokenizers.Tokenizer:
+    _check_size(vocab)
+    _check_size(merges)
     try:
         table, pairs = models.BPE.read_file(str(vocab), str(merges))
         model = models.BPE(

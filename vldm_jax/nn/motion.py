@@ -12,6 +12,7 @@ Source: AnimateDiff, arXiv:2307.04725, Sec. 4.2 and its public code; layout as i
 """
 
 import dataclasses
+from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -137,6 +138,7 @@ class MotionSpec:
         num_blocks: transformer blocks a module.
         joint_norm: norm statistics over all frames as in diffusers, or over each frame as in the
             authors' code.
+        made_for: fields of their backbone that the layers depend on; they fit no other values.
     """
 
     heads: int = 8
@@ -144,6 +146,7 @@ class MotionSpec:
     middle: bool = True
     num_blocks: int = 1
     joint_norm: bool = True
+    made_for: ClassVar[tuple[str, ...]] = ("channels", "layers_per_level", "norm_groups")
 
     def __post_init__(self):
         for name in ("heads", "max_frames", "num_blocks"):

@@ -13,6 +13,7 @@ Deviation: zero initialisation (the authors' code perturbs the image model at st
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -208,6 +209,7 @@ class TemporalSpec:
         positions: "absolute" or "relative" frame positions.
         max_frame_distance: reach of temporal self-attention in frames; None for all. Set at
             sampling time to run far beyond the trained length (App. D: 8).
+        made_for: fields of their backbone that the layers depend on; they fit no other values.
     """
 
     mix: str = "scalar"
@@ -215,6 +217,17 @@ class TemporalSpec:
     mix_logit: float = 0.0
     positions: str = "absolute"
     max_frame_distance: int | None = None
+    made_for: ClassVar[tuple[str, ...]] = (
+        "channels",
+        "attention",
+        "layers_per_level",
+        "heads",
+        "head_dim",
+        "context_dim",
+        "norm_groups",
+        "norm_eps",
+        "label_tokens",
+    )
 
     def __post_init__(self):
         for name, options in (("mix", MIXES), ("positions", POSITIONS)):

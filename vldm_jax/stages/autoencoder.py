@@ -22,6 +22,7 @@ from vldm_jax.checkpoint.weights import save_weights
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.rng import stream
 from vldm_jax.data.pipeline import Source
+from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.models import table
 from vldm_jax.models.discriminator import PatchDiscriminator
 from vldm_jax.models.perceptual import LPIPS
@@ -29,9 +30,9 @@ from vldm_jax.models.perceptual_weights import find_lpips_weights, load_lpips_we
 from vldm_jax.sampling.sampler import to_uint8
 from vldm_jax.stages.autoencoder_loss import AutoencoderLoss, measure_latent_scale
 from vldm_jax.stages.base import Stage
-from vldm_jax.stages.files import WeightsFile, start_from
 from vldm_jax.stages.latents import to_pixels
 from vldm_jax.stages.origin import ENCODER, check_made_for, fingerprint_of
+from vldm_jax.stages.start import start_from
 from vldm_jax.training.precision import compute_dtype
 from vldm_jax.typing import Array, Float, Int, Key, PyTree, UInt8
 

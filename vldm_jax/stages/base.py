@@ -31,8 +31,8 @@ from vldm_jax.config.data import brings
 from vldm_jax.config.table import check_keys
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.pipeline import Source
+from vldm_jax.interop.weights import WeightsFile, find_weights
 from vldm_jax.sampling.sampler import Sampler
-from vldm_jax.stages.files import WeightsFile, find
 from vldm_jax.typing import Array, Float, Int, Key, PyTree, UInt8
 
 
@@ -150,4 +150,4 @@ class Stage(abc.ABC):
 
     def find(self, key: str, *kinds: str) -> WeightsFile:
         """Return the file that `config.model.KEY` names."""
-        return find(self.config.model[key], kinds, f"--config.model.{key}")
+        return find_weights(self.config.model[key], kinds, f"--config.model.{key}")

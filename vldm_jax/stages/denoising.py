@@ -14,22 +14,22 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vldm_jax import conditions
-from vldm_jax.checkpoint.weights import check_fits
 from vldm_jax.config.diffusion import build_diffusion, build_grid, build_solver
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.rng import stream
 from vldm_jax.data.pipeline import Source
 from vldm_jax.diffusion.denoiser import make_denoiser
+from vldm_jax.interop.weights import WeightsFile, find_weights
 from vldm_jax.models import table
 from vldm_jax.models.autoencoder import Autoencoder
 from vldm_jax.sampling.sampler import Sampler, spread
 from vldm_jax.stages import asking
 from vldm_jax.stages.base import Stage
 from vldm_jax.stages.denoising_loss import denoising_loss
-from vldm_jax.stages.files import WeightsFile, find, start_from
 from vldm_jax.stages.latents import Latents
 from vldm_jax.stages.origin import ADDED, check_latents, check_made_for, fingerprint_of
+from vldm_jax.stages.start import start_from
 from vldm_jax.training.precision import cast_frozen, compute_dtype
 from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree, UInt8
 
@@ -219,7 +219,12 @@ class DenoisingStage(Stage):
         for key, names in (unknown or {}).items():
             columns = [i for i, name in enumerate(self.config.data[key]) if name in names]
             rows[key][:, columns] = np.nan
-        return spread(rows, count, first)
+        return {**spread(rows, count, first), **self.fixed((count,))}
+
+    def fixed(self, shape: tuple[Any, ...]) -> Conditioning:
+        """Return what the network is told beside its conditions, leading with b = `shape`."""
+        del shape
+        return {}
 
     def captions(self, cond: Conditioning) -> list[str]:
         """Return a line on each sample: what it was asked for."""
@@ -266,7 +271,7 @@ class DenoisingStage(Stage):
             raise InputError(
                 f"{weights} does not exist: train first (vldm train writes it at its end)"
             )
-        file = find(weights, kinds, "--weights")
+        file = find_weights(weights, kinds, "--weights")
         check_made_for(file, self.meaning())
         check_latents(file, self.autoencoder)
         return file
@@ -277,7 +282,7 @@ class DenoisingStage(Stage):
         Raises:
             InputError: naming a parameter that does not fit.
         """
-        check_fits(path, network, self.shapes()["network"])
+        paths.check_fits(path, network, self.shapes()["network"])
         return cast_frozen({"network": network, **self.given()}, "float32")
 
 

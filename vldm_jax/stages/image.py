@@ -14,9 +14,9 @@ from pathlib import Path
 from vldm_jax.checkpoint.weights import save_weights
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.pipeline import Source
+from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.models import table
 from vldm_jax.stages.denoising import DenoisingStage
-from vldm_jax.stages.files import WeightsFile
 from vldm_jax.typing import Key, PyTree
 
 

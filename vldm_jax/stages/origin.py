@@ -20,7 +20,7 @@ import numpy as np
 from vldm_jax.checkpoint.configs import canonical
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
-from vldm_jax.stages.files import WeightsFile
+from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.typing import PyTree
 
 ENCODER = ("encoder", "quant_conv")  # of an autoencoder: what makes the latents

@@ -19,18 +19,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
-from vldm_jax.checkpoint.weights import check_backbone, check_fits, save_weights
+from vldm_jax.checkpoint.weights import check_backbone, save_weights
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.pipeline import Source
+from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.models import table
 from vldm_jax.models.table import TEMPORAL
 from vldm_jax.nn.mixer import mixes
 from vldm_jax.stages.denoising import DenoisingStage
-from vldm_jax.stages.files import WeightsFile
 from vldm_jax.stages.origin import check_latents, check_made_for
 from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree
 
@@ -88,7 +87,7 @@ class VideoStage(DenoisingStage):
     def _backbone(self) -> PyTree:
         file = self.files["backbone"]
         params = file.read()
-        check_fits(file.path, params, table.spatial_part(self.shapes()["network"]))
+        paths.check_fits(file.path, params, table.spatial_part(self.shapes()["network"]))
         return params
 
     def loss(
@@ -103,10 +102,9 @@ class VideoStage(DenoisingStage):
         """Shape (t h w c) of one sample's latents."""
         return (self.config.data.num_frames, *super().shape)
 
-    def request(self, count: int, *, image_only: bool | None = None, **asked: Any) -> Conditioning:
-        """As of every denoising stage, and whether mix := 1, by default as the config says."""
-        only = self.config.sampling.image_only if image_only is None else image_only
-        return {**super().request(count, **asked), "image_only": np.full(count, only)}
+    def fixed(self, shape: tuple[Any, ...]) -> Conditioning:
+        """Return whether mix := 1, as `config.sampling` says."""
+        return {"image_only": jnp.full(shape, self.config.sampling.image_only)}
 
     def export(
         self, path: Path, params: PyTree, trained: Sequence[str], steps: int, source: Source

@@ -1,0 +1,1 @@
+"""Files of tensors: what their headers say, and views of arrays that are not read yet."""

@@ -1,0 +1,1 @@
+"""Layouts of public checkpoints, as tables of names: theirs to ours, and back."""

@@ -1,0 +1,60 @@
+"""A trained stage's sampler as a portable program: sample numbers and conditions -> frames."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from vldm_jax.export.functions import Function, decoder_part, one
+from vldm_jax.stages.denoising import DenoisingStage
+from vldm_jax.typing import Array, PyTree
+
+
+def sampler_function(stage: DenoisingStage, params: PyTree) -> Function:
+    """Return what `export.exports.write_function` writes.
+
+    Noise is drawn inside, from the config's seed and each sample's number, so the program's sample
+    n is `vldm sample`'s. Seed, steps, solver and guidance are fixed in it, and the null values of
+    conditions.
+
+    Args:
+        stage: whose sampler it is.
+        params: {"network", "autoencoder"}, whole trees.
+    """
+    config, sampler = stage.config, stage.sampler()
+    inputs = {"index": one(jnp.int32)}
+    for condition in stage.conditions:
+        null = stage.nulls.get(condition.key, condition.example())
+        inputs[condition.key] = one(null.dtype, *null.shape[1:])
+
+    def call(params: PyTree, index: Array, **asked: Any) -> Array:
+        cond = {**asked, **stage.fixed(index.shape)}
+        return sampler.frames(params, jax.random.key(config.seed), index, cond)[0]
+
+    meanings = {
+        "index": "numbers of the samples; a sample's noise belongs to its number",
+        "labels": f"{', '.join(config.data.labels)}; NaN for any",
+        "context": "text tokens",
+        "result": "frames, b t h w 3, bytes",
+    }
+    kept = {"network": params["network"], "autoencoder": decoder_part(params["autoencoder"])}
+    return Function(call, kept, inputs, meanings)
+
+
+def about(stage: DenoisingStage, hashes: dict[str, str]) -> dict[str, Any]:
+    """Return what a program of a stage's sampler says of itself.
+
+    Args:
+        stage: whose sampler it is.
+        hashes: SHA-256 of the weights files that went in, by their key in the config.
+    """
+    config = stage.config
+    return {
+        "kind": "sampler",
+        "fps": float(config.data.fps),
+        "size": [config.data.height, config.data.width],
+        "seed": config.seed,
+        "sampling": config.sampling.to_dict(),
+        "diffusion": config.diffusion.to_dict(),
+        "weights_sha256": hashes,
+    }
