@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -77,6 +78,7 @@ class MeanSpec:
     """A family with a layer after residual blocks going down."""
 
     fewest_frames: int = 2
+    made_for: ClassVar[tuple[str, ...]] = ("channels",)
 
     def residual(self, name, spec):
         return TowardsMean(spec.level, name=name) if spec.place == "down" else None

@@ -6,7 +6,7 @@ table of families.
 """
 
 import dataclasses
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import flax.linen as nn
 from flax import struct
@@ -46,7 +46,10 @@ class TemporalLayers(Protocol):
 
     Attributes:
         fewest_frames: length of the shortest video that has all parameters.
+        made_for: fields of their backbone that the layers depend on; they fit no other values.
     """
+
+    made_for: ClassVar[tuple[str, ...]]
 
     @property
     def fewest_frames(self) -> int:
