@@ -18,11 +18,10 @@ from typing import Any
 import jax
 import numpy as np
 from PIL import Image
-from tensorboardX import SummaryWriter
-from tensorboardX.proto.summary_pb2 import Summary
 
 from vldm_jax.core.files import atomic_path
 from vldm_jax.parallel import hosts
+from vldm_jax.training.events import Summary, SummaryWriter
 from vldm_jax.training.objectives.base import Mean
 from vldm_jax.typing import UInt8
 
