@@ -1,6 +1,8 @@
 # `make demo`: a bare machine to side-by-side videos. `make test`: the default suite.
+# PYTHON=python3.13 takes another Python, in an environment of its own (.venv-3.13).
 PYTHON ?= python3
-VENV ?= .venv
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+VENV ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(VERSION))
 BIN = $(VENV)/bin
 export JAX_PLATFORMS ?= cpu
 

@@ -233,7 +233,9 @@ def test_weights_that_are_not_numbers_are_refused(image, world, tmp_path, value)
     params["conv_in"]["kernel"] = np.array(params["conv_in"]["kernel"])
     params["conv_in"]["kernel"][0, 0, 0, :2] = value
     save_weights(tmp_path / "bad.safetensors", params, meta)
-    with pytest.raises(InputError, match="2 values in 1 arrays are NaN or infinite.*'conv_in/kernel'"):
+    with pytest.raises(
+        InputError, match="2 values in 1 arrays are NaN or infinite.*'conv_in/kernel'"
+    ):
         make_stage(image()).load(str(tmp_path / "bad.safetensors"))
 
 
