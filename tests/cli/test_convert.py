@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -13,13 +14,13 @@ from safetensors.numpy import load_file
 from vldm_jax.checkpoint.weights import load_weights, read_meta, save_weights
 from vldm_jax.cli import main as entry
 from vldm_jax.cli.flags import load_config
-from vldm_jax.cli.sample import load_trained
 from vldm_jax.core import paths
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.files import sha256
 from vldm_jax.export import load_program
 from vldm_jax.interop import load
 from vldm_jax.interop.files import archives
+from vldm_jax.stages.table import make_stage
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "interop"))
 
@@ -119,7 +120,7 @@ def test_temporal_layers_move_to_another_backbone(other_backbone, tmp_path, caps
     back = read_meta(tmp_path / "back" / "temporal.safetensors")
     assert back["backbone"] == there["backbone"] == back["trained_on"]
     config = load_config(f"{VIDEO_CONFIG}:tiny", [f"--config.model.backbone={other_backbone}"])
-    load_trained(config, str(moved))  # refused for the file that was not moved
+    make_stage(config).load(str(moved))  # refused for the file that was not moved
     override = f"--config.model.backbone={other_backbone}"
     argv = ("sample", "--config", f"{VIDEO_CONFIG}:tiny", override, "--weights", TEMPORAL)
     assert entry.main([*argv, "--out", str(tmp_path / "samples")]) == 2
@@ -165,9 +166,11 @@ def test_a_sampler_leaves_as_a_program(tmp_path):
     program = load_program(tmp_path / "p")
     assert program.meta["platforms"] == ["cpu", "cuda", "tpu"]
     config = load_config(f"{VIDEO_CONFIG}:tiny", changes)
-    sampler, params, _ = load_trained(config, TEMPORAL)
-    videos, labels = sampler(params, 2)
-    frames = np.asarray(program(index=np.arange(2, dtype=np.int32), labels=labels))
+    stage = make_stage(config)
+    params, _ = stage.load(TEMPORAL)
+    index, cond = np.arange(2, dtype=np.int32), stage.request(2)
+    (videos,) = stage.sampler().in_batches(params, jax.random.key(config.seed), index, cond, 2)
+    frames = np.asarray(program(index=index, labels=cond["labels"]))
     assert frames.shape == videos.shape
     # Two programs round differently: a step of a byte here and there.
     assert np.abs(frames.astype(int) - videos.astype(int)).max() <= 1
