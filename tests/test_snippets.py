@@ -1,4 +1,4 @@
-"""Every Python block of README and docs runs as it stands; every command of theirs is understood."""
+"""Every Python block of README and docs runs as it stands; every command there is understood."""
 
 import re
 import shlex

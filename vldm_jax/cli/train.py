@@ -66,6 +66,7 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
         root_key=jax.random.key(config.seed),
         place=lambda batch: shard_batch(batch, mesh, stage.needs),
         batch_size=config.train.batch_size,
+        shown=stage.shown,
     )
     with owned(workdir), closing(loader):
         checkpoints = Checkpoints(

@@ -46,6 +46,7 @@ class AutoencoderStage(Stage):
     objective_keys = ("perceptual_weight", "kl_weight", "disc_weight", "disc_start")
     given_names = ("perceptual",)
     needs = ("image",)
+    shown = ("l1", "lpips", "kl")  # the loss is a sum over all values and says nothing to the eye
 
     def __init__(self, config: ConfigDict) -> None:
         if config.data.num_frames != 1:

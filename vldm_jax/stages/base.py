@@ -43,11 +43,13 @@ class Stage(abc.ABC):
         model_keys: keys of `config.model` that it reads; another one is an error.
         objective_keys: the same of `config.objective`.
         given_names: top-level names of the parameters that `given` returns.
+        shown: names of the metrics that tell a person how far training is.
     """
 
     model_keys: ClassVar[tuple[str, ...]]
     objective_keys: ClassVar[tuple[str, ...]]
     given_names: ClassVar[tuple[str, ...]] = ()
+    shown: ClassVar[tuple[str, ...]] = ("loss",)
 
     def __init__(self, config: ConfigDict) -> None:
         self.config = config

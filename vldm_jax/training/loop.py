@@ -74,7 +74,7 @@ def fit(
 
     with (
         closing(MetricsLog(workdir, n, tensorboard=tensorboard)) as log,
-        closing(Progress(timetable.total_steps, n)) as progress,
+        closing(Progress(timetable.total_steps, n, update.shown)) as progress,
         StopRequest(timetable.stop_after_minutes, progress.say) as stop,
     ):
         if n > 0:
@@ -101,7 +101,7 @@ def fit(
             clock.tick()
             progress.advance(n)
             reason = stop.reason(n)
-            due = timetable.due(n, stopping=reason is not None)
+            due = timetable.due(n, stopping=reason is not None, hurried=stop.signal is not None)
             if any(due):
                 look()
                 pending = None

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from vldm_jax.parallel import hosts
 
-SHOWN = ("loss", "step_seconds", "loader_wait_seconds")
+TIMES = ("step_seconds", "loader_wait_seconds")
 
 
 class Progress:
@@ -17,9 +17,11 @@ class Progress:
     Args:
         total_steps: the step at which the run ends.
         step: the step at which it starts.
+        shown: names of the metrics that tell how far it is.
     """
 
-    def __init__(self, total_steps: int, step: int) -> None:
+    def __init__(self, total_steps: int, step: int, shown: tuple[str, ...] = ("loss",)) -> None:
+        self._shown = (*shown, *TIMES)
         self._total = total_steps
         self._first = self._step = step
         self._start = time.monotonic()
@@ -36,7 +38,7 @@ class Progress:
 
     def show(self, values: Mapping[str, float]) -> None:
         """Show the figures of the last interval."""
-        figures = {name: f"{values[name]:.4g}" for name in SHOWN if name in values}
+        figures = {name: f"{values[name]:.4g}" for name in self._shown if name in values}
         if self._bar is not None:
             self._bar.set_postfix(figures)
         elif self._main:

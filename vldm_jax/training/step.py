@@ -82,6 +82,7 @@ class Update:
         root_key: `jax.random.key(seed)`.
         place: host batch -> device batch, `parallel.mesh.shard_batch` with mesh and keys.
         batch_size: clips or images a step over all processes, for the metric `seen_videos`.
+        shown: names of the metrics that the console shows.
     """
 
     step: Step
@@ -89,6 +90,7 @@ class Update:
     root_key: Key
     place: Callable[[dict[str, Any]], Batch]
     batch_size: int
+    shown: tuple[str, ...] = ("loss",)
 
     def compile(self, state: TrainState, batch: Batch) -> Callable[[TrainState, Batch], tuple]:
         """Return (state, batch) -> (state, metrics), compiled for what these are and where."""

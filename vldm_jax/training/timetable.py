@@ -20,7 +20,8 @@ class Timetable:
         total_steps: the step at which the run is complete.
         log_every: steps between two records of metrics, which are means over the interval.
         save_every: steps between two checkpoints; the last state is always saved.
-        sample_every: steps between two previews; the complete run always has one.
+        sample_every: steps between two previews; a run that ends by itself, complete or because its
+            time is up, always has one.
         stop_after_minutes: time limit, compilation included.
     """
 
@@ -30,11 +31,18 @@ class Timetable:
     sample_every: int | None = None
     stop_after_minutes: float | None = None
 
-    def due(self, step: int, *, stopping: bool) -> Due:
-        """Return what is to be done after `step`, also if it is the last one because of a stop."""
+    def due(self, step: int, *, stopping: bool, hurried: bool = False) -> Due:
+        """Return what is to be done after a step.
+
+        Args:
+            step: number of updates done.
+            stopping: whether it is the last one of this start.
+            hurried: whether that is because of a signal, which leaves no time for a preview.
+        """
         complete = step == self.total_steps
+        ends = complete or (stopping and not hurried)
         return Due(
             log=complete or stopping or step % self.log_every == 0,
             save=complete or stopping or step % self.save_every == 0,
-            sample=complete or bool(self.sample_every and step % self.sample_every == 0),
+            sample=ends or bool(self.sample_every and step % self.sample_every == 0),
         )
