@@ -110,6 +110,15 @@ def test_a_position_moves_to_another_number_of_processes():
     np.testing.assert_array_equal(np.sort(whole, 1), np.sort(np.concatenate(shards, 1), 1))
 
 
+def test_a_position_knows_what_the_examples_are_wherever_they_lie():
+    state = make_loader(Numbers(20), fingerprint=1, **ARGS).get_state()
+    make_loader(Numbers(20), fingerprint=1, **ARGS).set_state(state)
+    with pytest.raises(InputError, match="fingerprint 1, this data has 2"):
+        make_loader(Numbers(20), fingerprint=2, **ARGS).set_state(state)
+    del state["fingerprint"]  # of an earlier version
+    make_loader(Numbers(20), fingerprint=2, **ARGS).set_state(state)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

@@ -36,3 +36,17 @@ def test_a_label_that_the_source_lacks_is_unknown_and_said_to_be():
 @pytest.mark.parametrize("key", [0, np.int64(1)])
 def test_the_rest_of_an_example_stays(key):
     assert RelabelledSource(Two(), ())[key]["key"] == key
+
+
+def test_examples_are_known_by_what_they_are():
+    class Others(Two):
+        def describe(self, key):
+            return f"another {key}"
+
+    same = RelabelledSource(Two(), ("night",)).fingerprint
+    assert same == RelabelledSource(Two(), ()).fingerprint
+    assert same != RelabelledSource(Others(), ()).fingerprint
+
+
+def test_labels_that_no_example_has_are_unknown():
+    assert RelabelledSource(Two(), ("fog", "cars")).unknown == {"labels": ("fog",)}

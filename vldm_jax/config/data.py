@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from vldm_jax.config.table import from_table
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
-from vldm_jax.data.pipeline import Loader, Source, make_loader
+from vldm_jax.data.pipeline import Loader, make_loader
 from vldm_jax.data.record_source import records_source
 from vldm_jax.data.relabel import RelabelledSource
 from vldm_jax.data.source import folder_source
@@ -68,7 +68,7 @@ def build_source(data: ConfigDict) -> RelabelledSource:
     return source
 
 
-def build_loader(config: ConfigDict, source: Source) -> Loader:
+def build_loader(config: ConfigDict, source: RelabelledSource) -> Loader:
     """Return this process's share of endless shuffled batches.
 
     Raises:
@@ -88,4 +88,5 @@ def build_loader(config: ConfigDict, source: Source) -> Loader:
         worker_count=config.data.workers,
         process_index=jax.process_index(),
         process_count=processes,
+        fingerprint=source.fingerprint,
     )

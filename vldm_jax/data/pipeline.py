@@ -90,7 +90,8 @@ class Loader:
             InputError: if it belongs to another source, seed or order, or lies between two batches.
         """
         for name, value in self._identity.items():
-            if state[name] != value:
+            # A position of an earlier version does not know the data's fingerprint.
+            if state.get(name, value) != value:
                 raise InputError(
                     f"the saved data position is of {name} {state[name]}, this data has {value}: "
                     "use the data settings of the saved run, or start in a new folder"
@@ -152,6 +153,7 @@ def make_loader(
     process_count: int = 1,
     drop_remainder: bool = True,
     prefetch: int = 2,
+    fingerprint: int | None = None,
 ) -> Loader:
     """Return an iterator of {name: stacked arrays (b ...)} over a source.
 
@@ -167,6 +169,7 @@ def make_loader(
         drop_remainder: drop what does not fill a batch at the very end; must hold for more than one
             process, which would otherwise disagree on the number of batches.
         prefetch: batches prepared ahead (by each worker).
+        fingerprint: of what the examples are; kept with the position and compared.
 
     Raises:
         InputError: if the source is smaller than one global batch or an argument is out of range.
@@ -188,6 +191,8 @@ def make_loader(
         stream = stream[: len(stream) // global_batch * global_batch]
     batches = stream[process_index::process_count].batch(batch_size, drop_remainder=drop_remainder)
     identity = {"num_examples": len(source), "seed": seed, "shuffle": int(shuffle)}
+    if fingerprint is not None:
+        identity["fingerprint"] = fingerprint
     return Loader(batches, identity, global_batch, worker_count, prefetch)
 
 

@@ -4,6 +4,7 @@ So a model trained with ("night", "cars") also trains on a folder without `label
 is unknown there (NaN), the condition that guidance calls dropped.
 """
 
+import zlib
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
@@ -35,6 +36,12 @@ class RelabelledSource:
         """{"labels": names of the labels wanted that no example has}."""
         names = (name for name in self.label_names if name not in self.source.label_names)
         return {"labels": tuple(names)}
+
+    @property
+    def fingerprint(self) -> int:
+        """A number that tells these examples from others, wherever they lie."""
+        picks = np.linspace(0, len(self) - 1, min(len(self), 64)).astype(int)
+        return zlib.crc32("\n".join(self.describe(int(i)) for i in picks).encode())
 
     def __len__(self) -> int:
         return len(self.source)
