@@ -3,6 +3,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from multiprocessing import active_children
 
 import numpy as np
 import pytest
@@ -126,6 +127,23 @@ def test_a_position_of_other_data_is_refused(change, message):
         make_loader(Numbers(20), **{**ARGS, **change}).set_state(state)
     with pytest.raises(InputError, match="num_examples 20, this data has 21"):
         make_loader(Numbers(21), **ARGS).set_state(state)
+
+
+@pytest.mark.parametrize("damage", [{}, {"seed": "7"}, {"position": None}, {"shuffle": True}])
+def test_a_damaged_position_is_one_clear_line(damage):
+    with make_loader(Numbers(20), **ARGS) as loader:
+        state = loader.get_state() | damage if damage else {}
+        with pytest.raises(InputError, match="the saved data position is damaged: take another"):
+            loader.set_state(state)
+
+
+def test_a_loader_that_is_dropped_leaves_no_workers():
+    before = set(active_children())
+    loader = make_loader(Numbers(20), worker_count=1, **ARGS)
+    next(loader)
+    assert len(set(active_children()) - before) == 1
+    del loader
+    assert set(active_children()) <= before
 
 
 @pytest.mark.parametrize(
