@@ -10,6 +10,7 @@ import pytest
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.pipeline import make_loader
+from vldm_jax.data.read import VideoError
 from vldm_jax.data.source import folder_source
 
 
@@ -137,15 +138,6 @@ def test_a_damaged_position_is_one_clear_line(damage):
             loader.set_state(state)
 
 
-def test_a_loader_that_is_dropped_leaves_no_workers():
-    before = set(active_children())
-    loader = make_loader(Numbers(20), worker_count=1, **ARGS)
-    next(loader)
-    assert len(set(active_children()) - before) == 1
-    del loader
-    assert set(active_children()) <= before
-
-
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -193,20 +185,28 @@ def test_a_video_that_breaks_later_stops_the_run_and_is_not_replaced(clips):
                 next(loader)
 
 
-def test_worker_processes_give_the_same_batches(clips):
+def test_worker_processes_give_the_same_batches_and_errors(clips):
     source = folder_source(clips, height=32, width=64, fps=7.5, num_frames=4)
-    args = dict(batch_size=4, seed=1, shuffle=True, num_epochs=1)
-    with make_loader(source, **args) as loader:
+    args = dict(batch_size=4, seed=1, shuffle=True)
+    with make_loader(source, num_epochs=1, **args) as loader:
         expected = list(loader)
-    with make_loader(source, worker_count=2, **args) as loader:
-        next(loader)
-        state = loader.get_state()
-        got = [next(loader) for _ in range(3)]
+    before = set(active_children())
+    loader = make_loader(source, worker_count=2, **args)
+    next(loader)
+    state = loader.get_state()
+    got = [next(loader) for _ in range(3)]
     assert state["position"] == 4
     for a, b in zip(expected[1:], got, strict=False):
         for name in a:
             np.testing.assert_array_equal(a[name], b[name])
             assert type(b[name]) is np.ndarray  # not a view of memory that the worker takes back
+    (clips / "b.mp4").write_bytes(b"")
+    with pytest.raises(VideoError, match=rf"{clips}/b\.mp4: .*re-encode the file") as caught:
+        while True:
+            next(loader)
+    assert caught.value.reason
+    loader.close()
+    assert set(active_children()) <= before
 
 
 def test_worker_processes_under_a_plain_script_end_without_a_word(clips, tmp_path):

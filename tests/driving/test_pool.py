@@ -64,7 +64,7 @@ if __name__ == "__main__":
             time.sleep(0.05)  # two workers and Python's resource tracker
         time.sleep(0.5)
         parent.send_signal(number)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while any(map(is_alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert len(pids) == 3 and not any(map(is_alive, pids))
