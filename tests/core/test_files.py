@@ -70,6 +70,8 @@ def test_new_means_absent_or_empty(tmp_path):
     check_new(tmp_path / "absent")
     (tmp_path / "empty").mkdir()
     check_new(tmp_path / "empty")
+    (tmp_path / "empty" / ROOM).mkdir()  # of a writer that was killed
+    check_new(tmp_path / "empty")
     with pytest.raises(InputError, match="exists and holds empty"):
         check_new(tmp_path)
 

@@ -3,12 +3,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from multiprocessing import active_children
 
 import numpy as np
 import pytest
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.pipeline import make_loader
+from vldm_jax.data.read import VideoError
 from vldm_jax.data.source import folder_source
 
 
@@ -137,6 +139,14 @@ def test_a_position_of_other_data_is_refused(change, message):
         make_loader(Numbers(21), **ARGS).set_state(state)
 
 
+@pytest.mark.parametrize("damage", [{}, {"seed": "7"}, {"position": None}, {"shuffle": True}])
+def test_a_damaged_position_is_one_clear_line(damage):
+    with make_loader(Numbers(20), **ARGS) as loader:
+        state = loader.get_state() | damage if damage else {}
+        with pytest.raises(InputError, match="the saved data position is damaged: take another"):
+            loader.set_state(state)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -184,20 +194,28 @@ def test_a_video_that_breaks_later_stops_the_run_and_is_not_replaced(clips):
                 next(loader)
 
 
-def test_worker_processes_give_the_same_batches(clips):
+def test_worker_processes_give_the_same_batches_and_errors(clips):
     source = folder_source(clips, height=32, width=64, fps=7.5, num_frames=4)
-    args = dict(batch_size=4, seed=1, shuffle=True, num_epochs=1)
-    with make_loader(source, **args) as loader:
+    args = dict(batch_size=4, seed=1, shuffle=True)
+    with make_loader(source, num_epochs=1, **args) as loader:
         expected = list(loader)
-    with make_loader(source, worker_count=2, **args) as loader:
-        next(loader)
-        state = loader.get_state()
-        got = [next(loader) for _ in range(3)]
+    before = set(active_children())
+    loader = make_loader(source, worker_count=2, **args)
+    next(loader)
+    state = loader.get_state()
+    got = [next(loader) for _ in range(3)]
     assert state["position"] == 4
     for a, b in zip(expected[1:], got, strict=False):
         for name in a:
             np.testing.assert_array_equal(a[name], b[name])
             assert type(b[name]) is np.ndarray  # not a view of memory that the worker takes back
+    (clips / "b.mp4").write_bytes(b"")
+    with pytest.raises(VideoError, match=rf"{clips}/b\.mp4: .*re-encode the file") as caught:
+        while True:
+            next(loader)
+    assert caught.value.reason
+    loader.close()
+    assert set(active_children()) <= before
 
 
 def test_worker_processes_under_a_plain_script_end_without_a_word(clips, tmp_path):

@@ -16,7 +16,8 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.data import workers
 from vldm_jax.data.faults import Fault, VideoError
 from vldm_jax.data.pipeline import make_loader
-from vldm_jax.data.workers import Portable, WorkerError
+from vldm_jax.data.faults import Fault, VideoError
+from vldm_jax.data.workers import Fetcher, Portable, WorkerError
 
 
 class Numbers:
@@ -97,23 +98,57 @@ def test_workers_end_with_a_run_that_is_killed(tmp_path):
         pids = [int(pid) for pid in run.stdout.readline().split()]
         assert len(pids) == 2 and all(map(is_alive, pids))
         run.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while any(map(is_alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(is_alive, pids))
 
 
-class Bad(Numbers):
-    def __getitem__(self, key):
-        raise VideoError("a.mp4", Fault("corrupt", "frame 3 is damaged"))
+class Batches:
+    """What grain gives, without its processes."""
+
+    def __init__(self, *seconds):
+        self.seconds, self.closed = list(seconds), False
+
+    def __next__(self):
+        if not self.seconds:
+            raise StopIteration
+        time.sleep(self.seconds.pop(0))
+        return len(self.seconds)
+
+    def close(self):
+        self.closed = True
 
 
-def test_an_error_in_a_worker_keeps_its_message():
-    with make_loader(Bad(), worker_count=1, **ARGS) as loader:
-        with pytest.raises(VideoError) as caught:
-            next(loader)
-    assert str(caught.value) == str(VideoError("a.mp4", Fault("corrupt", "frame 3 is damaged")))
-    assert caught.value.reason == "corrupt"
+def test_without_workers_a_late_batch_is_told_once_and_comes(monkeypatch, capsys):
+    monkeypatch.setattr(workers, "LATE_SECONDS", 1.0)
+    fetcher = Fetcher(lambda: Batches(2.2, 0), 0)
+    assert fetcher.fetch() == 1
+    assert capsys.readouterr().err.count("waiting for a batch for 1 s: it is being prepared") == 1
+    assert fetcher.fetch() == 0
+    with pytest.raises(StopIteration):
+        fetcher.fetch()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_fetcher_that_is_dropped_closes_its_iterator():
+    batches = Batches(0)
+    fetcher = Fetcher(lambda: batches, 0)
+    fetcher.fetch()
+    assert not batches.closed
+    del fetcher
+    assert batches.closed
+
+
+def test_a_worker_that_cannot_even_start_is_one_line():
+    class Failing(Batches):
+        def __next__(self):
+            raise RuntimeError(
+                "Worker process was terminated unexpectedly with exit code 1. Search the logs above"
+            )
+
+    with pytest.raises(WorkerError, match="has ended: .*terminated unexpectedly with exit code 1$"):
+        Fetcher(Failing, 1).fetch()
 
 
 class Unsendable(Exception):

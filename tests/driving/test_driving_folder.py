@@ -7,7 +7,9 @@ import time
 import numpy as np
 import pytest
 
+from vldm_jax.core import scratch
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.scratch import ROOM
 from vldm_jax.data.folder import read_folder
 from vldm_jax.data.record_source import records_source
 from vldm_jax.driving.builder import TEST_OFFSET, build_records
@@ -131,13 +133,43 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
             build(tmp_path / "notes.txt" / "out", clips=1)
 
 
-@pytest.mark.parametrize("content", ['{"names": ["night', "[1, 2]", '{"clips": 3}', "\x00"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"names": ["night',
+        "[1, 2]",
+        '{"clips": 3}',
+        "\x00",
+        "[" * 10**5,
+        '{"clips": {"a.mp4": [0, 3]}}',
+        '{"clips": {"000000.mp4": [0]}}',
+        '{"clips": {"000000.mp4": 0}}',
+    ],
+)
 def test_a_damaged_list_is_one_clear_line_and_is_left_alone(renderer, tmp_path, content):
     (tmp_path / "labels.json").write_text(content)
-    with pytest.raises(InputError, match=r"labels\.json (is damaged|lists no clips)") as caught:
+    match = r"labels\.json(: not a table of labels| lists no clips| lists '.*mp4')"
+    with pytest.raises(InputError, match=match) as caught:
         build_folder(tmp_path, 1, **RECIPE)
     assert "\n" not in str(caught.value)
     assert (tmp_path / "labels.json").read_text() == content
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "empty", "no boxes", "short"])
+def test_damaged_boxes_are_one_clear_line(tmp_path, damage):
+    arrays = {name: np.zeros(3) for name in ("clip", "frame", "car", "box")}
+    if damage == "no boxes":
+        del arrays["box"]
+    if damage == "short":
+        arrays["car"] = np.zeros(2)
+    path = tmp_path / "boxes.npz"
+    np.savez_compressed(path, **arrays)
+    whole = path.read_bytes()
+    content = {"cut": whole[:-30], "text": b"text", "empty": b""}
+    path.write_bytes(content[damage] if damage in content else whole)
+    with pytest.raises(InputError, match="boxes.npz is damaged .*: remove the folder") as caught:
+        read_boxes(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +218,11 @@ def test_a_lost_clip_is_made_again_and_a_half_written_one_removed(renderer, tmp_
     labels = build_folder(tmp_path / "clips", 2, seed=5, workers=1, **RECIPE)
     content = (tmp_path / "clips" / "000001.mp4").read_bytes()
     (tmp_path / "clips" / "000001.mp4").unlink()
-    (tmp_path / "clips" / ".000001.77.tmp.mp4").write_bytes(content[:99])
+    room = tmp_path / "clips" / ROOM  # as a killed build leaves it
+    half = room / f"0.{scratch._machine()}"
+    half.mkdir(parents=True)
+    (room / f"{half.name}.lock").touch()
+    (half / "000001.mp4").write_bytes(content[:99])
     assert build_folder(tmp_path / "clips", 2, seed=5, workers=1, **RECIPE) == labels
     assert (tmp_path / "clips" / "000001.mp4").read_bytes() == content
     assert not list((tmp_path / "clips").glob(".*"))

@@ -1,6 +1,6 @@
 """`vldm data`: build records or driving clips, and inspect what the model sees.
 
-vldm data build folder  --videos DIR --out DIR --size 128x256 --fps 30
+vldm data build folder  --videos DIR --out DIR --size 128x256 --fps 24
 vldm data build driving --out DIR --clips 600 --seed 100000 --size 128x256
 vldm data inspect --config configs/driving/video.py:tiny --out DIR
 """

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.scratch import scratch_folder
+from vldm_jax.core.scratch import ROOM, scratch_folder
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -95,6 +95,8 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
 def check_new(folder: str | os.PathLike[str]) -> None:
     """Raise unless `folder` can be made: it is absent or empty, so that nothing can be lost.
 
+    What a dead writer has left in it does not count.
+
     Raises:
         InputError: naming what it holds, or why it cannot be written.
     """
@@ -102,7 +104,7 @@ def check_new(folder: str | os.PathLike[str]) -> None:
     path = Path(folder)
     if path.is_symlink():
         raise InputError(f"{folder} is a symbolic link: give the folder itself")
-    if path.is_dir() and (entries := sorted(path.iterdir())):
+    if path.is_dir() and (entries := sorted(e for e in path.iterdir() if e.name != ROOM)):
         raise InputError(
             f"{folder} exists and holds {entries[0].name}: choose another folder, or remove it "
             "first"

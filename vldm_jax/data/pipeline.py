@@ -16,6 +16,7 @@ interpreter lock) or in processes, which are spawned: a script that uses them ne
 """
 
 from collections.abc import Iterator
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
@@ -73,7 +74,9 @@ class Loader:
             self.close()
             raise StopIteration
         if self._fetcher is None:
-            self._fetcher = Fetcher(self._start, self._worker_count)
+            rest = self._batches[self._step :]
+            start = partial(_iterate, rest, self._worker_count, self._prefetch)
+            self._fetcher = Fetcher(start, self._worker_count)
         batch = self._fetcher.fetch()
         self._step += 1
         # From workers the arrays are views of shared memory, which is given back here.
@@ -87,8 +90,14 @@ class Loader:
         """Go to a saved position, which another number of processes or workers may have saved.
 
         Raises:
-            InputError: if it belongs to another source, seed or order, or lies between two batches.
+            InputError: if it belongs to another source, seed or order, lies between two batches, or
+                is none.
         """
+        if not all(name in state and type(state[name]) is int for name in self.get_state()):
+            raise InputError(
+                "the saved data position is damaged: take another checkpoint, or start in a new "
+                "folder"
+            )
         for name, value in self._identity.items():
             # A position of an earlier version does not know the data's fingerprint.
             if state.get(name, value) != value:
@@ -122,23 +131,25 @@ class Loader:
     ) -> None:
         self.close()
 
-    def _start(self) -> Any:
-        import grain
-        from absl import flags
 
-        threads = 1 if self._worker_count else 2
-        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=self._prefetch)
-        ahead = self._batches[self._step :].to_iter_dataset(options)
-        if self._worker_count:
-            if not flags.FLAGS.is_parsed():  # grain reads absl flags when it starts processes
-                flags.FLAGS.mark_as_parsed()
-            workers = grain.MultiprocessingOptions(
-                num_workers=self._worker_count, per_worker_buffer_size=self._prefetch
-            )
-            small = grain.experimental.DatasetOptions(min_shm_size=1 << 16)
-            ahead = grain.experimental.WithOptionsIterDataset(ahead, small)
-            ahead = ahead.mp_prefetch(workers, start_worker)
-        return iter(ahead)
+def _iterate(batches: Any, worker_count: int, prefetch: int) -> Any:
+    """Start preparing batches; returns grain's iterator over them."""
+    import grain
+    from absl import flags
+
+    threads = 1 if worker_count else 2
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
+    ahead = batches.to_iter_dataset(options)
+    if worker_count:
+        if not flags.FLAGS.is_parsed():  # grain reads absl flags when it starts processes
+            flags.FLAGS.mark_as_parsed()
+        workers = grain.MultiprocessingOptions(
+            num_workers=worker_count, per_worker_buffer_size=prefetch
+        )
+        small = grain.experimental.DatasetOptions(min_shm_size=1 << 16)
+        ahead = grain.experimental.WithOptionsIterDataset(ahead, small)
+        ahead = ahead.mp_prefetch(workers, start_worker)
+    return iter(ahead)
 
 
 def make_loader(

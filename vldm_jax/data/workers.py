@@ -101,8 +101,10 @@ class Fetcher:
         if stopped:
             pids = " ".join(map(str, sorted(stopped)))
             why = f"loader worker {pids} is stopped; `kill -CONT {pids}` lets it go on"
+        elif self._worker_count:
+            why = f"{len(self._workers)} loader workers are at work; is the storage slow?"
         else:
-            why = f"{len(self._workers) or 'no'} loader workers are at work; is the storage slow?"
+            why = "it is being prepared; is the storage slow? config.data.workers may help"
         return f"waiting for a batch for {LATE_SECONDS:.0f} s: {why}"
 
 

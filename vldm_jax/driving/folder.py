@@ -12,8 +12,10 @@ is written at the start, after every `SAVE_EVERY` clips and when the build ends,
 Ctrl-C; a killed one makes its last few clips once more, which come out the same.
 """
 
-import json
 import os
+import re
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,9 @@ from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_writable, write_json
+from vldm_jax.core.json_files import read_json
+from vldm_jax.core.scratch import sweep
+from vldm_jax.data.labels import MAX_BYTES
 from vldm_jax.data.write import check_crf, write_video
 from vldm_jax.driving.clips import LABELS, check_clip, open_canvas, render_clip
 from vldm_jax.driving.pool import run_all
@@ -90,13 +95,19 @@ def read_boxes(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Return the arrays of a folder's `boxes.npz`: clip, frame, car (n) and box (n 4).
 
     Raises:
-        InputError: if the folder has none.
+        InputError: if the folder has none, or they are damaged.
     """
     path = Path(folder) / "boxes.npz"
     if not path.is_file():
         raise InputError(f"{path} does not exist: only folders built by this simulator have boxes")
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in ("clip", "frame", "car", "box")}
+    try:
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
+            boxes = {name: arrays[name] for name in ("clip", *NO_BOXES)}
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} is damaged ({error}): remove the folder") from error
+    if len({len(array) if array.ndim else -1 for array in boxes.values()}) > 1:
+        raise InputError(f"{path} is damaged (columns of different lengths): remove the folder")
+    return boxes
 
 
 def _name(index):
@@ -117,6 +128,7 @@ def _build_clip(path, seed, num_frames, fps, size, crf):
 
 def _resume(out, recipe):
     path = out / "labels.json"
+    sweep(out)  # what a killed build was writing
     if not path.exists():
         if out.exists() and any(file.name != "boxes.npz" for file in out.iterdir()):
             raise InputError(f"{out} is not empty and holds no labels.json: give another folder")
@@ -125,29 +137,34 @@ def _resume(out, recipe):
     found = _read_saved(path)
     if "recipe" not in found or found["recipe"] != recipe:
         raise InputError(f"{out} holds clips made another way: give another folder or remove it")
-    for file in out.glob(".*.tmp.mp4"):  # what a killed build was writing
-        file.unlink()
     boxes = read_boxes(out)
     labels = {name: v for name, v in found["clips"].items() if (out / name).is_file()}
     rows = {}
     for name in labels:
         index = int(Path(name).stem)
         mine = boxes["clip"] == index
-        rows[index] = {key: boxes[key][mine] for key in ("frame", "car", "box")}
+        rows[index] = {key: boxes[key][mine] for key in NO_BOXES}
     return labels, rows
 
 
 def _read_saved(path):
     """The content of a `labels.json`; of one that this simulator wrote, all that is asked of it."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} is damaged ({error}): remove the folder, or give another one"
-        ) from error
-    if not (isinstance(found, dict) and "clips" in found and isinstance(found["clips"], dict)):
-        raise InputError(f"{path} lists no clips: remove the folder, or give another one")
+    remedy = "remove the folder, or give another one"
+    found = read_json(path, "a table of labels", remedy=remedy, max_bytes=MAX_BYTES)
+    if not ("clips" in found and isinstance(found["clips"], dict)):
+        raise InputError(f"{path} lists no clips: {remedy}")
+    for name, values in found["clips"].items():
+        if not (re.fullmatch(r"[0-9]{6,12}\.mp4", name) and _are_numbers(values)):
+            raise InputError(f"{path} lists {name!r}, which is no clip of this simulator: {remedy}")
     return found
+
+
+def _are_numbers(values):
+    return (
+        isinstance(values, list)
+        and len(values) == len(LABELS)
+        and all(isinstance(value, (int, float)) for value in values)
+    )
 
 
 def _save(out, recipe, labels, rows):
