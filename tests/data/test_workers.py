@@ -16,7 +16,6 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.data import workers
 from vldm_jax.data.faults import Fault, VideoError
 from vldm_jax.data.pipeline import make_loader
-from vldm_jax.data.faults import Fault, VideoError
 from vldm_jax.data.workers import Fetcher, Portable, WorkerError
 
 
