@@ -5,6 +5,7 @@
         --config.model.autoencoder=AUTOENCODER.safetensors \
         --config.model.null_context=NULL.safetensors
 
+The files are what `vldm convert import` of a pipeline writes. `:sd14` is Stable Diffusion 1.x.
 Stable Diffusion was trained on squares; temporal layers put straight on it at 320x512 degrade
 badly, so the image model is tuned first on independent frames with their captions. 14K steps, lr
 1e-4, epsilon (Table 7 as reported second-hand); 304 frames a step, not 300, so that they divide
@@ -32,4 +33,8 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.train.total_steps = 14_000
     config.sampling.guidance = 7.5
     config.sampling.context = placeholder(str)  # safetensors: "context" (b 77 1024)
-    return variant_of(config, variant)
+    return variant_of(config, variant, sd14=_sd14)
+
+
+def _sd14(config: ConfigDict) -> None:
+    config.model.network = ConfigDict(dict(SIZES["sd14"], remat=False))

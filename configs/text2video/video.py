@@ -5,6 +5,7 @@
         --config.model.autoencoder=AUTOENCODER.safetensors \
         --config.model.null_context=NULL.safetensors
 
+`:sd14` is on Stable Diffusion 1.x (649M temporal layers).
 656M temporal layers on the frozen, frame-tuned 2.1 U-Net: 8 key frames at about 2 fps and 320x512,
 text in spatial and temporal cross-attention, a scalar mix a layer and relative positions (App. D:
 both let it run on longer sequences), epsilon target. 402K steps of 3 clips on 256 A100-80GB (as
@@ -33,4 +34,8 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.train.total_steps = 402_000
     config.sampling.guidance = 7.5
     config.sampling.context = placeholder(str)  # safetensors: "context" (b 77 1024)
-    return variant_of(config, variant)
+    return variant_of(config, variant, sd14=_sd14)
+
+
+def _sd14(config: ConfigDict) -> None:
+    config.model.network = ConfigDict(dict(SIZES["sd14"], remat=False))

@@ -44,6 +44,14 @@ def test_text_to_video_is_stable_diffusion_2_1_with_the_papers_temporal_layers()
     assert (frozen, trained) == (865_910_724, 656_076_838)
 
 
+def test_text_to_video_on_stable_diffusion_1_4_has_the_papers_temporal_layers():
+    config = load("text2video/video:sd14")
+    parts = partition(make_stage(config).shapes(), config.train.rules)
+    frozen = count(flatten(parts.pop("frozen")).values())
+    trained = sum(count(flatten(part).values()) for part in parts.values())
+    assert (frozen, trained) == (859_520_964, 649_687_078)
+
+
 def test_text_to_image_is_stable_diffusion_2_1():
     tree = make_stage(load("text2video/image")).shapes()
     assert count(flatten(tree).values()) == 865_910_724
