@@ -204,11 +204,14 @@ def test_a_huge_picture_is_refused_by_its_head(tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
 
 
-def test_an_animated_webp_is_a_reason_of_its_own(tmp_path):
+def test_an_animated_webp_is_read_or_a_reason_of_its_own(tmp_path):
     frames = numbered(5)
     steady(tmp_path / "a.webp", frames, codec="libwebp_anim", pix_fmt="bgra")
-    with pytest.raises(VideoError, match="unknown codec .*animated WebP.*mp4 or GIF"):
-        scan(tmp_path / "a.webp")
+    if int(av.__version__.split(".")[0]) >= 19:  # its FFmpeg has a decoder
+        check_numbers(tmp_path / "a.webp", 5)
+    else:
+        with pytest.raises(VideoError, match="unknown codec .*animated WebP.*mp4 or GIF"):
+            scan(tmp_path / "a.webp")
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.EMFILE])

@@ -22,6 +22,8 @@ MAX_PIXELS = 8192 * 8192
 
 NOT_THE_PICTURE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.dependent
 _LIMITS = {"max_pixels": str(MAX_PIXELS)}
+# PyAV 19 keeps titles that are not UTF-8 without being asked.
+_TITLES = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 @contextlib.contextmanager
@@ -32,7 +34,7 @@ def open_video(source: Path_ | io.BytesIO) -> Iterator[av.container.InputContain
         Fault: if it cannot be opened or is no video.
     """
     with contextlib.ExitStack() as stack:
-        kwargs: dict[str, Any] = {"options": _LIMITS, "metadata_errors": "replace"}
+        kwargs: dict[str, Any] = {"options": _LIMITS, **_TITLES}
         file: str | io.BytesIO = "fd:"
         if isinstance(source, io.BytesIO):
             file = source
