@@ -1,20 +1,28 @@
 """Set before anything of the package is imported: devices, strictness, checked annotations."""
 
+import ctypes
+import gc
 import importlib.util
 import os
+import shutil
 import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Tests compile much and run little: unoptimised code halves their time.
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        *os.environ.get("XLA_FLAGS", "").split(),
-        "--xla_force_host_platform_device_count=4",
-        "--xla_backend_optimization_level=0",
-    ]
-)
+FLAGS = ["--xla_force_host_platform_device_count=4", "--xla_backend_optimization_level=0"]
+if version("jaxlib").startswith("0.10."):  # later ones have only the emitters of twice the memory
+    FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+os.environ["XLA_FLAGS"] = " ".join([*os.environ.get("XLA_FLAGS", "").split(), *FLAGS])
+# What one worker or program has compiled, no other compiles again in this run.
+CACHE = None
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    CACHE = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="compiled_")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 from jaxtyping import install_import_hook
 
@@ -23,6 +31,8 @@ install_import_hook("vldm_jax", "beartype.beartype")
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+MEGABYTES = 1000  # of a worker, above which it forgets what it has compiled
 
 REFERENCES = ("torch", "diffusers", "transformers")
 HAS_REFERENCES = sys.version_info < (3, 12)  # as the extra `test` of setup.py installs them
@@ -37,6 +47,22 @@ def pytest_configure(config):
     missing = [name for name in REFERENCES if importlib.util.find_spec(name) is None]
     if config.getoption("--no-skips") and HAS_REFERENCES and missing:
         raise pytest.UsageError(f"--no-skips, but {missing} to compare with are not installed")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory():
+    """After a module, give back what jax and the allocator keep, once it is much."""
+    yield
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    if pages * os.sysconf("SC_PAGE_SIZE") > MEGABYTES * 1e6:
+        jax.clear_caches()
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def pytest_unconfigure():
+    if CACHE:
+        shutil.rmtree(CACHE)
 
 
 def pytest_sessionfinish(session):

@@ -23,16 +23,15 @@ from vldm_jax.stages.plan import make_plan
 CONFIGS = Path(__file__).parent.parent.parent / "configs" / "driving"
 FPS, FRAMES, HEIGHT, WIDTH = 8.0, 4, 32, 64
 SMALL_NETWORK = [
-    "--config.model.network.channels=(16, 24)",
-    "--config.model.network.attention=(False, True)",
+    "--config.model.network.channels=(16,)",
+    "--config.model.network.attention=(False,)",
     "--config.model.network.norm_groups=4",
     "--config.model.network.head_dim=8",
     "--config.model.network.context_dim=16",
     "--config.model.network.out_channels=4",
 ]
 TEXT_NETWORK = {
-    "channels": (16, 24), "attention": (False, True), "norm_groups": 4, "head_dim": 8,
-    "context_dim": 16,
+    "channels": (16,), "attention": (True,), "norm_groups": 4, "head_dim": 8, "context_dim": 16,
 }  # fmt: skip
 COMMON = [
     f"--config.data.height={HEIGHT}",
@@ -82,7 +81,7 @@ def line(tmp_path_factory):
         *common,
         "--config.objective.perceptual_weight=0.0",
         "--config.model.network.base=8",
-        "--config.model.network.mult=(1, 1, 2, 2)",
+        "--config.model.network.mult=(1, 1)",
         "--config.model.network.latent_channels=4",
         "--config.model.network.norm_groups=4",
     ]
@@ -212,7 +211,7 @@ def test_a_second_start_goes_on_where_the_first_ended(line, capsys):
         ("video", "--config.model.init=asset:driving/image.safetensors", "'unet', not 'temporal'"),
         ("video", "--config.data.path=nowhere", "nowhere"),
         ("video", "--config.data.num_frames=400", "400"),
-        ("video", "--config.data.height=36", "must be multiples of 8"),
+        ("video", "--config.data.height=33", "must be multiples of 2"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_leaves_no_workdir(line, capsys, stage, change, message):
