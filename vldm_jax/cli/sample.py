@@ -66,7 +66,7 @@ def sample(config: ConfigDict, weights: str, out: Path) -> None:
         index, size = np.arange(len(captions)), config.sampling.batch_size
         bar.set_postfix_str("compiling")
         for frames in sampler.in_batches(params, jax.random.key(config.seed), index, cond, size):
-            write_videos(out, frames, float(config.data.fps), first=bar.n)
+            write_videos(out, frames, float(config.data.fps), first=sum(map(len, done)))
             done.append(frames)
             bar.set_postfix_str("")
             bar.update(len(frames))
