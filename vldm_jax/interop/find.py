@@ -56,7 +56,7 @@ def find(
         files = {name: weights_file(folder) for name, folder in chosen.items()}
         return {name: _alone(_open(file), fields, compute) for name, file in files.items()}
     archive = _open(weights_file(root) if root.is_dir() else root)
-    parts = detect.split(archive.path, archive.tensors, part=part, ema=ema)
+    parts = detect.split(archive.path, markers.without(archive.tensors), part=part, ema=ema)
     if parts and METADATA_KEY not in archive.metadata:
         chosen = _chosen(root, parts, part, fields)
         return {
@@ -100,7 +100,7 @@ def _alone(archive: Archive, corrected: Mapping[str, Any] | None, compute: DType
         return _ours(archive, compute)
     beside = Path(archive.path).parent / "config.json"
     given = read_config(beside) if beside.is_file() else None
-    return _foreign(archive, archive.tensors, given, corrected, compute)
+    return _foreign(archive, markers.without(archive.tensors), given, corrected, compute)
 
 
 def _ours(archive: Archive, compute: DTypeLike) -> Network:
@@ -122,8 +122,7 @@ def _foreign(
     compute: DTypeLike,
 ) -> Network:
     file = archive.path
-    networks = {key: tensor for key, tensor in tensors.items() if not markers.is_marker(key)}
-    name, named = detect.identify(file, networks)
+    name, named = detect.identify(file, tensors)
     form = FORMATS[name]
     parameters = form.parameters(named)
     beside = str(Path(file).parent / "config.json")
