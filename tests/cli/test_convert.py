@@ -62,6 +62,10 @@ def test_a_pipeline_comes_in_and_goes_out(pipeline, tmp_path, capsys):
         "null_context.safetensors", "tokenizer",
     }  # fmt: skip
     assert "unet.safetensors: " in capsys.readouterr().out
+    vldm("inspect", tmp_path / "in")
+    said = capsys.readouterr().out
+    for kind in ("autoencoder", "text_encoder", "unet"):
+        assert f"{tmp_path / 'in' / kind}.safetensors: weights of kind '{kind}'" in said
     null = load_file(tmp_path / "in" / "null_context.safetensors")["context"]
     ids = reference.torch.tensor([[0, 1] + [2] * 9])  # start, end, padding
     text = reference.text_encoder("gelu")

@@ -10,7 +10,7 @@ ever unpickled.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from safetensors.numpy import save_file
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path
+from vldm_jax.core.pointers import refuse_pointer
 from vldm_jax.typing import PyTree
 
 METADATA_KEY = "vldm"
@@ -73,21 +74,35 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[
 
 
 def load_weights(
-    path: str | os.PathLike[str], *, dtype: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    dtype: str | None = None,
+    names: Collection[str] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return (nested dict of NumPy arrays, description) of a weights file.
 
     Args:
         path: a file from `save_weights`.
         dtype: what to cast floating arrays to; None keeps the file's.
+        names: of the arrays to read; None for all.
 
     Raises:
         InputError: if the file is missing, truncated, contradicts itself or is not one of ours.
     """
     meta = read_meta(path)
     with safe_open(path, framework="numpy") as file:
-        flat = {name: cast(path, name, file.get_tensor(name), dtype) for name in file.keys()}
+        wanted = file.keys() if names is None else names
+        flat = {name: cast(path, name, file.get_tensor(name), dtype) for name in wanted}
     return paths.unflatten(flat), meta
+
+
+def is_weights(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file is whole safetensors with a description of this project."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return METADATA_KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
 
 def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -98,6 +113,7 @@ def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise InputError(f"there is no weights file {path}")
+    refuse_pointer(Path(path))
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata()
@@ -130,7 +146,10 @@ def check_backbone(
         InputError: naming both files.
     """
     if "backbone" not in meta:
-        raise InputError(f"{path} does not say which backbone its layers were trained on")
+        raise InputError(
+            f"{path} does not say which backbone its layers stand on: say so with vldm convert "
+            f"import {path} --onto {backbone} --out DIR, and take the file that it writes"
+        )
     recorded = meta["backbone"]
     if digest != recorded["sha256"]:
         raise InputError(
@@ -161,6 +180,6 @@ def cast(where: Any, name: str, array: Any, dtype: str | None) -> np.ndarray:
         raise InputError(f"{dtype=} for {where}: choose one of {tuple(DTYPES)}")
     with np.errstate(over="ignore"):
         result = array.astype(DTYPES[dtype], order="C", copy=False)
-    if not np.isfinite(result).all() and np.isfinite(array).all():
+    if (np.isfinite(array) & ~np.isfinite(result)).any():
         raise InputError(f"{name!r} in {where} has values too large for {dtype}: use bfloat16")
     return result
