@@ -24,7 +24,7 @@ from vldm_jax.interop.folders import part_folders, weights_file
 from vldm_jax.interop.layouts import detect, markers, names, original, wrappers
 from vldm_jax.interop.layouts.formats import FORMATS, Format
 from vldm_jax.interop.scheduler import diffusion_of
-from vldm_jax.interop.settings import check_config, overrides, read_config, told_by
+from vldm_jax.interop.settings import check_config, check_sizes, overrides, read_config, told_by
 from vldm_jax.models import table
 from vldm_jax.models.network import CLASSES, Network
 from vldm_jax.typing import DTypeLike
@@ -105,6 +105,7 @@ def _alone(archive: Archive, corrected: Mapping[str, Any] | None, compute: DType
 
 def _ours(archive: Archive, compute: DTypeLike) -> Network:
     meta = read_meta(archive.path)
+    check_sizes(archive.path, meta["config"], len(archive.tensors))
     with told_by(archive.path, settings=True):
         module = table.module_of(meta["kind"], meta["config"], compute)
         channels = _input_channels(archive.tensors.get("conv_in/kernel"), 2, module)
