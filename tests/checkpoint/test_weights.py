@@ -112,9 +112,12 @@ def test_a_damaged_file_is_named(tmp_path, damage):
     [
         (None, "without a 'vldm' description, .* vldm convert import"),
         ({"format": "pt"}, "without a 'vldm' description, .* vldm convert import"),
-        ({"vldm": "{"}, "is not JSON"),
+        ({"vldm": "{"}, "not JSON"),
+        ({"vldm": 5000 * '{"a":' + "1" + 5000 * "}"}, "nested too deeply"),
         ({"vldm": json.dumps({"kind": "unet"})}, "lacks its 'kind' or 'config'"),
-        ({"vldm": "[]"}, "lacks its 'kind' or 'config'"),
+        ({"vldm": json.dumps({"kind": ["unet"], "config": {}})}, "lacks its 'kind' or 'config'"),
+        ({"vldm": json.dumps({"kind": "unet", "config": []})}, "lacks its 'kind' or 'config'"),
+        ({"vldm": "[]"}, "must be an object"),
     ],
 )
 def test_a_foreign_file_is_named(tmp_path, metadata, message):

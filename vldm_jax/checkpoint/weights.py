@@ -23,6 +23,7 @@ from safetensors.numpy import save_file
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path
+from vldm_jax.core.json_files import parse_json
 from vldm_jax.core.pointers import refuse_pointer
 from vldm_jax.typing import PyTree
 
@@ -126,13 +127,8 @@ def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path} is a safetensors file without a {METADATA_KEY!r} description, so not one of "
             "this project's: bring a public checkpoint in with vldm convert import"
         )
-    try:
-        meta = json.loads(metadata[METADATA_KEY])
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"the {METADATA_KEY!r} description in {path} is not JSON: {error}"
-        ) from error
-    if not isinstance(meta, dict) or not {"kind", "config"} <= set(meta):
+    meta = parse_json(metadata[METADATA_KEY], path, f"a weights file with its {METADATA_KEY!r}")
+    if not isinstance(meta.get("kind"), str) or not isinstance(meta.get("config"), dict):
         raise InputError(f"the description in {path} lacks its 'kind' or 'config'")
     return meta
 

@@ -79,7 +79,7 @@ def told_by(where: str, *also: str, settings: bool) -> Iterator[None]:
         ) from error
 
 
-def check_sizes(where: str, fields: Any, arrays: int) -> None:
+def check_sizes(where: str, fields: Mapping[str, Any], arrays: int) -> None:
     """Raise for fields of no network that so few arrays could be of: to build it would not end.
 
     Args:
@@ -90,8 +90,6 @@ def check_sizes(where: str, fields: Any, arrays: int) -> None:
     Raises:
         InputError: naming the first field that is too large.
     """
-    if not isinstance(fields, dict):
-        raise InputError(f"{where}: the fields of its network are no table of settings")
     flat = paths.flatten(fields)
     levels = max((len(value) for value in flat.values() if isinstance(value, list)), default=1)
     for path, value in flat.items():
