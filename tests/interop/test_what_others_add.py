@@ -260,3 +260,20 @@ def test_a_byte_order_mark_is_no_error(weights, tmp_path, text):
         path.write_bytes(b"\xef\xbb\xbf" + json.dumps(given).encode())
         assert find(str(file.parent))["unet"].meta["diffusion"]["target"] == "v"
     assert load(file.parent).kind == "unet"
+
+
+def test_layers_of_others_say_that_they_need_a_backbone(small, tmp_path, capsys):
+    _, out, _ = imported(capsys, small / "unet", "--diffusion", "epsilon", "--out", tmp_path / "u")
+    assert "note" not in out
+    _, out, _ = imported(capsys, small / "temporal", "--out", tmp_path / "alone")
+    assert "note: " in out and "--onto UNET.safetensors" in out
+    onto = ("--onto", tmp_path / "u" / "unet.safetensors")
+    _, out, _ = imported(capsys, small / "temporal", *onto, "--out", tmp_path / "onto")
+    assert "note" not in out
+
+
+def test_a_token_without_an_embedding_is_refused(small):
+    net = load(small / "text_encoder")
+    assert np.isfinite(net(np.full((1, 7), 49))).all()
+    with pytest.raises(InputError, match="got the token 50, it has embeddings for 0 to 49"):
+        net(np.full((1, 7), 50))
