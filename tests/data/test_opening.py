@@ -10,7 +10,7 @@ import struct
 import av
 import numpy as np
 import pytest
-from synthetic_videos import encode, number_of, numbered, steady
+from synthetic_videos import encode, join, number_of, numbered, steady
 
 from vldm_jax.data import faults
 from vldm_jax.data.read import VideoError, read_frames, scan
@@ -179,6 +179,13 @@ def test_other_streams_are_passed_over(tmp_path):
     with av.open(str(tmp_path / "d.gxf")) as container:
         assert {stream.type for stream in container.streams} > {"video"}
     assert len(scan(tmp_path / "d.gxf")[0].pts) == 5
+
+
+def test_a_stream_that_shows_up_late_ends_nothing(tmp_path):
+    steady(tmp_path / "a.ts", numbered(12))
+    steady(tmp_path / "b.ts", numbered(12), muxing={"mpegts_start_pid": "0x300"})
+    join(tmp_path / "ab.ts", *[tmp_path / "a.ts"] + [tmp_path / "b.ts"] * 3)
+    check_numbers(tmp_path / "ab.ts", 12)
 
 
 def test_an_unknown_codec_is_a_reason_of_its_own(tmp_path):

@@ -84,6 +84,23 @@ def picture_of(
     return stream, len(known)
 
 
+def packets(
+    container: av.container.InputContainer, stream: av.VideoStream | None = None
+) -> Iterator[av.Packet]:
+    """Yield the packets of one stream, or of all, and the empty ones that end them."""
+    # A stream that shows up late has no place among PyAV's, which fails over it at the very end.
+    with contextlib.suppress(IndexError):
+        yield from container.demux(*(() if stream is None else (stream,)))
+
+
+def frames(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[av.VideoFrame]:
+    """Yield the frames of a stream from where the container is."""
+    for packet in packets(container, stream):
+        yield from packet.decode()
+
+
 def fraction(value: Any) -> Fraction | None:
     """Return a rational of FFmpeg as a `Fraction`, None for 0/1 and 1/0, which mean unknown."""
     if value is None or value.numerator <= 0 or value.denominator <= 0:

@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from vldm_jax.data.faults import Fault, Path_, VideoError, fault_of, unreadable
-from vldm_jax.data.opening import fraction, open_video, picture_of
+from vldm_jax.data.opening import fraction, frames, open_video, packets, picture_of
 from vldm_jax.data.screen import Screen
 from vldm_jax.data.seeking import can_seek, frames_before, named_frames
 from vldm_jax.data.timestamps import COUNTED, JOIN, timeline
@@ -114,13 +114,13 @@ def read_frames(
             with open_video(path) as container:
                 stream, _ = picture_of(container, threads)
                 sought = sought and not counted and can_seek(container, stream)
-                frames = (
+                decoded = (
                     frames_before(container, stream, wanted[0])
                     if sought
-                    else container.decode(stream)
+                    else frames(container, stream)
                 )
                 screen = Screen(stream)
-                for name, frame in named_frames(frames, counted=counted):
+                for name, frame in named_frames(decoded, counted=counted):
                     if name != wanted[0]:
                         continue
                     image = screen.show(frame)
@@ -177,7 +177,7 @@ def _check_whole(missing: str | None) -> None:
 def _decode_all(container: av.container.InputContainer, stream: av.VideoStream) -> _Found:
     found, screen = _Found(), Screen(stream)
     damage: Fault | None = None
-    for packet in container.demux():
+    for packet in packets(container):
         is_picture = packet.stream.index == stream.index  # its own is 0 in what ends a stream
         found.note(packet, is_picture)
         if is_picture and damage is None:
