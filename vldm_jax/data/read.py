@@ -110,15 +110,14 @@ def read_frames(
     wanted = deque(int(value) for value in pts)
     counted = wanted[0] < COUNTED // 2
     with _naming(path):
-        for sought in (True, False):
+        for from_start in (counted, True):
             with open_video(path) as container:
                 stream, _ = picture_of(container, threads)
-                sought = sought and not counted and can_seek(container, stream)
-                decoded = (
-                    frames_before(container, stream, wanted[0])
-                    if sought
-                    else frames(container, stream)
-                )
+                from_start = from_start or not can_seek(container, stream)
+                if from_start:
+                    decoded = frames(container, stream)
+                else:
+                    decoded = frames_before(container, stream, wanted[0])
                 screen = Screen(stream)
                 for name, frame in named_frames(decoded, counted=counted):
                     if name != wanted[0]:
@@ -129,9 +128,10 @@ def read_frames(
                         wanted.popleft()
                     if not wanted:
                         return
-            if not sought:
+            if from_start:
                 break
-        raise Fault("changed", f"no frame at tick {wanted[0]} any more")
+        gone = f"no frame at tick {wanted[0]} any more"
+        raise Fault("changed", gone, "start again, so that it is scanned as it is now")
 
 
 @dataclass(kw_only=True)
@@ -212,6 +212,8 @@ def _naming(path: Path_ | io.BytesIO) -> Iterator[None]:
         raise VideoError(path, fault) from fault
     except av.FFmpegError as error:
         raise VideoError(path, fault_of(error, "corrupt")) from error
+    except OSError as error:
+        raise VideoError(path, unreadable(error)) from error
 
 
 def _read_through(path: Path_) -> None:
