@@ -29,7 +29,7 @@ from vldm_jax.data.opening import fraction, frames, open_video, packets, picture
 from vldm_jax.data.screen import Screen
 from vldm_jax.data.seeking import can_seek, frames_before, named_frames
 from vldm_jax.data.timestamps import COUNTED, JOIN, timeline
-from vldm_jax.data.truncation import Seen, missing_bytes, missing_end, read_declared
+from vldm_jax.data.truncation import Seen, goes_on, missing_bytes, missing_end, read_declared
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -154,10 +154,12 @@ def _scan(path: Path_, threads: int) -> tuple[Video, UInt8[np.ndarray, "n h w 3"
         if found.shape is None or time_base is None:
             raise Fault("no frames", "nothing could be decoded")
         line = timeline(found.pts, time_base)
+        more = goes_on(path, container, found)
         seekable = bool(line.names[0] > COUNTED // 2) and can_seek(container, stream)
     notes = [
         (choices > 1, "has several video streams: the default or largest one is taken"),
         (line.parts > 1, "its times start again: taken as joined recordings"),
+        (more, "another file is joined to its end, of which nothing is read"),
         (not seekable, "frames cannot be sought: each clip is decoded from the start, or cached"),
     ]
     height, width = found.shape
