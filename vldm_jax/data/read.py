@@ -211,11 +211,11 @@ def _naming(path: Path_ | io.BytesIO) -> Iterator[None]:
     try:
         yield
     except Fault as fault:
-        raise VideoError(path, fault) from fault
+        raise VideoError.of(path, fault) from fault
     except av.FFmpegError as error:
-        raise VideoError(path, fault_of(error, "corrupt")) from error
+        raise VideoError.of(path, fault_of(error, "corrupt")) from error
     except OSError as error:
-        raise VideoError(path, unreadable(error)) from error
+        raise VideoError.of(path, unreadable(error)) from error
 
 
 def _read_through(path: Path_) -> None:
@@ -224,4 +224,4 @@ def _read_through(path: Path_) -> None:
             while file.read(1 << 20):
                 pass
     except OSError as error:
-        raise VideoError(path, unreadable(error)) from error
+        raise VideoError.of(path, unreadable(error)) from error
