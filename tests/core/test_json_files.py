@@ -73,3 +73,11 @@ def test_what_is_no_file_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "absent", tmp_path / "pipe"):
         with pytest.raises(InputError, match=f"{path}: no such file, expected a table: write it"):
             read(path)
+
+
+def test_a_key_that_stands_there_twice_is_refused_where_asked(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"clips": {"a.mp4": 1, "b.mp4": 2, "a.mp4": 3}}')
+    assert read(path)["clips"]["a.mp4"] == 3
+    with pytest.raises(InputError, match="'a.mp4' stands there twice"):
+        read(path, unique_keys=True)

@@ -26,6 +26,7 @@ def read_json(
     remedy: str = "get the file again",
     kind: type = dict,
     max_bytes: int = MAX_BYTES,
+    unique_keys: bool = False,
 ) -> Any:
     """Return the content of a JSON file, as `parse_json` does.
 
@@ -35,6 +36,7 @@ def read_json(
         remedy: what to do about a bad one, for the message.
         kind: type of the whole, dict or list.
         max_bytes: size up to which it is read.
+        unique_keys: refuse an object that has a key twice, of which JSON would keep the last.
 
     Raises:
         InputError: naming the file, if it cannot be read or is not such JSON.
@@ -49,7 +51,7 @@ def read_json(
         raise InputError(f"{path}: cannot be read ({error.strerror}), expected {what}") from error
     if len(content) > max_bytes:
         raise InputError(f"{path}: not {what} (larger than {max_bytes >> 20} MiB): {remedy}")
-    return parse_json(content, path, what, remedy=remedy, kind=kind)
+    return parse_json(content, path, what, remedy=remedy, kind=kind, unique_keys=unique_keys)
 
 
 def parse_json(
@@ -59,6 +61,7 @@ def parse_json(
     *,
     remedy: str = "get the file again",
     kind: type = dict,
+    unique_keys: bool = False,
 ) -> Any:
     """Return the value of JSON text whose size the caller has bounded.
 
@@ -70,6 +73,7 @@ def parse_json(
         what: what it should be, for the message.
         remedy: what to do about a bad one, for the message.
         kind: type of the whole, dict or list.
+        unique_keys: refuse an object that has a key twice, of which JSON would keep the last.
 
     Raises:
         InputError: if it is not JSON, holds NaN or an infinite number, or is nested too deeply.
@@ -77,8 +81,9 @@ def parse_json(
     try:
         text = content if isinstance(content, str) else content.decode("utf-8-sig")
         value = json.loads(
-            text, parse_int=_integer, parse_float=_finite, parse_constant=_refuse_constant
-        )
+            text, parse_int=_integer, parse_float=_finite, parse_constant=_refuse_constant,
+            object_pairs_hook=_unique if unique_keys else None,
+        )  # fmt: skip
     except RecursionError:
         raise InputError(f"{where}: not {what} (nested too deeply): {remedy}") from None
     except ValueError as error:
@@ -105,6 +110,14 @@ def _finite(digits: str) -> float:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name in found if sum(name == other for other, _ in pairs) > 1)
+        raise ValueError(f"{twice!r} stands there twice")
+    return found
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
