@@ -209,7 +209,7 @@ def test_a_second_start_goes_on_where_the_first_ended(line, capsys):
     [
         ("video", "--config.model.backbone=nowhere.safetensors", "no such file"),
         ("video", "--config.model.network.layers_per_level=2", "made for another experiment"),
-        ("video", "--config.model.init=asset:driving/image.safetensors", "'unet', not 'temporal or"),
+        ("video", "--config.model.init=asset:driving/image.safetensors", "kind 'unet', not"),
         ("video", "--config.data.path=nowhere", "nowhere"),
         ("video", "--config.data.num_frames=400", "400"),
         ("video", "--config.data.height=36", "must be multiples of 8"),

@@ -163,5 +163,5 @@ def _fingerprint(
         for entry in entries
         for status in [entry.video.path.stat()]
     ]
-    text = json.dumps([1, files, longest, shape])
+    text = json.dumps([2, files, longest, shape])
     return hashlib.sha256(text.encode() + used.astype("<i8").tobytes()).hexdigest()[:16]
