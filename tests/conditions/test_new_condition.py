@@ -15,8 +15,8 @@ from vldm_jax.conditions.table import condition_of, fields_of
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.models import table
+from vldm_jax.nn.dense import Dense
 from vldm_jax.nn.embeddings import EmbeddingMLP, sinusoid
-from vldm_jax.nn.init import Dense
 
 FIELDS = {
     "channels": [4],
