@@ -10,20 +10,23 @@ float32 anyway: asking for that result costs no arithmetic, but twice the bytes 
 """
 
 import functools
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from vldm_jax.typing import Array, DTypeLike, Float
 
-Padding = tuple[tuple[int, int], tuple[int, int]]
+Parameter: TypeAlias = Array | np.ndarray  # on the host where a network is called uncompiled
+Padding: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
 
 
 def einsum(
     spec: str,
     x: Float[Array, "..."],
-    w: Float[Array, "..."],
+    w: Float[Parameter, "..."],
     *,
     dtype: DTypeLike,
     out: DTypeLike | None = None,
@@ -46,7 +49,7 @@ def einsum(
 
 def convolve(
     x: Float[Array, "b h w i"],
-    kernel: Float[Array, "kh kw i o"],
+    kernel: Float[Parameter, "kh kw i o"],
     *,
     stride: int,
     padding: Padding,
@@ -67,7 +70,7 @@ def convolve(
     return _convolve(stride, padding, x, kernel)
 
 
-def add_bias(y: Float[Array, "*batch c"], bias: Float[Array, " c"]) -> Float[Array, "*batch c"]:
+def add_bias(y: Float[Array, "*batch c"], bias: Float[Parameter, " c"]) -> Float[Array, "*batch c"]:
     """Return y + bias in the type of y; the bias's gradient is summed in its own type."""
     return y + jnp.broadcast_to(bias, y.shape).astype(y.dtype)
 
