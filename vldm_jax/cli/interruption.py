@@ -24,11 +24,12 @@ class Interruption:
 
     Attributes:
         begun: whether the command has begun; before, there is nothing to tidy up.
+        raised: whether a signal was raised in the main thread.
     """
 
     def __init__(self) -> None:
         self.begun = False
-        self._raised = False
+        self.raised = False
         self._said = threading.Lock()
         self._timers: list[threading.Timer] = []
 
@@ -62,9 +63,9 @@ class Interruption:
             self._timers.append(timer)
 
     def _end_unless_raised(self, code: int) -> None:
-        if not self._raised:
+        if not self.raised:
             end_at_once(code)
 
     def _in_main(self, number: int, frame: FrameType | None) -> None:
-        self._raised = True
+        self.raised = True
         raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)

@@ -41,13 +41,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             processes of the run would wait for the orderly end of this one.
     """
     if argv is not None:
-        return _run(argv)
+        try:
+            return _run(argv)
+        except Stopped as stopped:
+            return stopped.code
     try:
         code = _run(sys.argv[1:])
     except Exception:
+        _tell_others("await_verdict")
         traceback.print_exc()
         code = 1
     if code:
+        _tell_others("leave")
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
@@ -85,8 +90,16 @@ def _run(argv: Sequence[str]) -> int:
         interruption.say()
         return 130
     except Stopped as stopped:
+        if not interruption.raised:
+            raise  # by the training loop, which has saved: an orderly end
         return stopped.code
     return 0
+
+
+def _tell_others(what: str) -> None:
+    """Call a function of `parallel.hosts`, if the command has got as far as that."""
+    if hosts := sys.modules.get("vldm_jax.parallel.hosts"):
+        getattr(hosts, what)()
 
 
 def _naming_output(error: OSError) -> OSError:

@@ -25,6 +25,7 @@ from vldm_jax.core import paths
 from vldm_jax.core.files import check_writable
 from vldm_jax.data.pipeline import Source
 from vldm_jax.parallel import hosts
+from vldm_jax.parallel.compilation import compilations_kept
 from vldm_jax.parallel.mesh import local, make_mesh, replicate, shard_batch
 from vldm_jax.training.loop import fit
 from vldm_jax.training.metrics import MetricsLog
@@ -41,7 +42,8 @@ def run(argv: Sequence[str]) -> None:
     add_config(parser)
     parser.add_argument("--workdir", required=True, help="folder of checkpoints, logs and weights")
     args, config = parse_with_config(parser, argv)
-    train(config, Path(args.workdir))
+    with compilations_kept():
+        train(config, Path(args.workdir))
 
 
 def train(config: ConfigDict, workdir: Path) -> TrainState:

@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
