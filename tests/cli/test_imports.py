@@ -21,7 +21,7 @@ log.close()
 
 
 def loaded(code, *argv, path=""):
-    """Names in `sys.modules` of a fresh interpreter after `code`, with `path` before all packages."""
+    """Names in `sys.modules` of a fresh interpreter after `code`; `path` is before all packages."""
     env = os.environ | {"PYTHONPATH": str(path)}
     command = [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)", *argv]
     result = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)

@@ -30,7 +30,8 @@ class Interruption:
     def __init__(self) -> None:
         self.begun = False
         self.raised = False
-        self._said = threading.Lock()
+        self._said = False
+        self._saying = threading.RLock()  # who ends the process waits until it is said
         self._timers: list[threading.Timer] = []
 
     @contextlib.contextmanager
@@ -45,9 +46,11 @@ class Interruption:
 
     def say(self, number: int = signal.SIGINT) -> None:
         """Say once what has happened."""
-        if self._said.acquire(blocking=False):
-            what = "interrupted" if number == signal.SIGINT else "stopped by SIGTERM"
-            print(f"vldm: {what}", file=sys.stderr, flush=True)
+        with self._saying:
+            if not self._said:
+                self._said = True
+                what = "interrupted" if number == signal.SIGINT else "stopped by SIGTERM"
+                print(f"vldm: {what}", file=sys.stderr, flush=True)
 
     def _at_once(self, number: signal.Signals, count: int) -> None:
         self.say(number)
@@ -67,5 +70,8 @@ class Interruption:
             end_at_once(code)
 
     def _in_main(self, number: int, frame: FrameType | None) -> None:
+        if not self.begun:
+            self.say(number)
+            end_at_once(128 + number)
         self.raised = True
         raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from vldm_jax import __version__
 from vldm_jax.cli.interruption import Interruption
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import NO_ROOM
 from vldm_jax.core.signals import Stopped, end_at_once
 
 COMMANDS = {
@@ -62,20 +63,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     name, *rest = argv or ["--help"]
-    if name in ("-h", "--help", "help"):
-        print(USAGE)
-        return 0
-    if name == "--version":
-        print(f"vldm_jax {__version__}")
-        return 0
     interruption = Interruption()
     try:
         with interruption.heard():
-            if name not in COMMANDS:
+            if name in ("-h", "--help", "help"):
+                print(USAGE)
+            elif name == "--version":
+                print(f"vldm_jax {__version__}")
+            elif name not in COMMANDS:
                 raise InputError(f"unknown command {name!r}; there are {', '.join(COMMANDS)}")
-            command = importlib.import_module(f"vldm_jax.cli.{name}")
-            interruption.begun = True
-            command.run(rest)
+            else:
+                command = importlib.import_module(f"vldm_jax.cli.{name}")
+                interruption.begun = True
+                command.run(rest)
             sys.stdout.flush()
     except InputError as error:
         print(f"vldm: error: {error}", file=sys.stderr)
@@ -84,7 +84,9 @@ def _run(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        print(f"vldm: error: {_naming_output(error)}", file=sys.stderr)
+        if error.filename is None and error.errno in NO_ROOM:  # all files name themselves
+            error.filename = "the standard output"
+        print(f"vldm: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         interruption.say()
@@ -100,13 +102,3 @@ def _tell_others(what: str) -> None:
     """Call a function of `parallel.hosts`, if the command has got as far as that."""
     if hosts := sys.modules.get("vldm_jax.parallel.hosts"):
         getattr(hosts, what)()
-
-
-def _naming_output(error: OSError) -> OSError:
-    """Name the standard output in an error that names no file, if it cannot be written."""
-    if error.filename is None:
-        try:
-            sys.stdout.flush()
-        except OSError:
-            error.filename = "the standard output"
-    return error

@@ -22,6 +22,7 @@ from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.flags import Parser, add_config, parse_with_config
 from vldm_jax.cli.sample import write_sheet
 from vldm_jax.core import paths
+from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_writable
 from vldm_jax.data.pipeline import Source
 from vldm_jax.parallel import hosts
@@ -94,6 +95,11 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
                 str(workdir),
                 checkpoints=checkpoints,
                 sample_hook=hook,
+            )
+        if int(state.step) == 0:
+            raise InputError(
+                f"train.stop_after_minutes={config.train.stop_after_minutes} is over before the "
+                "first step: nothing was learned and no weights are written; give it more"
             )
         if hosts.is_main():
             stage.export(workdir / WEIGHTS, _whole(state, frozen), int(state.step), source)

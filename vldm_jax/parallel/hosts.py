@@ -33,7 +33,7 @@ def start(
         process_id: which one this is, from 0.
 
     Raises:
-        InputError: if only some of the three are given.
+        InputError: if only some of the three are given, or the others are not found.
     """
     given = [value is not None for value in (coordinator, num_processes, process_id)]
     if any(given) and not all(given):
@@ -43,9 +43,15 @@ def start(
         )
     alone = not all(given) and os.environ.get("VLDM_DISTRIBUTED") != "auto"
     if not alone:
-        jax.distributed.initialize(
-            coordinator, num_processes, process_id, heartbeat_timeout_seconds=JAX_SECONDS
-        )
+        try:
+            jax.distributed.initialize(
+                coordinator, num_processes, process_id, heartbeat_timeout_seconds=JAX_SECONDS
+            )
+        except (ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"the processes of this run do not find each other: {reason}"
+            ) from error
         global _watch
         _watch = Watch(global_state.client, jax.process_index(), jax.process_count())
     return (
