@@ -7,6 +7,7 @@ import sys
 import pytest
 
 os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["VLDM_COMPILATION_CACHE"] = "off"  # what a test compiles is not what a user runs
 # Tests compile much and run little: unoptimised code halves their time.
 os.environ["XLA_FLAGS"] = " ".join(
     [
