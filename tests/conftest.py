@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["VLDM_COMPILATION_CACHE"] = "off"  # what a test compiles is not what a user runs
 # Tests compile much and run little: unoptimised code halves their time.
 FLAGS = ["--xla_force_host_platform_device_count=4", "--xla_backend_optimization_level=0"]
 if version("jaxlib").startswith("0.10."):  # later ones have only the emitters of twice the memory

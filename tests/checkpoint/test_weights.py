@@ -115,6 +115,8 @@ def test_a_damaged_file_is_named(tmp_path, damage):
         ({"vldm": "{"}, "not JSON"),
         ({"vldm": 5000 * '{"a":' + "1" + 5000 * "}"}, "nested too deeply"),
         ({"vldm": json.dumps({"kind": "unet"})}, "lacks its 'kind' or 'config'"),
+        ({"vldm": json.dumps({"kind": ["unet"], "config": {}})}, "lacks its 'kind' or 'config'"),
+        ({"vldm": json.dumps({"kind": "unet", "config": []})}, "lacks its 'kind' or 'config'"),
         ({"vldm": "[]"}, "must be an object"),
     ],
 )
@@ -158,5 +160,21 @@ def test_layers_are_refused_on_another_backbone():
     message = r"temporal.safetensors stands on the backbone image.safetensors .* not mine"
     with pytest.raises(InputError, match=message):
         weights.check_backbone("temporal.safetensors", meta, "mine.safetensors", 64 * "b")
-    with pytest.raises(InputError, match="does not say which backbone"):
+    with pytest.raises(InputError, match="does not say which backbone.*--onto mine.safetensors"):
         weights.check_backbone("temporal.safetensors", {}, "mine.safetensors", 64 * "a")
+
+
+def test_a_value_too_large_is_seen_beside_one_that_is_none():
+    array = np.array([np.nan, 1e6], np.float32)
+    with pytest.raises(InputError, match="'w' in a.safetensors has values too large for float16"):
+        weights.cast("a.safetensors", "w", array, "float16")
+    kept = weights.cast("a.safetensors", "w", np.array([np.nan, np.inf, 1.0]), "float16")
+    np.testing.assert_array_equal(kept, np.array([np.nan, np.inf, 1.0], np.float16))
+
+
+def test_a_pointer_of_git_lfs_is_no_weights_file(tmp_path):
+    file = tmp_path / "unet.safetensors"
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:5a\nsize 9\n")
+    with pytest.raises(InputError, match="unet.safetensors is a Git LFS pointer.*git lfs pull"):
+        weights.read_meta(file)
+    assert not weights.is_weights(file)

@@ -20,6 +20,7 @@ from vldm_jax.core.files import sha256
 from vldm_jax.export import load_program
 from vldm_jax.interop import load
 from vldm_jax.interop.files import archives
+from vldm_jax.interop.tokenizer import load_tokenizer
 from vldm_jax.stages.table import make_stage
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "interop"))
@@ -49,6 +50,7 @@ def pipeline(tmp_path_factory):
     table = {token: number for number, token in enumerate(tokens)}
     (tokenizer / "vocab.json").write_text(json.dumps(table))
     (tokenizer / "merges.txt").write_text("#version: 0.2\na b</w>\n")
+    (tokenizer / "added_tokens.json").write_text('{"<toy>": 7}')
     (tokenizer / "tokenizer_config.json").write_text('{"pad_token": "!", "model_max_length": 11}')
     return folder
 
@@ -63,6 +65,12 @@ def test_a_pipeline_comes_in_and_goes_out(pipeline, tmp_path, capsys):
         "null_context.safetensors", "tokenizer",
     }  # fmt: skip
     assert "unet.safetensors: " in capsys.readouterr().out
+    np.testing.assert_array_equal(load_tokenizer(tmp_path / "in" / "tokenizer")("a <toy>")[0, :4],
+                                  [0, 4, 7, 1])  # fmt: skip
+    vldm("inspect", tmp_path / "in")
+    said = capsys.readouterr().out
+    for kind in ("autoencoder", "text_encoder", "unet"):
+        assert f"{tmp_path / 'in' / kind}.safetensors: weights of kind '{kind}'" in said
     null = load_file(tmp_path / "in" / "null_context.safetensors")["context"]
     ids = reference.torch.tensor([[0, 1] + [2] * 9])  # start, end, padding
     text = reference.text_encoder("gelu")

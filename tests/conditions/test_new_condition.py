@@ -15,8 +15,8 @@ from vldm_jax.conditions.table import condition_of, fields_of
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.models import table
+from vldm_jax.nn.dense import Dense
 from vldm_jax.nn.embeddings import EmbeddingMLP, sinusoid
-from vldm_jax.nn.init import Dense
 
 FIELDS = {
     "channels": [4],
@@ -52,8 +52,10 @@ class Wind(Condition):
     def embed(self, cond, *, width, token_width):
         value = cond[self.key] * self.scales[0]
         if self.as_tokens:
-            return Contribution(context=Dense(token_width, name="wind")(value[:, :, None]))
-        embed = EmbeddingMLP(width, width, name="temporal_wind")
+            return Contribution(
+                context=Dense(token_width, name="condition_wind")(value[:, :, None])
+            )
+        embed = EmbeddingMLP(width, width, name="temporal_condition_wind")
         return Contribution(emb_temporal=embed(sinusoid(value[:, 0], width)))
 
 
@@ -101,7 +103,7 @@ def test_temporal_layers_hear_of_it_and_nothing_else_does():
     net = network()
     params = random_params(net)
     own = [path for path in paths.flatten(params) if "wind" in path]
-    assert own and all(path.startswith("temporal_wind/") for path in own)
+    assert own and all(path.startswith("temporal_condition_wind/") for path in own)
 
     cond = CONTEXT | {"wind": SPEED, "image_only": jnp.array([False, True])}
     base = run(net, params, Z, cond)

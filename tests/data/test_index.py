@@ -99,8 +99,18 @@ def test_an_index_of_before_is_made_again(clips, tmp_path, scanned, version):
     index = tmp_path / "index.json"
     index.write_text(json.dumps({"version": version, "videos": {"a.mp4": {"stamp": [1, 2]}}}))
     folder = read_folder(clips, index=index)
-    assert len(folder.entries) == len(scanned) == 3 and "was damaged" not in folder.report()
+    assert len(folder.entries) == len(scanned) == 3 and "by another version" in folder.report()
     assert json.loads(index.read_text())["version"] == index_module.VERSION
+
+
+def test_an_index_of_another_ffmpeg_is_made_again(clips, tmp_path, scanned, monkeypatch):
+    """It may read more files, and call their frames by other names."""
+    read_folder(clips, index=tmp_path / "index.json")
+    monkeypatch.setattr(index_module.av, "ffmpeg_version_info", "99.0")
+    scanned.clear()
+    said = ["another version" in read_folder(clips, index=tmp_path / "index.json").report()]
+    said += ["another version" in read_folder(clips, index=tmp_path / "index.json").report()]
+    assert said == [True, False] and len(scanned) == 3
 
 
 @pytest.mark.parametrize(

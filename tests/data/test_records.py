@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from synthetic_videos import number_of, numbered, scene
+from synthetic_videos import encode, number_of, numbered, scene
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.scratch import ROOM
@@ -50,6 +50,20 @@ def test_a_lower_rate_and_smaller_size_from_the_same_records(tmp_path):
         numbers = [number_of(frame) for frame in source[key]["video"]]
         assert numbers == [start + 10 * i for i in range(5)]
     assert records_source(tmp_path / "set", num_frames=1)[0]["image"].shape == (32, 64, 3)
+
+
+def test_where_a_recording_stands_still_nothing_is_stored(tmp_path):
+    (tmp_path / "videos").mkdir()
+    times = np.concatenate([np.arange(40) / 30, 40 / 30 + np.arange(6), 8 + np.arange(40) / 30])
+    encode(tmp_path / "videos" / "v.mkv", numbered(86), times)
+    build_records(tmp_path / "videos", tmp_path / "set", fps=15, cuts=False, **SIZE)
+    source = records_source(tmp_path / "set", num_frames=8)
+    starts = set()
+    for number in range(len(source)):
+        numbers = [number_of(frame) for frame in source[number]["video"]]
+        assert (np.diff(numbers) == 2).all()
+        starts.add(numbers[0] < 43)
+    assert starts == {True, False}
 
 
 def test_shots_are_apart_and_long_ones_in_pieces(tmp_path):

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from av.sidedata.sidedata import Type
 from synthetic_videos import coloured, steady
 
 from vldm_jax.data.read import VideoError, read_frames, scan
@@ -225,6 +226,33 @@ def test_a_curve_of_no_screen_is_refused(tmp_path, curve):
     tagged(tmp_path / "c.mkv", coloured((0.5, 0.5, 0.5)), curve=curve)
     with pytest.raises(VideoError, match=f"unknown colours .*transfer curve {curve}"):
         scan(tmp_path / "c.mkv")
+
+
+@pytest.mark.parametrize("curve, refused", [(2, True), (16, False), (18, False)])
+def test_dolby_vision_is_read_only_where_it_has_a_common_picture(
+    tmp_path, monkeypatch, curve, refused
+):
+    tagged(tmp_path / "d.mkv", coloured((0.5, 0.5, 0.5), matrix=9, bits=10), 9, curve=curve)
+    monkeypatch.setattr(
+        "vldm_jax.data.colour.side_data", lambda frame, kind: kind == Type.DOVI_METADATA or None
+    )
+    if refused:
+        with pytest.raises(VideoError, match="unknown colours .*Dolby Vision"):
+            scan(tmp_path / "d.mkv")
+    else:
+        scan(tmp_path / "d.mkv")
+
+
+def test_side_data_that_pyav_cannot_name_does_not_hide_a_turn(tmp_path, monkeypatch):
+    """Frames of spatial video carry some; PyAV then gives none at all, but still the angle."""
+
+    def unknown(frame, kind):
+        raise LookupError("30 is not a valid Type")
+
+    with_matrix(tmp_path / "m.mp4", corners(), 0, 1, -1, 0)
+    monkeypatch.setattr("vldm_jax.data.orientation.side_data", unknown)
+    shown = first_frame(tmp_path / "m.mp4")
+    assert np.abs(shown.astype(int) - np.rot90(corners()[0], -1)).mean() < 3
 
 
 # Signals of ITU-R BT.2408 and BT.2100: nits, PQ (Table 4 there), and what a screen with a white of

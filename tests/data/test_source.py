@@ -8,6 +8,7 @@ import pytest
 from synthetic_videos import encode, number_of, numbered, packed, scene
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.data.read import read_frames
 from vldm_jax.data.source import folder_source, with_cache
 from vldm_jax.data.write import write_video
 
@@ -229,6 +230,20 @@ def test_an_example_of_a_file_without_an_index_is_the_same_from_the_cache(tmp_pa
     assert len(plain) > 10
     for key in range(len(plain)):
         np.testing.assert_array_equal(plain[key]["video"], cached[key]["video"])
+
+
+def test_a_file_without_an_index_is_decoded_once_for_the_cache(tmp_path, monkeypatch):
+    """Each piece of it would be decoded from the start of the file."""
+    monkeypatch.setattr("vldm_jax.data.cache.CHUNK", 4)
+    paths = []
+    monkeypatch.setattr(
+        "vldm_jax.data.cache.read_frames",
+        lambda path, pts: paths.append(path.name) or read_frames(path, pts),
+    )
+    packed(tmp_path / "p.avi", numbered(40))
+    write_video(tmp_path / "n.mp4", numbered(40), 25)
+    folder_source(tmp_path, cuts=False, cache="memory", **SMALL)
+    assert paths.count("p.avi") == 1 and paths.count("n.mp4") > 1
 
 
 def test_a_name_that_is_not_utf8_is_described_in_text_that_prints(tmp_path):

@@ -96,6 +96,18 @@ def test_joined_recordings_whose_times_start_again(tmp_path, suffix):
     assert (sides == sides[:, :1]).all()  # none reaches over the join
 
 
+@pytest.mark.parametrize("suffix, codec", [("mp4", "libx264"), ("flv", "flv"), ("wmv", "wmv2")])
+def test_of_joined_files_that_are_no_recordings_the_first_is_read_and_that_is_said(
+    tmp_path, suffix, codec
+):
+    path = tmp_path / f"a.{suffix}"
+    steady(path, numbered(60, 64, 128), codec=codec)
+    assert check_every_start(path, [*range(60)]).notes == ()
+    join(tmp_path / f"aa.{suffix}", path, path)
+    video = check_every_start(tmp_path / f"aa.{suffix}", [*range(60)])
+    assert any("joined to its end" in note for note in video.notes)
+
+
 def test_joined_recordings_whose_times_jump_ahead(tmp_path):
     steady(tmp_path / "a.ts", numbered(24))
     later = {"output_ts_offset": "500", "mpegts_copyts": "1"}

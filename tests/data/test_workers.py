@@ -14,7 +14,7 @@ import pytest
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.data import workers
-from vldm_jax.data.faults import Fault, VideoError
+from vldm_jax.data.faults import VideoError
 from vldm_jax.data.pipeline import make_loader
 from vldm_jax.data.workers import Fetcher, Portable, WorkerError
 
@@ -183,7 +183,7 @@ def test_an_error_that_cannot_be_sent_keeps_its_words(error):
 
 @pytest.mark.parametrize(
     "error",
-    [InputError("a.mp4: cut: fetch it"), VideoError("a", Fault("b", "c")), KeyError("labels")],
+    [InputError("a.mp4: cut: fetch it"), VideoError("a", "b", "c"), KeyError("labels")],
 )
 def test_an_error_that_can_be_sent_stays_what_it_is(error):
     class Source(Numbers):

@@ -8,6 +8,7 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import jaxlib
 import numpy as np
 import pytest
 from jax import export
@@ -231,9 +232,18 @@ DAMAGES = {
     ),
     "weights of another network": (other_weights({"a": np.zeros(1)}), "weights.safetensors lacks"),
     "weights of another type": (other_weights(PARAMS, "bfloat16"), "in bfloat16.*takes float32"),
-    "half a description": (edit("program.json", lambda b: b[:-9]), "program.json is damaged"),
-    "a list": (edit("program.json", lambda b: b"[1]"), "program.json is damaged"),
-    "a newer jax": (other_meta(calling_convention=99, jax="9.9"), r"written by jax 9\.9 .*99"),
+    "half a description": (edit("program.json", lambda b: b[:-9]), "program.json: not the desc"),
+    "a list": (edit("program.json", lambda b: b"[1]"), "program.json: not the description"),
+    "a deep one": (edit("program.json", lambda b: b'{"a":' * 90000), "program.json: not the desc"),
+    "no inputs": (other_meta(inputs=None), "program.json is damaged"),
+    "odd inputs": (other_meta(inputs={"x": 3}), "program.json is damaged"),
+    "odd shapes": (other_meta(inputs={"x": {"shape": 3, "dtype": "int8"}}), "is damaged"),
+    "an odd convention": (other_meta(calling_convention="9"), "program.json is damaged"),
+    "odd platforms": (other_meta(platforms="cpu"), "program.json is damaged"),
+    "a newer jax": (
+        other_meta(calling_convention=99, jax="9.9"),
+        r"written by jax 9\.9, and jax .* does not run it .*99.*: use a jax closer to it",
+    ),
 }
 
 
@@ -300,6 +310,27 @@ def test_a_failed_export_leaves_what_was_there(copy):
     assert [folder.name for folder in copy.parent.iterdir()] == ["net"]
     assert {file.name: file.read_bytes() for file in copy.iterdir()} == before
     assert jax.config.jax_include_full_tracebacks_in_locations
+
+
+def test_a_format_that_this_jax_does_not_know_is_named(copy, monkeypatch):
+    """As `deserialize` of an older jax does with a newer file."""
+
+    def refuse(data):
+        raise NotImplementedError("deserialize unsupported version 11")
+
+    monkeypatch.setattr(export, "deserialize", refuse)
+    with pytest.raises(InputError, match=rf"written by jax {jax.__version__}, .*unsupported vers"):
+        load_program(copy)
+
+
+def test_a_program_says_how_long_jax_reads_it(saved):
+    meta = json.loads((saved / "program.json").read_text())
+    readme = (saved / "README.md").read_text()
+    version = jaxlib.__version__
+    assert meta["jaxlib"] == version
+    promise = f"from 3 weeks before to 6 months after {version} was built"
+    assert promise in meta["runs_with"] and promise in " ".join(readme.split())
+    assert f"pip install jax=={jax.__version__} jaxlib=={version}" in readme
 
 
 def test_where_programs_were_says_where_they_are():

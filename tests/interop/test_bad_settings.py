@@ -249,7 +249,39 @@ def test_values_that_float16_cannot_hold(weights, tmp_path, value):
 OWN = {
     "another kind": ({"kind": "gan"}, "unknown kind of network 'gan'"),
     "a field too many": ({"config": {"depth": 3}}, "has no field 'depth'"),
-    "no fields": ({"config": 3}, "describes no network"),
+    "no fields": ({"config": 3}, "lacks its 'kind' or 'config'"),
+    "a list of fields": ({"config": [["width", 32]]}, "lacks its 'kind' or 'config'"),
+    "fields by another name": ({"config": {"width": [32]}}, "weights.safetensors"),
+    "a kind by number": ({"kind": 3}, "lacks its 'kind' or 'config'"),
+    "a kind by list": ({"kind": ["unet"]}, "lacks its 'kind' or 'config'"),
+    "layers without end": (
+        {"config": small_files.FIELDS["text_encoder"] | {"layers": 1 << 32}},
+        "layers = 4294967296 is no size of its network",
+    ),
+    "more layers than arrays": (
+        {"config": small_files.FIELDS["text_encoder"] | {"layers": 2000}},
+        "layers = 2000 is no size of its network",
+    ),
+    "levels without end": (
+        {"kind": "unet", "config": {"channels": [8] * 3000}},
+        "is no size of its network",
+    ),
+    "a level for each of many layers": (
+        {"kind": "unet", "config": {"channels": [8] * 60, "layers_per_level": 12}},
+        "layers_per_level = 12 is no size of its network",
+    ),
+    "an autoencoder without end": (
+        {"kind": "autoencoder", "config": {"blocks": 1 << 32}},
+        "blocks = 4294967296 is no size of its network",
+    ),
+    "blocks of motion modules without end": (
+        {"kind": "temporal", "config": {"temporal": {"num_blocks": 1 << 40}}},
+        "temporal/num_blocks = 1099511627776 is no size of its network",
+    ),
+    "a width that overflows": (
+        {"config": small_files.FIELDS["text_encoder"] | {"width": 1 << 62}},
+        "width = 4611686018427387904 is no size of its network",
+    ),
     "other fields": ({"config": small_files.FIELDS["text_encoder"] | {"heads": 5}}, "5 attention"),
     "an unknown family": (
         {"kind": "temporal", "config": {"temporal": {"family": "lstm"}}},

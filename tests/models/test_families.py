@@ -14,7 +14,7 @@ from vldm_jax.checkpoint.weights import check_fits, load_weights, save_weights
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.models import table
-from vldm_jax.nn.init import Dense
+from vldm_jax.nn.dense import Dense
 from vldm_jax.nn.stage import TemporalLayers
 
 FIELDS = {

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.parallel import hosts
-from vldm_jax.parallel.mesh import make_mesh, replicate, shard_batch
+from vldm_jax.parallel.mesh import local, make_mesh, replicate, shard_batch
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,15 @@ def test_replicated_is_whole_everywhere():
     key = replicate(jax.random.key(3), make_mesh())
     assert len(key.sharding.device_set) == 4
     assert jax.random.bits(key) == jax.random.bits(jax.random.key(3))
+
+
+@pytest.mark.parametrize("spec", [PartitionSpec(), PartitionSpec("data")])
+def test_local_is_whole_and_on_one_device(spec):
+    whole = np.arange(8.0).reshape(4, 2)
+    array = jax.device_put(whole, NamedSharding(make_mesh(), spec))
+    here = local({"a": array})["a"]
+    np.testing.assert_array_equal(here, whole)
+    assert len(here.sharding.device_set) == 1
 
 
 def test_one_process_agrees_with_itself():

@@ -10,9 +10,10 @@ import pytest
 from tiny_training import BATCH, RULES, make_batch, make_objective, make_params, make_run
 
 from vldm_jax.core import paths
+from vldm_jax.core.errors import InputError
 from vldm_jax.parallel.mesh import make_mesh, shard_batch
 from vldm_jax.training.precision import cast_frozen
-from vldm_jax.training.step import compile_step, make_step
+from vldm_jax.training.step import check_batch, compile_step, make_step
 
 KEYS = ("video", "labels")
 
@@ -199,3 +200,26 @@ def test_clipping_bounds_the_update_and_the_average_may_be_absent():
     assert float(metrics["grad_norm"]) > 1e-3
     assert float(metrics["update_norm"]) == pytest.approx(1e-3, rel=1e-4)
     assert new.ema is None
+
+
+@pytest.mark.parametrize(("batch", "accumulate", "devices"), [(8, 1, 4), (8, 2, 4), (3, 3, 1)])
+def test_batches_that_divide(batch, accumulate, devices):
+    check_batch(batch, accumulate, devices)
+
+
+@pytest.mark.parametrize(
+    ("batch", "accumulate", "devices", "message"),
+    [
+        (
+            36,
+            1,
+            8,
+            "batch_size=36 does not divide over 8 devices: choose a multiple of 8, 32 or 40",
+        ),
+        (8, 4, 4, r"over 4 devices in 4 microbatches .*: choose a multiple of 16, 16$"),
+        (300, 3, 8, "a multiple of 24, 288 or 312"),
+    ],
+)
+def test_batches_that_would_be_filled_up(batch, accumulate, devices, message):
+    with pytest.raises(InputError, match=message):
+        check_batch(batch, accumulate, devices)

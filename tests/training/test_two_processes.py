@@ -1,7 +1,11 @@
-"""Two processes train what one trains, through a checkpoint or a SIGTERM; the first one logs."""
+"""Two processes train what one trains, through a checkpoint or a SIGTERM; the first one logs.
+
+If one is lost, the other says which and ends.
+"""
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -14,13 +18,13 @@ import numpy as np
 import pytest
 from tiny_training import train
 
-from vldm_jax.checkpoint.manager import complete_steps
+from vldm_jax.checkpoint.steps import complete_steps
 
 SECONDS = 0.2  # to prepare a batch: jax looks for a signal once a second
 
 
 @contextlib.contextmanager
-def two_processes(workdir, *arguments):
+def two_processes(workdir, *arguments, **environment):
     """Start both; they are gone when the context ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -32,6 +36,7 @@ def two_processes(workdir, *arguments):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env=os.environ | environment,
         )
         for index in range(2)
     ]
@@ -41,12 +46,13 @@ def two_processes(workdir, *arguments):
         for process in processes:
             process.kill()
             process.wait()
+            process.stdout.close()
 
 
-def outputs_of(processes):
-    """What they printed, once both have ended well."""
+def outputs_of(processes, code=0):
+    """What they printed, once both have ended with the same code."""
     outputs = [process.communicate(timeout=600)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
+    assert [process.returncode for process in processes] == [code, code], "\n".join(outputs)
     return outputs
 
 
@@ -78,7 +84,7 @@ def test_sigterm_to_one_process_stops_both_at_one_step(tmp_path):
             assert time.monotonic() < deadline, "no checkpoint in time"
             time.sleep(0.02)
         processes[1].send_signal(signal.SIGTERM)
-        outputs = outputs_of(processes)
+        outputs = outputs_of(processes, code=143)
     (saved,) = complete_steps(folder)
     assert saved < 200
     assert f"stopped by SIGTERM after step {saved} of 200" in outputs[0]
@@ -87,3 +93,30 @@ def test_sigterm_to_one_process_stops_both_at_one_step(tmp_path):
         outputs = outputs_of(processes)
     assert f"resumed from step {saved}" in outputs[0]
     assert_state_is_that_of_one_process(tmp_path / "two", train(tmp_path / "one", saved + 3)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("lost", "number", "how"),
+    [
+        (1, signal.SIGKILL, "has not been heard of for 30 s"),
+        (1, signal.SIGSTOP, "has not been heard of for 30 s"),
+        (0, signal.SIGKILL, "is gone, jax has ended this one"),
+        (0, signal.SIGSTOP, "has not answered for 30 s"),
+        (1, 0, "has failed, its own output says why"),
+        (0, 0, "has failed, its own output says why"),
+    ],
+)
+def test_a_lost_process_is_named_and_ends_the_other(tmp_path, lost, number, how):
+    fail = f"{lost} {int(number)}"
+    with two_processes(tmp_path, SECONDS, 200, FAIL=fail) as processes:
+        while processes[lost].stdout.readline() not in ("fails now\n", ""):
+            pass
+        begun = time.monotonic()
+        output = processes[1 - lost].communicate(timeout=600)[0]
+        seconds = time.monotonic() - begun
+    *_, line = output.splitlines()
+    assert line.startswith(f"vldm: error: process {lost} of 2 {how}: process {1 - lost} ends, too")
+    assert "Traceback" not in output
+    assert processes[1 - lost].returncode == 1
+    assert seconds < 60

@@ -22,17 +22,19 @@ from vldm_jax.checkpoint.steps import (
     read_description,
     read_json_item,
 )
-from vldm_jax.checkpoint.weights import load_weights, read_meta
+from vldm_jax.checkpoint.weights import is_weights, load_weights, read_meta
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.typing import PyTree
 
+MOST_MIXES = 4096  # of one layer, one a frame: no larger array is read
+
 
 def describe(path: str | os.PathLike[str], mixes: Callable | None = None) -> str:
-    """Return a summary of a weights file, a checkpoint, or the newest one of a workdir.
+    """Return a summary of weights files, a checkpoint, or the newest one of a workdir.
 
     Args:
-        path: *.safetensors, a step's folder, a folder of checkpoints, or a workdir.
+        path: *.safetensors, a folder of them, a step's folder, one of checkpoints, or a workdir.
         mixes: network's parameters -> {layer: mix}; None leaves the mixes out.
 
     Raises:
@@ -41,19 +43,24 @@ def describe(path: str | os.PathLike[str], mixes: Callable | None = None) -> str
     path = Path(path).absolute()  # orbax takes no other
     if path.is_file():
         return "\n".join(_describe_weights(path, mixes))
-    return "\n".join(_describe_checkpoint(_find_checkpoint(path), mixes))
+    if checkpoint := _find_checkpoint(path):
+        return "\n".join(_describe_checkpoint(checkpoint, mixes))
+    files = [file for file in sorted(path.glob("*.safetensors")) if is_weights(file)]
+    if not files:
+        raise InputError(
+            f"{path} holds no weights file and no complete checkpoint; a public checkpoint comes "
+            "in with vldm convert import, which writes a weights file for each of its networks"
+        )
+    return "\n".join(line for file in files for line in _describe_weights(file, mixes))
 
 
-def _find_checkpoint(path: Path) -> Path:
+def _find_checkpoint(path: Path) -> Path | None:
     if is_complete(path):
         return path
     for folder in (path, path / "checkpoints"):
         if steps := complete_steps(folder):
             return folder / str(steps[-1])
-    raise InputError(
-        f"{path} is no weights file and holds no complete checkpoint; a public checkpoint comes in "
-        "with vldm convert import, which writes a weights file for each of its networks"
-    )
+    return None
 
 
 def _describe_weights(path: Path, mixes: Callable | None) -> list[str]:
@@ -71,7 +78,8 @@ def _describe_weights(path: Path, mixes: Callable | None) -> list[str]:
     for group, entries in sorted(groups.items()):
         lines.append(_size_line(group, entries))
     if mixes is not None:
-        lines += _mix_lines(mixes(load_weights(path, dtype="float32")[0]))
+        small = [name for name, (shape, _) in shapes.items() if np.prod(shape) <= MOST_MIXES]
+        lines += _mix_lines(mixes(load_weights(path, dtype="float32", names=small)[0]))
     return lines
 
 

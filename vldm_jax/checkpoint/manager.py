@@ -222,6 +222,9 @@ def _naming(checkpoint: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError, RuntimeError) as error:
         text = str(error).strip() or type(error).__name__
+        disk = isinstance(error, OSError) or "local file" in text  # how tensorstore names one
+        if isinstance(error, TimeoutError) or not disk:  # waiting for another process, or a defect
+            raise RuntimeError(f"{checkpoint} was not written") from error
         known = re.search(r"No space left on device|Disk quota exceeded|File too large", text)
         raise OSError(
             f"{checkpoint} cannot be written ({known[0] if known else text.splitlines()[0]}): once "

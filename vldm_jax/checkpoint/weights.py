@@ -10,7 +10,7 @@ ever unpickled.
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path
 from vldm_jax.core.json_files import MAX_DEPTH, parse_json
+from vldm_jax.core.pointers import refuse_pointer
 from vldm_jax.typing import PyTree
 
 METADATA_KEY = "vldm"
@@ -74,21 +75,26 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[
 
 
 def load_weights(
-    path: str | os.PathLike[str], *, dtype: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    dtype: str | None = None,
+    names: Collection[str] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return (nested dict of NumPy arrays, description) of a weights file.
 
     Args:
         path: a file from `save_weights`.
         dtype: what to cast floating arrays to; None keeps the file's.
+        names: of the arrays to read; None for all.
 
     Raises:
         InputError: if the file is missing, truncated, contradicts itself or is not one of ours.
     """
     meta = read_meta(path)
     with safe_open(path, framework="numpy") as file:
-        _check_names(path, file.keys())
-        flat = {name: cast(path, name, _get(path, file, name), dtype) for name in file.keys()}
+        wanted = file.keys() if names is None else names
+        _check_names(path, wanted)
+        flat = {name: cast(path, name, _get(path, file, name), dtype) for name in wanted}
     return paths.unflatten(flat), meta
 
 
@@ -109,6 +115,15 @@ def _get(path: Any, file: Any, name: str) -> np.ndarray:
         raise InputError(f"{path}: the array {name[:80]!r} cannot be read ({error})") from error
 
 
+def is_weights(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file is whole safetensors with a description of this project."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return METADATA_KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the description of a weights file, without reading its arrays.
 
@@ -117,6 +132,7 @@ def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise InputError(f"there is no weights file {path}")
+    refuse_pointer(Path(path))
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata()
@@ -130,7 +146,7 @@ def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
             "this project's: bring a public checkpoint in with vldm convert import"
         )
     meta = parse_json(metadata[METADATA_KEY], path, f"a weights file with its {METADATA_KEY!r}")
-    if not {"kind", "config"} <= set(meta):
+    if not isinstance(meta.get("kind"), str) or not isinstance(meta.get("config"), dict):
         raise InputError(f"the description in {path} lacks its 'kind' or 'config'")
     return meta
 
@@ -144,7 +160,10 @@ def check_backbone(
         InputError: naming both files.
     """
     if "backbone" not in meta:
-        raise InputError(f"{path} does not say which backbone its layers were trained on")
+        raise InputError(
+            f"{path} does not say which backbone its layers stand on: say so with vldm convert "
+            f"import {path} --onto {backbone} --out DIR, and take the file that it writes"
+        )
     recorded = meta["backbone"]
     if digest != recorded["sha256"]:
         raise InputError(
@@ -175,6 +194,6 @@ def cast(where: Any, name: str, array: Any, dtype: str | None) -> np.ndarray:
         raise InputError(f"{dtype=} for {where}: choose one of {tuple(DTYPES)}")
     with np.errstate(over="ignore"):
         result = array.astype(DTYPES[dtype], order="C", copy=False)
-    if not np.isfinite(result).all() and np.isfinite(array).all():
+    if (np.isfinite(array) & ~np.isfinite(result)).any():
         raise InputError(f"{name!r} in {where} has values too large for {dtype}: use bfloat16")
     return result

@@ -11,5 +11,6 @@ from vldm_jax.nn.mixer import mixes
 def run(argv: Sequence[str]) -> None:
     """Parse the flags and print the summary."""
     parser = Parser("inspect", "Say what a checkpoint, a workdir or a weights file holds.")
-    parser.add_argument("path", help="weights file (also asset:NAME), workdir or checkpoint folder")
+    help_path = "weights file (also asset:NAME), folder of them, workdir or checkpoint folder"
+    parser.add_argument("path", help=help_path)
     print(describe(resolve(parser.parse_args(argv).path), mixes))

@@ -24,12 +24,14 @@ class Interruption:
 
     Attributes:
         begun: whether the command has begun; before, there is nothing to tidy up.
+        raised: whether a signal was raised in the main thread.
     """
 
     def __init__(self) -> None:
         self.begun = False
-        self._raised = False
-        self._said = threading.Lock()
+        self.raised = False
+        self._said = False
+        self._saying = threading.RLock()  # who ends the process waits until it is said
         self._timers: list[threading.Timer] = []
 
     @contextlib.contextmanager
@@ -44,9 +46,11 @@ class Interruption:
 
     def say(self, number: int = signal.SIGINT) -> None:
         """Say once what has happened."""
-        if self._said.acquire(blocking=False):
-            what = "interrupted" if number == signal.SIGINT else "stopped by SIGTERM"
-            print(f"vldm: {what}", file=sys.stderr, flush=True)
+        with self._saying:
+            if not self._said:
+                self._said = True
+                what = "interrupted" if number == signal.SIGINT else "stopped by SIGTERM"
+                print(f"vldm: {what}", file=sys.stderr, flush=True)
 
     def _at_once(self, number: signal.Signals, count: int) -> None:
         self.say(number)
@@ -62,9 +66,12 @@ class Interruption:
             self._timers.append(timer)
 
     def _end_unless_raised(self, code: int) -> None:
-        if not self._raised:
+        if not self.raised:
             end_at_once(code)
 
     def _in_main(self, number: int, frame: FrameType | None) -> None:
-        self._raised = True
+        if not self.begun:
+            self.say(number)
+            end_at_once(128 + number)
+        self.raised = True
         raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)

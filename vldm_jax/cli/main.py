@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from vldm_jax import __version__
 from vldm_jax.cli.interruption import Interruption
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import NO_ROOM
 from vldm_jax.core.signals import Stopped, end_at_once
 
 COMMANDS = {
@@ -41,13 +42,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             processes of the run would wait for the orderly end of this one.
     """
     if argv is not None:
-        return _run(argv)
+        try:
+            return _run(argv)
+        except Stopped as stopped:
+            return stopped.code
     try:
         code = _run(sys.argv[1:])
     except Exception:
+        _tell_others("await_verdict")
         traceback.print_exc()
         code = 1
     if code:
+        _tell_others("leave")
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
@@ -57,20 +63,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     name, *rest = argv or ["--help"]
-    if name in ("-h", "--help", "help"):
-        print(USAGE)
-        return 0
-    if name == "--version":
-        print(f"vldm_jax {__version__}")
-        return 0
     interruption = Interruption()
     try:
         with interruption.heard():
-            if name not in COMMANDS:
+            if name in ("-h", "--help", "help"):
+                print(USAGE)
+            elif name == "--version":
+                print(f"vldm_jax {__version__}")
+            elif name not in COMMANDS:
                 raise InputError(f"unknown command {name!r}; there are {', '.join(COMMANDS)}")
-            command = importlib.import_module(f"vldm_jax.cli.{name}")
-            interruption.begun = True
-            command.run(rest)
+            else:
+                command = importlib.import_module(f"vldm_jax.cli.{name}")
+                interruption.begun = True
+                command.run(rest)
             sys.stdout.flush()
     except InputError as error:
         print(f"vldm: error: {error}", file=sys.stderr)
@@ -79,21 +84,21 @@ def _run(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        print(f"vldm: error: {_naming_output(error)}", file=sys.stderr)
+        if error.filename is None and error.errno in NO_ROOM:  # all files name themselves
+            error.filename = "the standard output"
+        print(f"vldm: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         interruption.say()
         return 130
     except Stopped as stopped:
+        if not interruption.raised:
+            raise  # by the training loop, which has saved: an orderly end
         return stopped.code
     return 0
 
 
-def _naming_output(error: OSError) -> OSError:
-    """Name the standard output in an error that names no file, if it cannot be written."""
-    if error.filename is None:
-        try:
-            sys.stdout.flush()
-        except OSError:
-            error.filename = "the standard output"
-    return error
+def _tell_others(what: str) -> None:
+    """Call a function of `parallel.hosts`, if the command has got as far as that."""
+    if hosts := sys.modules.get("vldm_jax.parallel.hosts"):
+        getattr(hosts, what)()

@@ -18,6 +18,7 @@ from vldm_jax.cli.run_config import run_config
 from vldm_jax.core.files import check_new, write_json
 from vldm_jax.core.json_files import read_json
 from vldm_jax.interop.weights import WeightsFile
+from vldm_jax.parallel.compilation import compilations_kept
 from vldm_jax.stages.plan import make_plan
 
 METADATA, SHEET = "metadata.json", "contact_sheet.png"
@@ -46,7 +47,8 @@ def run(argv: Sequence[str]) -> None:
     else:
         parser.error("--weights needs --config, the experiment that they are of")
     weights = args.weights or str(args.workdir / WEIGHTS)
-    sample(config, weights, args.out)
+    with compilations_kept():
+        sample(config, weights, args.out)
 
 
 def sample(config: ConfigDict, weights: str, out: Path) -> None:
@@ -66,7 +68,7 @@ def sample(config: ConfigDict, weights: str, out: Path) -> None:
         index, size = np.arange(len(captions)), config.sampling.batch_size
         bar.set_postfix_str("compiling")
         for frames in sampler.in_batches(params, jax.random.key(config.seed), index, cond, size):
-            write_videos(out, frames, float(config.data.fps), first=bar.n)
+            write_videos(out, frames, float(config.data.fps), first=sum(map(len, done)))
             done.append(frames)
             bar.set_postfix_str("")
             bar.update(len(frames))

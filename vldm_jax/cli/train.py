@@ -19,10 +19,12 @@ from vldm_jax.cli.output import write_sheet
 from vldm_jax.config.data import build_loader, build_source
 from vldm_jax.config.training import build_timetable
 from vldm_jax.core import paths
+from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_writable
 from vldm_jax.core.rng import stream
 from vldm_jax.data.pipeline import Source
 from vldm_jax.parallel import hosts
+from vldm_jax.parallel.compilation import compilations_kept
 from vldm_jax.parallel.mesh import local, make_mesh, replicate, shard_batch
 from vldm_jax.stages.plan import Plan, make_plan
 from vldm_jax.training.loop import fit
@@ -40,7 +42,8 @@ def run(argv: Sequence[str]) -> None:
     help_workdir = "folder of checkpoints, logs and weights"
     parser.add_argument("--workdir", type=folder, required=True, help=help_workdir)
     args, config = parse_with_config(parser, argv)
-    train(config, args.workdir)
+    with compilations_kept():
+        train(config, args.workdir)
 
 
 def train(config: ConfigDict, workdir: Path) -> TrainState:
@@ -84,6 +87,11 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
                 str(workdir),
                 checkpoints=checkpoints,
                 sample_hook=_preview_hook(plan, source, frozen, workdir),
+            )
+        if int(state.step) == 0:
+            raise InputError(
+                f"train.stop_after_minutes={config.train.stop_after_minutes} is over before the "
+                "first step: nothing was learned and no weights are written; give it more"
             )
         if hosts.is_main():
             whole = _whole(state, frozen)

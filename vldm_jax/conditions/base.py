@@ -2,9 +2,11 @@
 
 A batch, and a conditioning `{key: array}`, hold a condition's value under its key. The condition
 says the rest of it: the value's shape, what stands for "unknown" (null), how training drops it for
-classifier-free guidance, and what the network makes of it (`Contribution`). What it adds to the
-temporal layers alone, it embeds in modules with `temporal` in their names: only they are trained
-with those layers, and no image model has them.
+classifier-free guidance, and what the network makes of it (`Contribution`).
+
+Modules of a new condition are named `condition_NAME`, so that training may start from a file
+without them. What it adds to temporal layers alone, it embeds in `temporal_condition_NAME`: such
+modules are trained with those layers, and no image model has them.
 """
 
 import abc

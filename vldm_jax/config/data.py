@@ -13,6 +13,7 @@ from vldm_jax.data.pipeline import Loader, make_loader
 from vldm_jax.data.record_source import records_source
 from vldm_jax.data.relabel import RelabelledSource
 from vldm_jax.data.source import folder_source
+from vldm_jax.training.step import check_batch
 
 SHARED = ("path", "workers", "labels")  # every source's path, the loader's, the model's labels
 CLIPS = ("image", "video", "labels", "fps", "key")
@@ -75,11 +76,7 @@ def build_loader(config: ConfigDict, source: RelabelledSource) -> Loader:
         InputError: if the batch does not divide over the devices or exceeds the data.
     """
     processes, devices = jax.process_count(), jax.device_count()
-    if config.train.batch_size % devices:
-        raise InputError(
-            f"config.train.batch_size={config.train.batch_size} must be divisible by the number of "
-            f"devices, {devices}"
-        )
+    check_batch(config.train.batch_size, config.optim.accumulate, devices)
     return make_loader(
         source,
         batch_size=config.train.batch_size // processes,

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from vldm_jax.core.errors import InputError
 
+NAMED = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 # Keys of earlier versions, and what says the same now.
 GONE = {
     "model.temporal.num_frames": "a mix a frame follows config.data.num_frames",
@@ -33,11 +34,11 @@ def from_table(table: Mapping[str, Callable], section: ConfigDict, where: str, *
     kind = fields.pop("kind", None)
     if kind not in table:
         raise InputError(f"config.{where}.kind={kind!r}: choose one of {sorted(table)}")
-    signature = inspect.signature(table[kind])
-    takes = [name for name in signature.parameters if name not in more]
-    check_keys(fields, takes, f"{where} of kind {kind!r}")
-    needed = [n for n in takes if signature.parameters[n].default is inspect.Parameter.empty]
-    if missing := sorted(needed - fields.keys()):
+    takes = inspect.signature(table[kind]).parameters
+    if not any(one.kind is one.VAR_KEYWORD for one in takes.values()):
+        check_keys(fields, [name for name in takes if name not in more], f"{where} {kind!r}")
+    needed = {n for n, one in takes.items() if one.default is one.empty and one.kind in NAMED}
+    if missing := sorted(needed - fields.keys() - more.keys()):
         raise InputError(f"config.{where} of kind {kind!r} lacks {missing[0]!r}")
     return table[kind](**fields, **more)
 

@@ -28,7 +28,7 @@ from vldm_jax.data.read import read_frames
 from vldm_jax.data.transforms import resize_crop
 
 Path_ = str | os.PathLike[str]
-CHUNK = 256  # frames decoded by one job
+CHUNK = 256  # frames decoded by one job; all, where each job would decode from the start
 Job = tuple[Entry, int, np.ndarray]
 
 
@@ -79,9 +79,10 @@ def store_frames(
     used, rows = np.unique(video[:, None].astype(np.int64) * longest + frames, return_inverse=True)
     edges = np.searchsorted(used, np.arange(len(entries) + 1) * longest).tolist()
     jobs = [
-        (entry, start, used[start : min(start + CHUNK, end)] % longest)
+        (entry, start, used[start : min(start + size, end)] % longest)
         for entry, first, end in zip(entries, edges[:-1], edges[1:], strict=True)
-        for start in range(first, end, CHUNK)
+        for size in [CHUNK if entry.video.seekable else max(1, end - first)]
+        for start in range(first, end, size)
     ]
     shape = (len(used), height, width, 3)
     rows = rows.reshape(frames.shape)
@@ -162,5 +163,5 @@ def _fingerprint(
         for entry in entries
         for status in [entry.video.path.stat()]
     ]
-    text = json.dumps([1, files, longest, shape])
+    text = json.dumps([2, files, longest, shape])
     return hashlib.sha256(text.encode() + used.astype("<i8").tobytes()).hexdigest()[:16]

@@ -17,10 +17,12 @@ from functools import cache
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type
 from av.video.reformatter import ColorPrimaries, ColorTrc, VideoReformatter
 from jaxtyping import Float, Float32, UInt8, UInt16
 
 from vldm_jax.data.faults import Fault
+from vldm_jax.data.side_data import side_data
 
 WHITE = 203.0  # nits
 MATRICES = frozenset({0, 1, 2, 3, 4, 5, 6, 7, 9})
@@ -55,6 +57,8 @@ def to_rgb(
         raise Fault("unknown colours", f"colour matrix {frame.colorspace} of H.273")
     if frame.color_trc in ODD_CURVES:
         raise Fault("unknown colours", f"transfer curve {frame.color_trc} of H.273")
+    if frame.color_trc == ColorTrc.UNSPECIFIED and _is_dolby_vision(frame):
+        raise Fault("unknown colours", "Dolby Vision without a picture for other screens")
     curve, primaries, matrix = frame.color_trc, frame.color_primaries, frame.colorspace
     if curve in HDR:  # defined for BT.2020, so that is what a missing tag means
         primaries = ColorPrimaries.BT2020 if primaries == ColorPrimaries.UNSPECIFIED else primaries
@@ -65,6 +69,13 @@ def to_rgb(
         src_colorspace=matrix, interpolation=interpolation, threads=1,
     ).to_ndarray()  # fmt: skip
     return signal if plain else _to_screen(signal, curve, primaries)
+
+
+def _is_dolby_vision(frame: av.VideoFrame) -> bool:
+    try:
+        return side_data(frame, Type.DOVI_METADATA) is not None
+    except LookupError:
+        return False
 
 
 def _to_screen(

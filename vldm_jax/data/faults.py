@@ -43,25 +43,27 @@ class VideoError(InputError):
         passing: whether it may be gone at the next try, so that it must not be remembered.
     """
 
-    def __init__(self, path: Path_ | io.BytesIO, fault: Fault):
-        self.name = "a stored clip" if isinstance(path, io.BytesIO) else shown(path)
-        self.fault = fault
-        super().__init__(f"{self.name}: {fault.reason} ({fault.detail}): {fault.remedy}")
+    def __init__(
+        self,
+        path: Path_ | io.BytesIO,
+        reason: str,
+        detail: str,
+        remedy: str = REMEDY,
+        passing: bool = False,
+    ):
+        name = "a stored clip" if isinstance(path, io.BytesIO) else shown(path)
+        super().__init__(f"{name}: {reason} ({detail}): {remedy}")
+        self.reason, self.passing = reason, passing
+        self._parts = name, reason, detail, remedy, passing
 
-    @property
-    def reason(self) -> str:
-        """The kind of fault, for counting."""
-        return self.fault.reason
-
-    @property
-    def passing(self) -> bool:
-        """Whether the fault may be gone at the next try."""
-        return self.fault.passing
+    @classmethod
+    def of(cls, path: Path_ | io.BytesIO, fault: Fault) -> "VideoError":
+        """Return the error of a file that has this fault."""
+        return cls(path, fault.reason, fault.detail, fault.remedy, fault.passing)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Workers send their errors home pickled, which by itself would keep the message only.
-        fault = self.fault
-        return _restore, (self.name, fault.reason, fault.detail, fault.remedy, fault.passing)
+        return VideoError, self._parts
 
 
 def unreadable(error: OSError) -> Fault:
@@ -84,7 +86,3 @@ def shown(path: Path_) -> str:
     """
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _restore(name: str, reason: str, detail: str, remedy: str, passing: bool) -> VideoError:
-    return VideoError(name, Fault(reason, detail, remedy, passing=passing))

@@ -142,7 +142,7 @@ def _scan_or_recall(root: Path, file: Path, known: Mapping[str, Record]) -> tupl
     except VideoError as error:
         record = record_of_fault(error)
     except OSError as error:
-        record, stamp = record_of_fault(VideoError(file, unreadable(error))), None
+        record, stamp = record_of_fault(VideoError.of(file, unreadable(error))), None
     return name, record | {"stamp": stamp}
 
 

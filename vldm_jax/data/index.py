@@ -1,8 +1,10 @@
-"""What a scan of a folder found, kept in a JSON file: {"version", "sum", "videos": {name: record}}.
+"""What a scan of a folder found, kept in a JSON file.
+
+    {"version": 3, "ffmpeg": "8.1", "sum": "...", "videos": {name: record}}
 
 A record is trusted while its file keeps size and time of change. Faults that pass are not kept. The
-sum is of all records, so that a damaged index is known as one; then, as after a change of version,
-everything is scanned again. A file that is no index at all is refused, for it would be overwritten.
+sum is of all records, so that a damaged index is known as one; then, as after a change of version
+or of FFmpeg, everything is scanned again. A file that is no index is refused: it would be lost.
 """
 
 import hashlib
@@ -12,6 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 from jaxtyping import Int
 
@@ -38,8 +41,8 @@ def read_index(path: Path) -> tuple[dict[str, Record], str | None]:
     if not {"version", "videos"} <= content.keys():
         raise InputError(f"{path}: not an index of videos (no 'version', 'videos'): remove it")
     videos = content["videos"]
-    if content["version"] != VERSION:
-        return {}, None
+    if content["version"] != VERSION or content.get("ffmpeg") != av.ffmpeg_version_info:
+        return {}, f"{path} was made by another version: all videos were scanned again"
     if "sum" not in content or content["sum"] != _sum(videos):
         return {}, f"{path} was damaged: all videos were scanned again"
     return videos, None
@@ -48,7 +51,8 @@ def read_index(path: Path) -> tuple[dict[str, Record], str | None]:
 def write_index(path: Path, videos: Mapping[str, Record]) -> None:
     """Write the records that stay true, whole or not at all."""
     kept = {name: record for name, record in videos.items() if not record["passing"]}
-    write_json(path, {"version": VERSION, "sum": _sum(kept), "videos": kept})
+    head = {"version": VERSION, "ffmpeg": av.ffmpeg_version_info, "sum": _sum(kept)}
+    write_json(path, head | {"videos": kept})
 
 
 def record_of(video: Video, shots: Int[np.ndarray, "shots 2"]) -> Record:

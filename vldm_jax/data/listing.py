@@ -52,7 +52,7 @@ def list_videos(path: Path) -> Listing:
         mode = path.stat().st_mode
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            raise VideoError(path, unreadable(error)) from error
+            raise VideoError.of(path, unreadable(error)) from error
         mode = 0
     if stat.S_ISREG(mode):
         return Listing(root=path.parent, files=(path,), faults={}, others={})
@@ -129,7 +129,7 @@ class _Found:
             self.others[suffix or "without a suffix"] += 1
 
     def _blame(self, path: Path, fault: Fault) -> None:
-        self.faults[path.relative_to(self.root).as_posix()] = VideoError(path, fault)
+        self.faults[path.relative_to(self.root).as_posix()] = VideoError.of(path, fault)
 
 
 def _lost_link() -> Fault:

@@ -22,8 +22,8 @@ MAX_PIXELS = 8192 * 8192
 
 NOT_THE_PICTURE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.dependent
 _LIMITS = {"max_pixels": str(MAX_PIXELS)}
-# PyAV 19 keeps titles that are not UTF-8 without being asked.
-_TITLES = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+# Before PyAV 19, a title that is not UTF-8 was an error unless one asked.
+_TITLES = {"metadata_errors": "surrogateescape"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 @contextlib.contextmanager
@@ -73,7 +73,7 @@ def picture_of(
         raise Fault("unknown codec", "FFmpeg has no decoder for its video stream")
     stream = max(known, key=lambda s: (bool(s.disposition & Disposition.default), _pixels(s)))
     context = stream.codec_context
-    if context.name == "webp" and not _pixels(stream):
+    if context.name == "webp" and not _pixels(stream):  # FFmpeg 9 can
         raise Fault("unknown codec", "FFmpeg cannot decode animated WebP", "make it an mp4 or GIF")
     if not 0 < _pixels(stream) <= MAX_PIXELS:  # none if probing came upon one that is too large
         stated = f"{context.height}x{context.width}" if _pixels(stream) else "no or too many"
@@ -82,6 +82,23 @@ def picture_of(
     context.thread_count = threads
     context.thread_type = "AUTO" if threads > 1 else "SLICE"
     return stream, len(known)
+
+
+def packets(
+    container: av.container.InputContainer, stream: av.VideoStream | None = None
+) -> Iterator[av.Packet]:
+    """Yield the packets of one stream, or of all, and the empty ones that end them."""
+    # A stream that shows up late has no place among PyAV's, which fails over it at the very end.
+    with contextlib.suppress(IndexError):
+        yield from container.demux(*(() if stream is None else (stream,)))
+
+
+def frames(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[av.VideoFrame]:
+    """Yield the frames of a stream from where the container is."""
+    for packet in packets(container, stream):
+        yield from packet.decode()
 
 
 def fraction(value: Any) -> Fraction | None:

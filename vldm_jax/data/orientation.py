@@ -14,6 +14,7 @@ from av.sidedata.sidedata import Type
 from jaxtyping import UInt8
 
 from vldm_jax.data.faults import Fault
+from vldm_jax.data.side_data import side_data
 
 SLACK = 0.02  # of a turn's sine: a degree
 
@@ -54,10 +55,10 @@ def orientation(frame: av.VideoFrame) -> Orientation:
         Fault: if its matrix does more than turn by quarters and mirror.
     """
     try:
-        data = frame.side_data.get(Type.DISPLAYMATRIX)
-    except ValueError:  # PyAV has no name for some other side data of the frame and gives none
+        data = side_data(frame, Type.DISPLAYMATRIX)
+    except LookupError:
         return _turned(frame.rotation)
-    return AS_STORED if data is None else _of_matrix(struct.unpack("=9i", bytes(data)))
+    return AS_STORED if data is None else _of_matrix(struct.unpack("=9i", data))
 
 
 def _of_matrix(matrix: tuple[int, ...]) -> Orientation:

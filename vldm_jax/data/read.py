@@ -25,11 +25,11 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from vldm_jax.data.faults import Fault, Path_, VideoError, fault_of, unreadable
-from vldm_jax.data.opening import fraction, open_video, picture_of
+from vldm_jax.data.opening import fraction, frames, open_video, packets, picture_of
 from vldm_jax.data.screen import Screen
 from vldm_jax.data.seeking import can_seek, frames_before, named_frames
 from vldm_jax.data.timestamps import COUNTED, JOIN, timeline
-from vldm_jax.data.truncation import Seen, missing_bytes, missing_end, read_declared
+from vldm_jax.data.truncation import Seen, goes_on, missing_bytes, missing_end, read_declared
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -110,17 +110,16 @@ def read_frames(
     wanted = deque(int(value) for value in pts)
     counted = wanted[0] < COUNTED // 2
     with _naming(path):
-        for sought in (True, False):
+        for from_start in (counted, True):
             with open_video(path) as container:
                 stream, _ = picture_of(container, threads)
-                sought = sought and not counted and can_seek(container, stream)
-                frames = (
-                    frames_before(container, stream, wanted[0])
-                    if sought
-                    else container.decode(stream)
-                )
+                from_start = from_start or not can_seek(container, stream)
+                if from_start:
+                    decoded = frames(container, stream)
+                else:
+                    decoded = frames_before(container, stream, wanted[0])
                 screen = Screen(stream)
-                for name, frame in named_frames(frames, counted=counted):
+                for name, frame in named_frames(decoded, counted=counted):
                     if name != wanted[0]:
                         continue
                     image = screen.show(frame)
@@ -129,9 +128,10 @@ def read_frames(
                         wanted.popleft()
                     if not wanted:
                         return
-            if not sought:
+            if from_start:
                 break
-        raise Fault("changed", f"no frame at tick {wanted[0]} any more")
+        gone = f"no frame at tick {wanted[0]} any more"
+        raise Fault("changed", gone, "start again, so that it is scanned as it is now")
 
 
 @dataclass(kw_only=True)
@@ -154,10 +154,12 @@ def _scan(path: Path_, threads: int) -> tuple[Video, UInt8[np.ndarray, "n h w 3"
         if found.shape is None or time_base is None:
             raise Fault("no frames", "nothing could be decoded")
         line = timeline(found.pts, time_base)
+        more = goes_on(path, container, found)
         seekable = bool(line.names[0] > COUNTED // 2) and can_seek(container, stream)
     notes = [
         (choices > 1, "has several video streams: the default or largest one is taken"),
         (line.parts > 1, "its times start again: taken as joined recordings"),
+        (more, "another file is joined to its end, of which nothing is read"),
         (not seekable, "frames cannot be sought: each clip is decoded from the start, or cached"),
     ]
     height, width = found.shape
@@ -177,7 +179,7 @@ def _check_whole(missing: str | None) -> None:
 def _decode_all(container: av.container.InputContainer, stream: av.VideoStream) -> _Found:
     found, screen = _Found(), Screen(stream)
     damage: Fault | None = None
-    for packet in container.demux():
+    for packet in packets(container):
         is_picture = packet.stream.index == stream.index  # its own is 0 in what ends a stream
         found.note(packet, is_picture)
         if is_picture and damage is None:
@@ -209,9 +211,11 @@ def _naming(path: Path_ | io.BytesIO) -> Iterator[None]:
     try:
         yield
     except Fault as fault:
-        raise VideoError(path, fault) from fault
+        raise VideoError.of(path, fault) from fault
     except av.FFmpegError as error:
-        raise VideoError(path, fault_of(error, "corrupt")) from error
+        raise VideoError.of(path, fault_of(error, "corrupt")) from error
+    except OSError as error:
+        raise VideoError.of(path, unreadable(error)) from error
 
 
 def _read_through(path: Path_) -> None:
@@ -220,4 +224,4 @@ def _read_through(path: Path_) -> None:
             while file.read(1 << 20):
                 pass
     except OSError as error:
-        raise VideoError(path, unreadable(error)) from error
+        raise VideoError.of(path, unreadable(error)) from error

@@ -25,7 +25,7 @@ from vldm_jax.data.folder import Entry, read_folder
 from vldm_jax.data.read import scan
 from vldm_jax.data.record_files import KEY_EVERY
 from vldm_jax.data.source import decode_clip
-from vldm_jax.data.windows import SLOWEST, held_out, on_screen
+from vldm_jax.data.windows import SLOWEST, even_runs, held_out
 from vldm_jax.data.write import check_crf, frame_rate, write_video
 
 Path_ = str | os.PathLike[str]
@@ -235,9 +235,7 @@ def _store(
 def _segments(
     entry: Entry, shot: np.ndarray, fps: Number, shortest: int, longest: int
 ) -> list[Segment]:
-    times = entry.video.times
     first, end = int(shot[0]), int(shot[1])
-    count = int((times[end - 1] - times[first]) * fps + 1e-3) + 1
-    frames = np.minimum(on_screen(times, times[first] + np.arange(count) / fps), end - 1)
-    pieces = [frames[at : at + longest] for at in range(0, count, longest)]
+    runs = even_runs(entry.video.times, first, end, fps=fps)
+    pieces = [run[at : at + longest] for run in runs for at in range(0, len(run), longest)]
     return [Segment(entry=entry, frames=piece) for piece in pieces if len(piece) >= shortest]

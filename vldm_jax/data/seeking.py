@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import av
 
-from vldm_jax.data.opening import fraction
+from vldm_jax.data.opening import fraction, frames
 from vldm_jax.data.timestamps import COUNTED
 
 INDEXED = frozenset(
@@ -40,25 +40,25 @@ def frames_before(
     with contextlib.suppress(av.FFmpegError):
         for seconds in BACK:
             container.seek(name - round(seconds / time_base), stream=stream, backward=True)
-            frames = container.decode(stream)
-            first = next(frames, None)
+            sought = frames(container, stream)
+            first = next(sought, None)
             if first is None or not first.key_frame or first.pts is None or first.pts > name:
                 continue
             yield first
-            yield from itertools.takewhile(lambda frame: not frame.is_corrupt, frames)
+            yield from itertools.takewhile(lambda frame: not frame.is_corrupt, sought)
             return
 
 
 def named_frames(
-    frames: Iterator[av.VideoFrame], *, counted: bool
+    decoded: Iterator[av.VideoFrame], *, counted: bool
 ) -> Iterator[tuple[int | None, av.VideoFrame]]:
     """Yield the frames that are shown with their names; see `timestamps`.
 
     Args:
-        frames: as decoded.
+        decoded: frames in the order of decoding.
         counted: whether a name is the number of frames before, from the start of the file.
     """
-    pairs = itertools.pairwise(itertools.chain(frames, [None]))
+    pairs = itertools.pairwise(itertools.chain(decoded, [None]))
     for number, (frame, following) in enumerate(pairs):
         replaced = following is not None and frame.pts is not None and frame.pts == following.pts
         if not replaced:

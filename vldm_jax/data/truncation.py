@@ -1,4 +1,4 @@
-"""Whether a file was cut off before its end, by what the file itself says about its length.
+"""Whether a file was cut off before its end, or goes on behind it, by what the file says of itself.
 
     mp4 mov ...           where the last frame lies
     avi                   how long its chunks are (a dropped frame is counted, but not stored)
@@ -8,7 +8,8 @@
 
 A transport or program stream (ts, m2ts, mpg) and a live recording declare nothing: cut between two
 frames, they look whole. FFmpeg marks a packet that was torn: the last one of a file that was cut,
-the last one of a part that was joined to another, or one in the middle, where data are missing.
+the last one of a part that was joined to another, or one in the middle, where data are missing. Of
+an mp4, flv or wmv that was joined to another FFmpeg reads the first only.
 """
 
 import os
@@ -27,6 +28,7 @@ DECLARES_SECONDS = ("matroska", "flv")
 """Formats whose duration is a field of the head, not what FFmpeg found at the end of the file."""
 
 NEAR = 16  # packets after a torn one within which a joined part starts, or the file ends
+UNREAD = 0.1  # of a file without frames: more than any index at its end
 JUMP = 1.0  # seconds forward that tell a joined part from a late frame
 
 
@@ -67,6 +69,7 @@ class Seen:
         starts: seconds at which the picture's frames start, in no order.
         torn: the number of a packet of the picture that is not whole, unless a join explains it.
         last: seconds at which the last packet of the picture was to be decoded.
+        place: the byte of the file at which the last packet of any stream ends.
     """
 
     packets: int = 0
@@ -75,6 +78,7 @@ class Seen:
     starts: list[float] = field(default_factory=list)
     torn: int | None = None
     last: float | None = None
+    place: int = 0
 
     @property
     def longest(self) -> float:
@@ -86,6 +90,7 @@ class Seen:
         time_base = fraction(packet.time_base)
         if packet.size == 0 or time_base is None:
             return
+        self.place = max(self.place, (packet.pos or 0) + packet.size)
         if is_picture:
             self.packets += 1
             self._note_tear(packet, float(time_base))
@@ -155,6 +160,15 @@ def missing_end(
     return f"{has:.2f} of {says:.2f} s are in the file"
 
 
+def goes_on(path: Path_, container: av.container.InputContainer, seen: Seen) -> bool:
+    """Return whether something is joined to the end of a file that nobody would read."""
+    if _format(container) == "mov":
+        return _count_boxes(path, b"moov") > 1
+    if _format(container) not in ("flv", "asf", "mpegts", "mpeg"):
+        return False
+    return container.size - seen.place > max(4096, UNREAD * container.size)
+
+
 def _format(container: av.container.InputContainer) -> str:
     return container.format.name.split(",")[0]
 
@@ -180,6 +194,22 @@ def _missing_of_riff(path: Path_) -> int | None:
             missing = max(0, at - size)
             at += length % 2
     return missing
+
+
+def _count_boxes(path: Path_, name: bytes) -> int:
+    """How many boxes of this name an mp4 has at its top."""
+    with Path(path).open("rb") as file:
+        size, at, count = file.seek(0, os.SEEK_END), 0, 0
+        while at + 16 <= size:
+            file.seek(at)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            length = int.from_bytes(head[8:], "big") if length == 1 else length
+            if length < 8:
+                break
+            count += head[4:8] == name
+            at += length
+    return count
 
 
 def _seconds(tag: str) -> float | None:

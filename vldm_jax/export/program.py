@@ -20,7 +20,6 @@ Source: https://docs.jax.dev/en/latest/export/export.html.
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,12 +27,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jaxlib
 from jax import export
 
 from vldm_jax.checkpoint.weights import DTYPES, load_weights, save_weights
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_new, sha256, write_json
+from vldm_jax.core.json_files import read_json
 from vldm_jax.typing import Array, PyTree
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -59,8 +60,14 @@ then, in this folder,
 ```
 
 Sizes are fixed, except one with a name: any number can stand there. The first call compiles.
-Written by jax {jax}; jax promises to run it with its releases of up to 6 months later.
+
+Written by jax {jax} with jaxlib {jaxlib}. jax promises that it {runs_with} ({source}).
+Others may run it, none has to. To keep it longer, keep the weights and export again with a newer
+jax, or keep this one: `pip install jax=={jax} jaxlib=={jaxlib}`.
 """
+# Compatibility guarantees of jax.export, as of jax 0.10.2; when a jaxlib was built is what counts.
+_RUNS_WITH = "runs with releases of jaxlib from 3 weeks before to 6 months after {jaxlib} was built"
+_SOURCE = "https://docs.jax.dev/en/latest/export/export.html#compatibility-guarantees"
 _SNIPPET = f"""from pathlib import Path
 import jax
 import numpy as np
@@ -168,7 +175,10 @@ def load_program(folder: str | os.PathLike[str]) -> Program:
     # Before it is parsed: the format has no checks of its own.
     if not (path / PROGRAM).is_file() or sha256(path / PROGRAM) != meta["sha256"]:
         raise InputError(f"{path / PROGRAM} is missing or damaged: fetch or export it again")
-    exported = export.deserialize(bytearray((path / PROGRAM).read_bytes()))
+    try:
+        exported = export.deserialize(bytearray((path / PROGRAM).read_bytes()))
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise InputError(_other_jax(path, meta, str(error))) from error
     params = paths.flatten(load_weights(path / WEIGHTS)[0])
     (expected,), _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
     paths.check_fits(path / WEIGHTS, params, expected)
@@ -230,6 +240,8 @@ def _meta(
         "outputs": {f"result{jax.tree_util.keystr(key)}": _array(aval) for key, aval in outputs},
         "platforms": list(program.platforms),
         "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "runs_with": _RUNS_WITH.format(jaxlib=jaxlib.__version__),
         "calling_convention": program.calling_convention_version,
     }
 
@@ -243,22 +255,31 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     path = folder / META
     if not path.is_file():
         raise InputError(f"{folder} is no program: there is no {path}")
+    meta = read_json(path, "the description of a program", remedy="fetch or export it again")
     try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-        written, convention, platforms = meta["jax"], meta["calling_convention"], meta["platforms"]
-        _ = meta["sha256"], meta["inputs"].items()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        convention, platforms = meta["calling_convention"], meta["platforms"]
+        arrays = [(array["shape"], array["dtype"]) for array in meta["inputs"].values()]
+        _ = meta["sha256"], meta["jax"]
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error!r}): fetch or export it again") from error
+    typed = all(isinstance(shape, list) and isinstance(dtype, str) for shape, dtype in arrays)
+    if type(convention) is not int or not isinstance(platforms, list) or not typed:
+        raise InputError(f"{path} is damaged (a value of another type): fetch or export it again")
     oldest = export.minimum_supported_calling_convention_version
     newest = export.maximum_supported_calling_convention_version
     if not oldest <= convention <= newest:
-        raise InputError(
-            f"{folder} was written by jax {written} (calling convention {convention}); this jax "
-            f"{jax.__version__} runs {oldest} to {newest}: use a jax closer to it or export again"
-        )
+        why = f"it has calling convention {convention}, this one runs {oldest} to {newest}"
+        raise InputError(_other_jax(folder, meta, why))
     if (here := export.default_export_platform()) not in platforms:
         raise InputError(f"{folder} was written for {platforms}, not for {here}: export it again")
     return meta
+
+
+def _other_jax(folder: Path, meta: Mapping[str, Any], why: str) -> str:
+    return (
+        f"{folder} was written by jax {meta['jax']}, and jax {jax.__version__} does not run it "
+        f"({why}): use a jax closer to it, or export it again with this one"
+    )
 
 
 def _check_inputs(
@@ -293,4 +314,7 @@ def _readme(meta: Mapping[str, Any]) -> str:
         platforms=", ".join(meta["platforms"]),
         snippet=_SNIPPET.format(inputs="\n".join(examples)),
         jax=meta["jax"],
+        jaxlib=meta["jaxlib"],
+        runs_with=meta["runs_with"],
+        source=_SOURCE,
     )

@@ -24,7 +24,7 @@ from vldm_jax.interop.folders import part_folders, weights_file
 from vldm_jax.interop.layouts import detect, markers, names, original, wrappers
 from vldm_jax.interop.layouts.formats import FORMATS, Format
 from vldm_jax.interop.scheduler import diffusion_of
-from vldm_jax.interop.settings import check_config, overrides, read_config, told_by
+from vldm_jax.interop.settings import check_config, check_sizes, overrides, read_config, told_by
 from vldm_jax.models import table
 from vldm_jax.models.network import CLASSES, Network
 from vldm_jax.typing import DTypeLike
@@ -56,7 +56,7 @@ def find(
         files = {name: weights_file(folder) for name, folder in chosen.items()}
         return {name: _alone(_open(file), fields, compute) for name, file in files.items()}
     archive = _open(weights_file(root) if root.is_dir() else root)
-    parts = detect.split(archive.path, archive.tensors, part=part, ema=ema)
+    parts = detect.split(archive.path, markers.without(archive.tensors), part=part, ema=ema)
     if parts and METADATA_KEY not in archive.metadata:
         chosen = _chosen(root, parts, part, fields)
         return {
@@ -100,11 +100,12 @@ def _alone(archive: Archive, corrected: Mapping[str, Any] | None, compute: DType
         return _ours(archive, compute)
     beside = Path(archive.path).parent / "config.json"
     given = read_config(beside) if beside.is_file() else None
-    return _foreign(archive, archive.tensors, given, corrected, compute)
+    return _foreign(archive, markers.without(archive.tensors), given, corrected, compute)
 
 
 def _ours(archive: Archive, compute: DTypeLike) -> Network:
     meta = read_meta(archive.path)
+    check_sizes(archive.path, meta["config"], len(archive.tensors))
     with told_by(archive.path, settings=True):
         module = table.module_of(meta["kind"], meta["config"], compute)
         channels = _input_channels(archive.tensors.get("conv_in/kernel"), 2, module)
@@ -122,8 +123,7 @@ def _foreign(
     compute: DTypeLike,
 ) -> Network:
     file = archive.path
-    networks = {key: tensor for key, tensor in tensors.items() if not markers.is_marker(key)}
-    name, named = detect.identify(file, networks)
+    name, named = detect.identify(file, tensors)
     form = FORMATS[name]
     parameters = form.parameters(named)
     beside = str(Path(file).parent / "config.json")

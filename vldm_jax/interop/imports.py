@@ -91,6 +91,7 @@ def import_checkpoint(
     if part is None and "text_encoder" in kinds and not has_text:
         lines.append(f"no tokenizer beside the text encoder: no {NULL_CONTEXT}")
     notes += [_UNTOLD.format(n.source) for n in found.values() if _is_untold(n)]
+    notes += [_HOMELESS.format(n.source) for n in found.values() if _is_homeless(n)]
     return [*lines, *(f"note: {note}" for note in notes)]
 
 
@@ -98,6 +99,15 @@ _UNTOLD = (
     "{} does not say whether its U-Net predicts epsilon or v, and no config is compared with it: "
     "say --diffusion epsilon (Stable Diffusion 1.x, 2.x-base) or --diffusion v (2.x at 768 pixels)"
 )
+
+_HOMELESS = (
+    "{} does not say which image U-Net its layers stand on, and sampling asks for one: import it "
+    "with --onto UNET.safetensors"
+)
+
+
+def _is_homeless(network: Network) -> bool:
+    return network.kind == TEMPORAL and "backbone" not in network.meta
 
 
 def _is_untold(network: Network) -> bool:

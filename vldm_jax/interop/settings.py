@@ -11,10 +11,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.json_files import read_json
 from vldm_jax.core.pointers import refuse_pointer
 from vldm_jax.interop.files.tensors import reason
+
+DEPTHS = ("layers_per_level", "blocks", "layers", "num_blocks")  # fields that repeat layers
+MOST_LEVELS, LARGEST = 64, 1 << 24
 
 # Entries that do not change the network's outputs in inference.
 IRRELEVANT = {
@@ -67,12 +71,32 @@ def told_by(where: str, *also: str, settings: bool) -> Iterator[None]:
         if any(name in str(error) for name in (where, *also)):
             raise
         raise InputError(f"{where}: {error}") from error
-    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError) as error:
         if not settings:
             raise
         raise InputError(
             f"{where} describes no network of its weights ({reason(error)})"
         ) from error
+
+
+def check_sizes(where: str, fields: Mapping[str, Any], arrays: int) -> None:
+    """Raise for fields of no network that so few arrays could be of: to build it would not end.
+
+    Args:
+        where: what the fields are from.
+        fields: of a module, JSON values.
+        arrays: number of them in the file.
+
+    Raises:
+        InputError: naming the first field that is too large.
+    """
+    flat = paths.flatten(fields)
+    levels = max((len(value) for value in flat.values() if isinstance(value, list)), default=1)
+    for path, value in flat.items():
+        numbers = [n for n in (value if isinstance(value, list) else [value]) if type(n) is int]
+        repeated = path.rpartition("/")[2] in DEPTHS and max(numbers, default=0) * levels > arrays
+        if repeated or len(numbers) > MOST_LEVELS or any(abs(n) > LARGEST for n in numbers):
+            raise InputError(f"{where}: {path} = {str(value)[:60]} is no size of its network")
 
 
 def overrides(corrected: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:

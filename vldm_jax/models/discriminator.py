@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.nn.conv import Conv
 from vldm_jax.typing import Array, DTypeLike, Float
 
 
@@ -54,13 +55,13 @@ class PatchDiscriminator(nn.Module):
             x = nn.leaky_relu(x, 0.2).astype(self.dtype)
         return self._conv(1, 1, self.layers + 1)(x).astype(jnp.float32)
 
-    def _conv(self, features: int, stride: int, index: int) -> nn.Conv:
+    def _conv(self, features: int, stride: int, index: int) -> Conv:
         # As in the original, a layer that a norm follows has the norm's bias only.
-        return nn.Conv(
+        return Conv(
             features,
             (4, 4),
-            strides=stride,
-            padding=1,
+            stride=stride,
+            padding=((1, 1), (1, 1)),
             use_bias=index in (0, self.layers + 1),
             kernel_init=nn.initializers.normal(0.02),
             dtype=self.dtype,

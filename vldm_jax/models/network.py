@@ -139,7 +139,17 @@ class TextNetwork(Network):
     """A text encoder."""
 
     def __call__(self, tokens: Int[AnyArray, "b n"]) -> Float[Array, "b n d"]:
-        """Return the tokens' last hidden states, which a U-Net takes as context."""
+        """Return the tokens' last hidden states, which a U-Net takes as context.
+
+        Raises:
+            InputError: if a token has no embedding.
+        """
+        largest, size = int(np.max(tokens, initial=0)), self.fields["vocab_size"]
+        if largest >= size:
+            raise InputError(
+                f"{self.source}: got the token {largest}, it has embeddings for 0 to {size - 1}: "
+                "take the tokenizer that belongs to it"
+            )
         return self._compiled()(jnp.asarray(tokens))
 
 

@@ -26,7 +26,7 @@ from einops import rearrange
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.nn.attention import attend, head_width
-from vldm_jax.nn.init import Dense
+from vldm_jax.nn.dense import Dense
 from vldm_jax.nn.norm import LayerNorm
 from vldm_jax.typing import Array, DTypeLike, Float, Int
 
@@ -78,12 +78,14 @@ class Embeddings(nn.Module):
 
         def table(name, entries, std):
             init = nn.initializers.normal(std)
-            return nn.Embed(entries, self.width, self.dtype, embedding_init=init, name=name)
+            return nn.Embed(entries, self.width, embedding_init=init, name=name)
 
         positions = jnp.arange(tokens.shape[1])[None]
         # The deviations with which CLIP starts.
         x = table("token_embedding", self.vocab_size, 0.02)(tokens)
-        return x + table("position_embedding", self.max_tokens, 0.01)(positions)
+        positions = table("position_embedding", self.max_tokens, 0.01)(positions)
+        # Cast last, so that gradients are summed over the batch in float32.
+        return x.astype(self.dtype) + jnp.broadcast_to(positions, x.shape).astype(self.dtype)
 
 
 class CausalAttention(nn.Module):

@@ -14,8 +14,10 @@ import jax.numpy as jnp
 from einops import rearrange
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.nn.init import Dense, fan_in_normal
+from vldm_jax.nn.dense import Dense
+from vldm_jax.nn.init import fan_in_normal
 from vldm_jax.nn.norm import GroupNorm
+from vldm_jax.nn.products import einsum
 from vldm_jax.typing import Array, Bool, DTypeLike, Float
 
 
@@ -74,7 +76,7 @@ class Attention(nn.Module):
         Args:
             x: queries.
             context: where keys and values come from; None for x.
-            relative_keys: added to key j as seen from query i.
+            relative_keys: added to key j as seen from query i; float32, as parameters are.
             mask: False forbids a pair.
 
         Raises:
@@ -92,7 +94,7 @@ class Attention(nn.Module):
         bias = None
         if relative_keys is not None:
             keys = rearrange(relative_keys, "n m (heads e) -> n m heads e", heads=self.heads)
-            logits = jnp.einsum("bnhe,nmhe->bhnm", q, keys, preferred_element_type=jnp.float32)
+            logits = einsum("bnhe,nmhe->bhnm", q, keys, dtype=self.dtype, out=jnp.float32)
             bias = logits / math.sqrt(e)
         out = attend(q, k, v, bias, mask)
         out = rearrange(out, "b n heads e -> b n (heads e)")

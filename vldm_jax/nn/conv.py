@@ -10,12 +10,10 @@ from collections.abc import Callable
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import lax
 
 from vldm_jax.nn.init import fan_in_normal, zeros
+from vldm_jax.nn.products import Padding, add_bias, convolve, einsum
 from vldm_jax.typing import Array, DTypeLike, Float
-
-Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
 class Conv(nn.Module):
@@ -44,21 +42,15 @@ class Conv(nn.Module):
         """Return the convolved image in `dtype`."""
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        y = self._apply(x.astype(self.dtype), kernel.astype(self.dtype))
+        y = self._apply(x, kernel)
         if self.use_bias:
-            bias = self.param("bias", zeros, (self.features,))
-            y = y + bias.astype(self.dtype)[None, None, None, :]
+            y = add_bias(y, self.param("bias", zeros, (self.features,)))
         return y
 
     def _apply(self, x, kernel):
         pointwise = self.kernel_size == (1, 1) and self.stride == 1 and self.padding is None
         if pointwise:
-            return jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
+            return einsum("bhwi,io->bhwo", x, kernel[0, 0], dtype=self.dtype)
         same = tuple(((k - 1) // 2, k // 2) for k in self.kernel_size)
-        return lax.conv_general_dilated(
-            x,
-            kernel,
-            window_strides=(self.stride, self.stride),
-            padding=same if self.padding is None else self.padding,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        padding = same if self.padding is None else self.padding
+        return convolve(x, kernel, stride=self.stride, padding=padding, dtype=self.dtype)

@@ -5,7 +5,8 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vldm_jax.nn.init import Dense, fan_in_normal
+from vldm_jax.nn.dense import Dense
+from vldm_jax.nn.init import fan_in_normal
 from vldm_jax.typing import Array, Float, Shaped
 
 

@@ -1,14 +1,12 @@
-"""Initialisers, and the linear layer that uses them.
+"""Initialisers.
 
 Deviation from `flax.linen.initializers`: numbers are drawn as one flat vector and reshaped. They
 have the same distribution, but XLA compiles the counters of a flat draw four times as fast on CPU,
 and the initialisation of a video U-Net is one program with hundreds of draws.
 """
 
-import functools
 import math
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -31,6 +29,3 @@ def zeros(key: Key, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> F
     """Return zeros: for layers that must leave their input alone at step 0."""
     del key
     return jnp.zeros(shape, dtype)
-
-
-Dense = functools.partial(nn.Dense, kernel_init=fan_in_normal)

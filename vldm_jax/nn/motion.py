@@ -20,8 +20,9 @@ from einops import rearrange, repeat
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.nn.attention import Attention
+from vldm_jax.nn.dense import Dense
 from vldm_jax.nn.embeddings import sinusoid
-from vldm_jax.nn.init import Dense, zeros
+from vldm_jax.nn.init import zeros
 from vldm_jax.nn.norm import GroupNorm, LayerNorm
 from vldm_jax.nn.stage import StageSpec
 from vldm_jax.nn.transformer import FeedForward

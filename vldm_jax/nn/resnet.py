@@ -8,7 +8,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from vldm_jax.nn.conv import Conv
-from vldm_jax.nn.init import Dense, fan_in_normal
+from vldm_jax.nn.dense import Dense
+from vldm_jax.nn.init import fan_in_normal
 from vldm_jax.nn.norm import GroupNorm
 from vldm_jax.typing import Array, DTypeLike, Float
 

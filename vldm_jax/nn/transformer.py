@@ -15,7 +15,8 @@ from einops import rearrange
 
 from vldm_jax.nn.attention import Attention
 from vldm_jax.nn.conv import Conv
-from vldm_jax.nn.init import Dense, fan_in_normal, zeros
+from vldm_jax.nn.dense import Dense
+from vldm_jax.nn.init import fan_in_normal, zeros
 from vldm_jax.nn.norm import GroupNorm, LayerNorm
 from vldm_jax.typing import Array, DTypeLike, Float
 

@@ -9,9 +9,13 @@ import os
 
 import jax
 import numpy as np
+from jax._src.distributed import global_state  # jax has no public way to its coordinator
 from jax.experimental import multihost_utils
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.parallel.watch import FAILED, JAX_SECONDS, Watch
+
+_watch: Watch | None = None  # of the other processes, if there are any
 
 
 def start(
@@ -29,7 +33,7 @@ def start(
         process_id: which one this is, from 0.
 
     Raises:
-        InputError: if only some of the three are given.
+        InputError: if only some of the three are given, or the others are not found.
     """
     given = [value is not None for value in (coordinator, num_processes, process_id)]
     if any(given) and not all(given):
@@ -37,10 +41,19 @@ def start(
             "a run of several processes needs coordinator, num_processes and process_id: "
             f"got {coordinator=}, {num_processes=}, {process_id=}"
         )
-    if all(given):
-        jax.distributed.initialize(coordinator, num_processes, process_id)
-    elif "VLDM_DISTRIBUTED" in os.environ and os.environ["VLDM_DISTRIBUTED"] == "auto":
-        jax.distributed.initialize()
+    alone = not all(given) and os.environ.get("VLDM_DISTRIBUTED") != "auto"
+    if not alone:
+        try:
+            jax.distributed.initialize(
+                coordinator, num_processes, process_id, heartbeat_timeout_seconds=JAX_SECONDS
+            )
+        except (ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"the processes of this run do not find each other: {reason}"
+            ) from error
+        global _watch
+        _watch = Watch(global_state.client, jax.process_index(), jax.process_count())
     return (
         f"process {jax.process_index()} of {jax.process_count()}: {jax.local_device_count()} of "
         f"{jax.device_count()} {jax.default_backend()} devices"
@@ -57,6 +70,18 @@ def agree(flag: bool) -> bool:
     if jax.process_count() == 1:
         return flag
     return bool(multihost_utils.broadcast_one_to_all(np.asarray(flag)))
+
+
+def leave() -> None:
+    """Tell the other processes, if there are any, that this one ends with an error."""
+    if _watch is not None:
+        _watch.end(FAILED)
+
+
+def await_verdict() -> None:
+    """Wait a while after an unexpected error: if another process is gone, this one ends now."""
+    if _watch is not None:
+        _watch.await_verdict()
 
 
 def barrier(name: str) -> None:

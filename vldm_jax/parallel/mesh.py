@@ -61,8 +61,23 @@ def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
 
 
 def local(tree: PyTree) -> PyTree:
-    """Return replicated arrays as this process's own, to be used without the others."""
-    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+    """Return whole arrays on one device of this process, to be used without the other processes.
+
+    Raises:
+        ValueError: if an array is split over processes: gathering it takes all of them.
+    """
+    return jax.tree.map(_local, tree)
+
+
+def _local(leaf: jax.Array) -> jax.Array:
+    if leaf.is_fully_replicated:
+        return leaf.addressable_data(0)
+    if not leaf.is_fully_addressable:
+        raise ValueError(
+            f"an array {leaf.shape} is split over processes ({leaf.sharding}): replicate it first, "
+            "in all of them"
+        )
+    return jax.device_put(leaf, leaf.addressable_shards[0].device)
 
 
 def shard_batch(

@@ -217,6 +217,8 @@ class DenoisingStage(Stage):
         """
         rows = asking.asked(self.conditions, self.config.sampling)
         for key, names in (unknown or {}).items():
+            if key not in rows:  # the data has it, this network does not take it
+                continue
             columns = [i for i, name in enumerate(self.config.data[key]) if name in names]
             rows[key][:, columns] = np.nan
         return {**spread(rows, count, first), **self.fixed((count,))}

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from vldm_jax.core import paths
+from vldm_jax.core.errors import InputError
 from vldm_jax.core.rng import stream
 from vldm_jax.training import ema as averages
 from vldm_jax.training.objective import Objective
@@ -106,6 +107,31 @@ def compile_step(step: Step, state: TrainState) -> Step:
     """
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+
+
+def check_batch(batch_size: int, accumulate: int, devices: int) -> None:
+    """Raise unless every device gets as many examples of every microbatch.
+
+    Where it does not divide, XLA fills the devices up with copies, which cost as much as examples
+    do, and says nothing.
+
+    Args:
+        batch_size: examples a step over all processes.
+        accumulate: number of microbatches.
+        devices: size of the mesh's axis "data", over all processes.
+
+    Raises:
+        InputError: naming the batch sizes next to it that would do.
+    """
+    unit = accumulate * devices
+    if batch_size % unit == 0:
+        return
+    below, above = batch_size // unit * unit, (batch_size // unit + 1) * unit
+    microbatches = f" in {accumulate} microbatches (optim.accumulate)" if accumulate > 1 else ""
+    raise InputError(
+        f"train.batch_size={batch_size} does not divide over {devices} devices{microbatches}: "
+        f"choose a multiple of {unit}, {f'{below} or ' if below else ''}{above}"
+    )
 
 
 def _gradient(

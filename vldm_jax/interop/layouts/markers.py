@@ -29,9 +29,9 @@ _TARGETS = {
 _ARCHITECTURES = {"stable-diffusion-v2-512": "epsilon", "stable-diffusion-v2-768-v": "v"}
 
 
-def is_marker(key: str) -> bool:
-    """Return whether a tensor of this name stands beside the networks and belongs to none."""
-    return key in _TENSORS
+def without(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of the networks: all but the markers."""
+    return {key: tensor for key, tensor in tensors.items() if key not in _TENSORS}
 
 
 def diffusion_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, Any]:
