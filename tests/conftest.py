@@ -63,7 +63,7 @@ def bounded_memory():
 
 def pytest_unconfigure():
     if CACHE:
-        shutil.rmtree(CACHE)
+        shutil.rmtree(CACHE, ignore_errors=True)
 
 
 def pytest_sessionfinish(session):
