@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -15,7 +16,7 @@ from ml_collections import ConfigDict
 sys.path.insert(0, str(Path(__file__).parents[1] / "stages"))
 
 import toys
-from small import config_of, leave
+from small_stages import config_of, leave
 
 from vldm_jax.checkpoint.weights import load_weights
 from vldm_jax.cli.sample import sample
@@ -90,7 +91,8 @@ def test_a_network_from_outside_is_a_denoiser(grown, files, tmp_path):
     train(config, tmp_path / "run")
     stage = make_stage(config)
     params, _ = stage.load(str(tmp_path / "run"))
-    frames = stage.sampler()(params, jax.random.key(0), np.arange(1), stage.request(1))
+    asked = {key: jnp.asarray(value) for key, value in stage.request(1).items()}
+    frames = stage.sampler()(params, jax.random.key(0), jnp.arange(1), asked)
     assert frames.shape == (1, 1, 8, 8, 3)
 
 

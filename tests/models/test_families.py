@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vldm_jax.checkpoint.weights import check_fits, load_weights, save_weights
+from vldm_jax.checkpoint.weights import load_weights, save_weights
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.models import table
@@ -52,7 +52,7 @@ def test_a_network_from_outside_is_saved_loaded_and_run(monkeypatch, tmp_path):
     again, read = load_weights(tmp_path / "net.safetensors")
     module = table.module_of(read["kind"], read["config"], jnp.float32)
     assert module == net
-    check_fits("the file", again, table.abstract_params(module, *module.smallest_inputs(4)))
+    paths.check_fits("the file", again, table.abstract_params(module, *module.smallest_inputs(4)))
     x = jnp.ones((2, 3, 3, 4))
     np.testing.assert_array_equal(
         module.apply({"params": again}, x), net.apply({"params": params}, x)

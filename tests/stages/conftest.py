@@ -1,5 +1,5 @@
 import pytest
-from small import config_of, leave
+from small_stages import config_of, leave
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small import FRAMES, Clips, config_of, leave, random_params
+from small_stages import FRAMES, Clips, config_of, leave, random_params
 
 from vldm_jax.checkpoint.weights import load_weights, save_weights
 from vldm_jax.core import paths
