@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from vldm_jax.checkpoint.inspect import read_params
+from vldm_jax.checkpoint.owner import owned
 from vldm_jax.checkpoint.weights import load_weights, save_weights
 from vldm_jax.cli import main as entry
 from vldm_jax.cli.flags import load_config
@@ -232,6 +233,15 @@ def test_a_workdir_of_another_config_is_refused_untouched(line, capsys, stage, c
     before = sorted(path.name for path in (root / stage).iterdir())
     refused(capsys, ["train", f"--workdir={root / stage}", *configs[stage], change], message)
     assert sorted(path.name for path in (root / stage).iterdir()) == before
+
+
+def test_a_workdir_that_another_run_owns_is_refused_but_read(line, capsys):
+    root, configs = line
+    with owned(root / "video"):
+        argv = ["train", f"--workdir={root / 'video'}", *configs["video"]]
+        refused(capsys, argv, f"another run owns {root / 'video'}: process ")
+        vldm("inspect", root / "video")
+    assert "checksums match" in capsys.readouterr().out
 
 
 def refused(capsys, argv, message):

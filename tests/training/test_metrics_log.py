@@ -1,48 +1,19 @@
-"""Averages over an interval, and the files that they end up in."""
+"""The files that the figures of a run end up in."""
 
 import json
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from full_disk import files_of_at_most
 from PIL import Image
 from tensorboardX.proto import event_pb2
 
-from vldm_jax.training.metrics import Averages, MetricsLog
-from vldm_jax.training.objective import Mean
+from vldm_jax.training.metrics import MetricsLog
 
 
 def records(workdir):
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
-
-
-def test_means_weigh_by_count_and_scalars_by_step():
-    averages = Averages()
-    averages.add({"loss": jnp.float32(1), "part": Mean(jnp.float32(6), jnp.float32(3))})
-    own = averages.add({"loss": jnp.float32(3), "part": Mean(jnp.float32(0), jnp.float32(0))})
-    assert own == {"loss": 3.0}
-    assert averages.means() == {"loss": 2.0, "part": 2.0}
-    averages.restart()
-    assert averages.means() == {}
-
-
-def test_a_metric_that_never_had_a_value_is_left_out():
-    averages = Averages()
-    averages.add({"part": Mean(jnp.float32(0), jnp.float32(0))})
-    assert averages.means() == {}
-
-
-def test_averages_go_on_in_another_process():
-    one, values = Averages(), np.random.default_rng(0).normal(size=7).astype(np.float32)
-    for value in values:
-        one.add({"loss": value, "part": Mean(jnp.float32(value), jnp.float32(2))})
-    two = Averages()
-    for value in values:
-        two = Averages(json.loads(json.dumps(two.state())))
-        two.add({"loss": value, "part": Mean(jnp.float32(value), jnp.float32(2))})
-    assert two.means() == one.means()
 
 
 def test_records_are_json_lines_and_not_a_number_is_null(tmp_path):

@@ -42,8 +42,10 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.parallel import hosts
 from vldm_jax.typing import PyTree
 
-# Orbax logs the trace of what fails in the background and raises it later, too: once is enough.
-logging.getLogger("absl").addFilter(lambda record: record.exc_info is None)
+# Orbax logs what fails in the background with its trace, and raises it later: once is enough.
+logging.getLogger("absl").addFilter(
+    lambda record: record.levelno < logging.ERROR or "orbax" not in record.pathname
+)
 
 
 class Checkpoints:

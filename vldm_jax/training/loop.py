@@ -15,8 +15,8 @@ import jax
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.signals import Stopped
-from vldm_jax.training.clock import Clock
-from vldm_jax.training.metrics import Averages, MetricsLog
+from vldm_jax.training.interval import Interval
+from vldm_jax.training.metrics import MetricsLog
 from vldm_jax.training.progress import Progress
 from vldm_jax.training.state import TrainState
 from vldm_jax.training.step import Batch, Update
@@ -56,41 +56,39 @@ def fit(
         InputError: if the loader ends or fails, once the state is saved; if the workdir holds
             another run.
     """
-    interval = None
+    carried = None
     if checkpoints is not None:
-        state, interval = checkpoints.resume(state, loader)
+        state, carried = checkpoints.resume(state, loader)
     n = saved = int(state.step)
-    averages, clock = Averages(interval), Clock(interval)
-    compiled, pending = None, None
+    interval, compiled, pending, reason = Interval(carried), None, None, None
 
     def look() -> None:
         if pending is not None:
             step, metrics = pending
-            check_finite(step, averages.add(metrics), saved or None)
+            check_finite(step, interval.add(metrics), saved or None)
 
-    def save() -> int:
-        checkpoints.save(n, state, loader, averages.state() | clock.state())
-        return n
+    def save() -> None:
+        nonlocal saved
+        if checkpoints is not None:
+            checkpoints.save(n, state, loader, interval.state())
+            saved = n
 
     with (
         closing(MetricsLog(workdir, n, tensorboard=tensorboard)) as log,
         closing(Progress(timetable.total_steps, n, update.shown)) as progress,
         StopRequest(timetable.stop_after_minutes, progress.say) as stop,
     ):
-        if n > 0:
-            progress.say(f"resumed from step {n}")
-        reason = stop.reason(n)
         while n < timetable.total_steps and reason is None:
             try:
-                with clock.waiting():
+                with interval.clock.waiting():
                     batch = update.place(_next(loader, n))
             except InputError:  # keep what was learned; several processes cannot agree to any more
-                if checkpoints is not None and n > saved and jax.process_count() == 1:
+                if n > saved and jax.process_count() == 1:
                     look()
                     save()
                 raise
             if compiled is None:
-                with clock.paused():
+                with interval.clock.paused():
                     compiled = _compile(update, state, batch, progress)
                 if reason := stop.reason(n):
                     break
@@ -98,7 +96,6 @@ def fit(
             n += 1
             look()
             pending = (n, metrics)
-            clock.tick()
             progress.advance(n)
             reason = stop.reason(n)
             due = timetable.due(n, stopping=reason is not None, hurried=stop.signal is not None)
@@ -106,16 +103,14 @@ def fit(
                 look()
                 pending = None
             if due.log:
-                values = averages.means() | clock.figures()
-                values["seen_videos"] = float(n * update.batch_size)
+                values = interval.figures() | {"seen_videos": float(n * update.batch_size)}
                 log.scalars(n, values)
                 progress.show(values)
-                if n % timetable.log_every == 0:  # others, at the end, leave the interval open
-                    averages.restart()
-                    clock.restart()
-            with clock.paused():
-                if due.save and checkpoints is not None:
-                    saved = save()
+                if n % timetable.log_every == 0:  # a record at the end leaves its interval open
+                    interval = Interval()
+            with interval.clock.paused():
+                if due.save:
+                    save()
                 if due.sample and sample_hook is not None:
                     sample_hook(state, n, log)
         if reason is not None:

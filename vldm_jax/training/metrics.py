@@ -15,9 +15,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
 from PIL import Image
 
@@ -26,45 +24,7 @@ from vldm_jax.core.files import atomic_path, naming_full_disk
 from vldm_jax.core.json_files import parse_json
 from vldm_jax.parallel import hosts
 from vldm_jax.training.events import EventFile, Summary
-from vldm_jax.training.objective import Mean
 from vldm_jax.typing import UInt8
-
-
-class Averages:
-    """Running means of the metrics of several steps, on the host.
-
-    Args:
-        carried: what `state` returned in the process that began the interval.
-    """
-
-    def __init__(self, carried: Mapping[str, Any] | None = None) -> None:
-        sums = {} if carried is None else carried["sums"]
-        self._sums: dict[str, list[float]] = {name: list(pair) for name, pair in sums.items()}
-
-    def add(self, metrics: Mapping[str, Any]) -> dict[str, float]:
-        """Fetch one step's metrics, add them, and return this step's own values."""
-        fetched = jax.device_get(dict(metrics))
-        values = {}
-        for name, metric in fetched.items():
-            total, count = (metric.total, metric.count) if isinstance(metric, Mean) else (metric, 1)
-            sums = self._sums.setdefault(name, [0.0, 0.0])
-            sums[0] += float(total)
-            sums[1] += float(count)
-            if count:
-                values[name] = float(total) / float(count)
-        return values
-
-    def means(self) -> dict[str, float]:
-        """Return the means of the interval; leave out what has no values."""
-        return {name: total / count for name, (total, count) in self._sums.items() if count}
-
-    def restart(self) -> None:
-        """Begin an interval."""
-        self._sums = {}
-
-    def state(self) -> dict[str, Any]:
-        """Return {name: [sum, count]} so far, for the process that goes on with the interval."""
-        return {"sums": {name: list(pair) for name, pair in self._sums.items()}}
 
 
 class MetricsLog:

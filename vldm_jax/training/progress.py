@@ -29,6 +29,8 @@ class Progress:
         self._bar = None
         if self._main and sys.stderr.isatty():
             self._bar = tqdm(total=total_steps, initial=step, unit="step", dynamic_ncols=True)
+        if step > 0:
+            self.say(f"resumed from step {step}")
 
     def advance(self, step: int) -> None:
         """Say that `step` updates are done."""
