@@ -103,5 +103,5 @@ def test_a_summary_says_what_is_inside(tmp_path):
     assert lines["params", "mix"][2:7] == ["1", "arrays", "1", "values", "4"]
     assert lines["ema", "2"][1:6] == ["2", "arrays", "13", "values", "52"]
     assert lines["network/temporal_0", "0.881"]  # sigmoid(2)
-    with pytest.raises(InputError, match="holds no complete checkpoint"):
+    with pytest.raises(InputError, match="no complete checkpoint"):
         describe(tmp_path / "nothing")

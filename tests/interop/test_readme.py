@@ -1,4 +1,4 @@
-"""The lines of README and docs/interop.md do what they say, on a small Stable Diffusion folder."""
+"""The lines of docs/interop.md do what they say, on a small Stable Diffusion folder."""
 
 import re
 from pathlib import Path
@@ -33,16 +33,6 @@ def check(video):
     together = video(inputs.video, inputs.time, inputs.context)
     for t, frame in enumerate(frames):
         reference.assert_equal(together[:, t], frame)
-
-
-def test_three_lines_of_the_readme(folder):
-    text = (ROOT / "README.md").read_text()
-    start = re.search(r"`(from vldm_jax\.interop import \*)`", text)[1]
-    lines = re.findall(r"^    ((?:unet = load|video = insert_temporal|export)\(.*)$", text, re.M)
-    assert len(lines) == 3
-    scope = {}
-    exec("\n".join([start, *lines]), scope)
-    check(scope["video"])
 
 
 def test_the_example_of_the_documentation(folder):

@@ -48,7 +48,7 @@ def test_a_compilation_hears_both_signals_at_once(number):
         assert process.stderr.read() == ""
 
 
-@pytest.mark.parametrize("seconds", [0.3, 1.5])
+@pytest.mark.parametrize("seconds", [0.3, 0.8])
 def test_an_interrupt_of_the_start(tmp_path, seconds):
     with running("-m", "vldm_jax", *TRAIN, f"--workdir={tmp_path / 'run'}") as process:
         time.sleep(seconds)

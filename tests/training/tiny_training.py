@@ -27,6 +27,7 @@ from vldm_jax.diffusion.schedules import ScaledLinearSchedule
 from vldm_jax.parallel.mesh import make_mesh, replicate, shard_batch
 from vldm_jax.stages.denoising_loss import denoising_loss
 from vldm_jax.stages.latents import sample_posterior, to_pixels
+from vldm_jax.stages.video import summarise
 from vldm_jax.training.loop import fit
 from vldm_jax.training.optimiser import make_optimiser, make_schedule
 from vldm_jax.training.state import create_state, split_params
@@ -110,10 +111,11 @@ class Objective:
         mean, logvar = encode(params["autoencoder"], to_pixels(batch["video"]))
         z = jax.lax.stop_gradient(0.5 * sample_posterior(mean, logvar, stream(key, "posterior")))
         diffusion = Diffusion(schedule=ScaledLinearSchedule(), target="v")
-        cond = {"labels": batch["labels"]}
+        drop = jax.random.bernoulli(stream(key, "drop"), 0.1, (len(batch["labels"]), 1))
+        cond = {"labels": jnp.where(drop, jnp.nan, batch["labels"])}
         network = params["network"]
         loss, metrics = denoising_loss(self.predict, diffusion, network, z, cond, key)
-        return loss, metrics | {"mix_mean": nn.sigmoid(network["temporal_mix"])}
+        return loss, metrics | summarise({"temporal": nn.sigmoid(network["temporal_mix"])})
 
 
 def make_objective(dtype=jnp.float32):

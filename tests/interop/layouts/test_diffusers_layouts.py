@@ -112,7 +112,15 @@ def test_scale_is_the_folders_or_stable_diffusions(saved, tmp_path, given, expec
     assert load(folder).fields["latent_scale"] == expected
 
 
-@pytest.mark.parametrize("value", [0, -0.18, "0.18", [0.18], True, {}, float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_scale_that_json_has_not_is_refused_with_its_file(weights, value):
+    file = weights("autoencoder")
+    change_config(file, scaling_factor=value)
+    with pytest.raises(InputError, match=r"config\.json: not a table of settings \(not JSON: "):
+        load(file.parent)
+
+
+@pytest.mark.parametrize("value", [0, -0.18, "0.18", [0.18], True, {}])
 def test_a_scale_that_is_no_positive_number(weights, value):
     file = weights("autoencoder")
     change_config(file, scaling_factor=value)
