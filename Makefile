@@ -1,5 +1,6 @@
 # `make demo`: a bare machine to side-by-side videos. `make test`: the default suite.
-# PYTHON=python3.13 takes another Python, in an environment of its own (.venv-3.13).
+# PYTHON=python3.13 takes another Python, in an environment of its own (.venv-3.13); TESTS="a b" only
+# these folders.
 PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 VENV ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(VERSION))
@@ -14,7 +15,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 --no-skips
+	$(BIN)/python -m pytest -n 2 --no-skips $(TESTS)
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow
