@@ -7,9 +7,21 @@ import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from vldm_jax.parallel import compilation
 from vldm_jax.parallel.compilation import compilations_kept
+
+
+@pytest.fixture(autouse=True)
+def no_cache_of_the_suite():
+    """The suite gives jax a folder, which wins: it is put aside here."""
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture
