@@ -9,27 +9,28 @@ VERSION = next(
     if line.startswith("__version__")
 )
 
+# No older than what the suite passes with on the oldest Python: earlier orbax and PyAV lack parts.
 INSTALL = [
     "absl-py",
     "array_record",
-    "av>=14",
+    "av>=18.1",
     "beartype",
     "einops",
     "etils",
     "flatbuffers",
-    "flax>=0.12",
-    "grain>=0.2.12",
-    "jax>=0.10",
+    "flax>=0.12.8",
+    "grain>=0.2.18",
+    "jax>=0.10.2",
     "jaxtyping",
     "ml_collections",
     "ml_dtypes",
     "numpy>=2",
-    "optax>=0.2.5",
-    "orbax-checkpoint>=0.11.30",
+    "optax>=0.2.8",
+    "orbax-checkpoint>=0.12.8",
     "pillow",
     "safetensors>=0.8",
     "tensorboardX",
-    "tensorflow-datasets>=4.9.9",
+    "tensorflow-datasets>=4.9.10",
     "tokenizers",
     "tqdm",
 ]
