@@ -1,7 +1,11 @@
+import shlex
+from pathlib import Path
+
 import pytest
 
 from vldm_jax.cli import main as entry
-from vldm_jax.cli.flags import Parser, add_config, parse_with_config
+from vldm_jax.cli.flags import Parser, add_config, load_config, parse_with_config
+from vldm_jax.config.diffusion import SOLVERS
 from vldm_jax.core.errors import InputError
 
 CONFIG = """
@@ -57,7 +61,7 @@ def test_missing_config_file():
     ("argv", "message"),
     [
         (["trian"], "unknown command 'trian'"),
-        (["train"], "--config, --workdir"),
+        (["train"], "--config"),
         (["data", "bild"], "build folder, build driving, or inspect"),
         (["data", "build", "driving", "--out=x", "--clips=1", "--size=big"], "HEIGHTxWIDTH"),
         (["inspect", "nowhere"], "no such file or folder"),
@@ -76,3 +80,18 @@ def test_help_and_version(capsys):
     assert entry.main(["--version"]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in entry.COMMANDS) and "vldm_jax 0." in out
+
+
+def test_help_of_a_config_lists_its_keys_as_they_can_be_given(capsys):
+    name = str(Path(__file__).parents[2] / "configs" / "driving" / "video.py")
+    with pytest.raises(SystemExit) as end:
+        entry.main(["train", "--config", name, "--help"])
+    assert end.value.code == 0
+    lines = [
+        line for line in capsys.readouterr().out.splitlines() if line.strip(" '").startswith("--c")
+    ]
+    words = [word for line in lines if (word := shlex.split(line, comments=True)[0]) != "--config"]
+    assert "--config.train.total_steps" in {word.split("=")[0] for word in words}
+    assert load_config(name, words).to_dict() == load_config(name).to_dict()
+    (solvers,) = [line for line in lines if "sampling.solver.kind" in line]
+    assert all(solver in solvers for solver in SOLVERS)

@@ -1,6 +1,7 @@
 """The whole line through the commands: videos, autoencoder, image model, temporal layers, files."""
 
 import json
+import re
 from pathlib import Path
 
 import av
@@ -99,6 +100,25 @@ def line(tmp_path_factory):
     ]
     vldm("train", f"--workdir={root / 'video'}", *video)
     return root, {"image": image, "video": video}
+
+
+def test_a_dry_run_tells_what_the_run_takes_and_writes_nothing(line, capsys):
+    root, arguments = line
+    before = sorted(root.rglob("*"))
+    vldm("train", "--dry-run", *arguments["video"])
+    assert sorted(root.rglob("*")) == before
+    lines = capsys.readouterr().out.splitlines()
+    told = dict(re.split("  +", line, maxsplit=1) for line in lines if "  " in line.lstrip())
+    params = flatten(load_weights(root / "video" / "weights.safetensors")[0])
+    trained = sum(leaf.size for leaf in params.values())
+    assert told["trained"] == f"{trained:,} parameters"
+    assert f"video {(4, FRAMES, HEIGHT, WIDTH, 3)}" in told["batch"]
+    whole, *parts = (float(number) for number in re.findall(r"([\d.]+) MB", told["memory"]))
+    assert min(parts) > 0 and whole == pytest.approx(sum(parts), rel=0.01, abs=0.1)
+    disk = float(told["disk"].split(" MB a checkpoint")[0])
+    copies = 4  # the parameters, their average, two moments
+    assert disk == pytest.approx(copies * 4 * trained / 1e6, rel=0.01)
+    assert "nothing is written" in lines[-1]
 
 
 def test_temporal_file_holds_temporal_layers_and_names_its_backbone(line):

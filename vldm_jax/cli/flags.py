@@ -8,7 +8,7 @@ import argparse
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
 
@@ -20,7 +20,10 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are `InputError`s of one line."""
 
     def __init__(self, command: str, description: str) -> None:
-        super().__init__(f"vldm {command}", description=description, allow_abbrev=False)
+        super().__init__(
+            f"vldm {command}", description=description, allow_abbrev=False, add_help=False
+        )
+        self.add_argument("-h", "--help", action=_Help, nargs=0, help="say this and end")
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage."""
@@ -40,8 +43,23 @@ def add_config(parser: Parser, *, required: bool = True) -> None:
         "--config",
         required=required,
         metavar="FILE.py[:VARIANT]",
-        help="the experiment; --config.section.key=value overrides one value",
+        help="the experiment; --config.section.key=value overrides one value, "
+        "--config FILE.py --help lists them",
     )
+    if found := sorted(str(path) for path in Path("configs").glob("*/*.py")):
+        parser.epilog = f"experiments here: {', '.join(found)}"
+
+
+class _Help(argparse.Action):
+    """Print the flags, after a `--config` also the keys of that experiment, and end."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, *_: Any) -> None:
+        print(parser.format_help())
+        if name := getattr(namespace, "config", None):
+            from vldm_jax.cli.config_help import config_help
+
+            print(config_help(load_config(name), name))
+        parser.exit()
 
 
 def parse_with_config(parser: Parser, argv: Sequence[str]) -> tuple[argparse.Namespace, ConfigDict]:

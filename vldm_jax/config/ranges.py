@@ -82,7 +82,7 @@ def check_ranges(config: ConfigDict) -> None:
     """
     for name in SECTIONS:
         if name not in config:
-            raise InputError(f"the config has no section {name!r}; configs/base.py has them all")
+            raise InputError(f"the config has no section {name!r}; vldm_jax.config.base has all")
     for key, (good, wanted) in RANGES.items():
         *parents, name = key.split(".")
         section = config[parents[0]] if parents and parents[0] in config else config

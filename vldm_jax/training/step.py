@@ -95,9 +95,13 @@ class Update:
 
     def compile(self, state: TrainState, batch: Batch) -> Callable[[TrainState, Batch], tuple]:
         """Return (state, batch) -> (state, metrics), compiled for what these are and where."""
+        program = self.program(state, batch)
+        return lambda state, batch: program(state, self.frozen, batch, self.root_key)
+
+    def program(self, state: TrainState, batch: Batch) -> jax.stages.Compiled:
+        """Return the compiled step itself, which knows the memory that it needs."""
         lowered = compile_step(self.step, state).lower(state, self.frozen, batch, self.root_key)
-        compiled = lowered.compile()
-        return lambda state, batch: compiled(state, self.frozen, batch, self.root_key)
+        return lowered.compile()
 
 
 def compile_step(step: Step, state: TrainState) -> Step:
