@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy_init import numpy_init
 from tiny_unet import COND, CONTEXT, FIELDS, Z
 
 from vldm_jax.core import paths
@@ -77,11 +78,10 @@ def test_labels_classes_numbers_and_concatenated_images_reach_the_prediction():
         "concat": jnp.ones((*LATENTS.shape[:-1], 3)),
     }
     time = jnp.array([5.0, 500.0])
-    init = jax.jit(lambda key: net.init(key, LATENTS, time, cond, train=False)["params"])
     rng = np.random.default_rng(0)
     params = jax.tree.map(
         lambda v: v + 0.2 * jnp.asarray(rng.normal(size=v.shape), jnp.float32),
-        init(jax.random.key(0)),
+        numpy_init(net, LATENTS, time, cond, train=False),
     )
     apply = jax.jit(lambda cond: net.apply({"params": params}, LATENTS, time, cond, train=False))
     base = apply(cond)

@@ -10,6 +10,7 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy_init import numpy_init
 
 from vldm_jax.core import paths
 from vldm_jax.models.unet import UNet
@@ -55,8 +56,7 @@ def fresh_params():
     Otherwise the zero-initialised ends of the image model would hide what the layers before do, and
     a mix of exactly 1/2 that the blend must be exact for any.
     """
-    init = functools.partial(VIDEO.init, train=False)
-    flat = paths.flatten(jax.jit(init)(jax.random.key(2), Z, TIME, COND)["params"])
+    flat = paths.flatten(numpy_init(VIDEO, Z, TIME, COND, train=False))
     kept = {k for k in flat if is_temporal(k) and not k.endswith("logit")}
     return paths.unflatten({k: v if k in kept else _moved(k, v) for k, v in flat.items()})
 

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy_init import numpy_init
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.nn.attention import Attention, ImageAttention, attend
@@ -42,7 +43,7 @@ def test_equals_a_loop_over_heads(context_width):
         context = np.random.default_rng(1).normal(size=(2, 4, context_width)).astype(np.float32)
     net = Attention(heads=3)
     args = [jnp.asarray(a) for a in (x, context) if a is not None]
-    params = net.init(jax.random.key(0), *args)["params"]
+    params = numpy_init(net, *args)
     expected = reference(params, x, x if context is None else context, heads=3)
     np.testing.assert_allclose(net.apply({"params": params}, *args), expected, atol=2e-6)
 
@@ -52,7 +53,7 @@ def test_relative_keys_are_added_to_the_keys_that_a_query_sees():
     x = rng.normal(size=(1, 4, 6)).astype(np.float32)
     relative = rng.normal(size=(4, 4, 6)).astype(np.float32)
     net = Attention(heads=2)
-    params = net.init(jax.random.key(0), jnp.asarray(x))["params"]
+    params = numpy_init(net, jnp.asarray(x))
     out = net.apply({"params": params}, jnp.asarray(x), relative_keys=jnp.asarray(relative))
     p = jax.tree.map(np.asarray, params)
     q, k, v = (dense(p, name, x)[0] for name in ("to_q", "to_k", "to_v"))
@@ -90,7 +91,7 @@ def test_heads_that_do_not_divide_are_named_with_the_width():
 def test_image_attention_is_residual_and_sees_every_pixel():
     x = jax.random.normal(jax.random.key(0), (1, 2, 3, 4))
     net = ImageAttention(groups=2)
-    params = net.init(jax.random.key(1), x)["params"]
+    params = numpy_init(net, x)
     assert set(params) == {"group_norm", "to_q", "to_k", "to_v", "to_out_0"}
     silent = {**params, "to_out_0": jax.tree.map(jnp.zeros_like, params["to_out_0"])}
     np.testing.assert_array_equal(net.apply({"params": silent}, x), x)

@@ -1,4 +1,4 @@
-"""What training the temporal layers alone saves, read from the compiled step of a real network."""
+"""What training the temporal layers alone saves, read from the lowered step of a real network."""
 
 import jax
 import jax.numpy as jnp
@@ -43,8 +43,8 @@ class Objective:
         return denoising_loss(predict, diffusion, params["network"], batch["z"], {}, key)
 
 
-def compiled_step(params, rules):
-    """Compile from shapes alone; return (compiled, state, frozen)."""
+def lowered_step(params, rules):
+    """Lower from shapes alone; return (lowered, state, frozen)."""
     rate = make_schedule(lr=1e-3, warmup_steps=0, schedule="constant", total_steps=1)
     tx = make_optimiser(
         rules=rules, groups={"temporal": (1.0, 1.0), "mix": (1.0, 0.0)}, learning_rate=rate
@@ -56,7 +56,7 @@ def compiled_step(params, rules):
     lowered = jax.jit(step, donate_argnums=0).lower(
         state, frozen, {"z": latents}, jax.random.key(0)
     )
-    return lowered.compile(), state, frozen
+    return lowered, state, frozen
 
 
 def spatial_share(params):
@@ -68,7 +68,7 @@ def spatial_share(params):
     def flops(net, params, shape):
         run = lambda p, z, time: net.apply({"params": p}, z, time, {}, train=False)  # noqa: E731
         inputs = [jax.ShapeDtypeStruct(s, jnp.float32) for s in (shape, shape[:1])]
-        return jax.jit(run).lower(params, *inputs).compile().cost_analysis()["flops"]
+        return jax.jit(run).lower(params, *inputs).cost_analysis()["flops"]
 
     return flops(IMAGE, image, (frames, *SHAPE[2:])) / flops(NET, params, SHAPE)
 
@@ -78,15 +78,15 @@ def size(tree):
 
 
 def test_temporal_training_costs_less_than_full_fine_tuning(params, record_property):
-    alone, alone_state, frozen = compiled_step(params, TEMPORAL)
-    full, full_state, nothing = compiled_step(params, EVERYTHING)
+    alone, alone_state, frozen = lowered_step(params, TEMPORAL)
+    full, full_state, nothing = lowered_step(params, EVERYTHING)
     assert nothing == {}
     ratio = alone.cost_analysis()["flops"] / full.cost_analysis()["flops"]
     record_property("flops_ratio", ratio)
     print(f"temporal-only / full step: {ratio:.3f} of the FLOPs")
     # A step is forward, gradient of activations and gradient of weights, about equal; spatial
     # layers save the third. The optimiser, and that nothing flows below the first temporal layer,
-    # move it by a few hundredths. Found: 0.845, from a share of 0.531.
+    # move it by a few hundredths. Found: 0.838, from a share near a half.
     share = spatial_share(params)
     assert 0.4 < share < 0.7
     assert ratio == pytest.approx(1 - share / 3, abs=0.04)
@@ -98,6 +98,6 @@ def test_temporal_training_costs_less_than_full_fine_tuning(params, record_prope
     assert size(alone_state.params) + size(frozen) == size(full_state.params) == size(params)
     assert all("temporal" in path for path in paths.flatten(alone_state.params))
 
-    # The compiled program gives back the trained state and a handful of metrics, nothing else.
-    outputs = alone.memory_analysis().output_size_in_bytes
-    assert outputs < 4 * size(alone_state) + 4 * size(frozen) / 2
+    # The program gives back the trained state and a handful of metrics, nothing else.
+    new_state, metrics = alone.out_info
+    assert size(new_state) == size(alone_state) and size(metrics) < 50
