@@ -15,7 +15,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 --no-skips $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-skips $(TESTS)
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow

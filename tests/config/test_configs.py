@@ -36,20 +36,19 @@ def test_unknown_variant_is_refused(name):
         load(name + ":huge")
 
 
-def test_text_to_video_is_stable_diffusion_2_1_with_the_papers_temporal_layers():
-    config = load("text2video/video")
-    parts = partition(make_stage(config).shapes(), config.train.rules)
-    frozen = count(flatten(parts.pop("frozen")).values())
-    trained = sum(count(flatten(part).values()) for part in parts.values())
-    assert (frozen, trained) == (865_910_724, 656_076_838)
-
-
-def test_text_to_video_on_stable_diffusion_1_4_has_the_papers_temporal_layers():
-    config = load("text2video/video:sd14")
-    parts = partition(make_stage(config).shapes(), config.train.rules)
-    frozen = count(flatten(parts.pop("frozen")).values())
-    trained = sum(count(flatten(part).values()) for part in parts.values())
-    assert (frozen, trained) == (859_520_964, 649_687_078)
+@pytest.mark.parametrize(
+    ("name", "in_space", "in_time"),
+    [
+        ("text2video/video", 865_910_724, 656_076_838),
+        ("text2video/video:sd14", 859_520_964, 649_687_078),
+    ],
+)
+def test_text_to_video_is_stable_diffusion_with_the_papers_temporal_layers(name, in_space, in_time):
+    shapes = make_stage(load(name)).shapes()
+    frozen = flatten(partition(shapes, load(name).train.rules)["frozen"])
+    trained = {path: leaf for path, leaf in flatten(shapes).items() if path not in frozen}
+    assert (count(frozen.values()), count(trained.values())) == (in_space, in_time)
+    assert sum(path.endswith("mixer/logit") for path in trained) == 22 + 16
 
 
 def test_text_to_image_is_stable_diffusion_2_1():
