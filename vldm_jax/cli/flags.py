@@ -23,7 +23,14 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             f"vldm {command}", description=description, allow_abbrev=False, add_help=False
         )
-        self.add_argument("-h", "--help", action=_Help, nargs=0, help="say this and end")
+        self.add_argument(
+            "-h",
+            "--help",
+            action=_Help,
+            nargs=0,
+            default=argparse.SUPPRESS,
+            help="say this and end",
+        )
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage."""
