@@ -61,7 +61,7 @@ def our_ddim(net, target, *, to_x0):
     ],
 )
 def test_ddim(saved, name, target, prediction, to_x0):
-    model = getattr(reference, name)(layers_per_block=1)
+    model = getattr(reference, name)()
     theirs = diffusers_ddim(model, prediction, to_x0=to_x0)
-    ours = our_ddim(load(saved(name, layers_per_block=1)), target, to_x0=to_x0)
+    ours = our_ddim(load(saved(name)), target, to_x0=to_x0)
     assert difference(ours, theirs) <= 1e-3
