@@ -22,6 +22,12 @@ transformers.utils.logging.disable_progress_bar()
 diffusers.utils.logging.set_verbosity_error()
 
 CONTEXT = 24
+# What makes a U-Net half as large, where levels do not matter; sd2 takes one number of heads then.
+ONE_LEVEL = {
+    "block_out_channels": (32,),
+    "down_block_types": ("CrossAttnDownBlock2D",),
+    "up_block_types": ("CrossAttnUpBlock2D",),
+}
 TOLERANCE = 1e-4  # of the output's standard deviation
 
 

@@ -17,9 +17,8 @@ ROOT = Path(__file__).parents[2]
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pipeline = tmp_path / "stable-diffusion-2-1"
-    level = {"block_out_channels": (32,), "attention_head_dim": (2,)}
-    level |= {f"{way}_block_types": (f"CrossAttn{way.title()}Block2D",) for way in ("down", "up")}
-    reference.sd2(**level).save_pretrained(pipeline / "unet")
+    unet = reference.sd2(**reference.ONE_LEVEL, attention_head_dim=2)
+    unet.save_pretrained(pipeline / "unet")
     (pipeline / "model_index.json").write_text("{}")
     return tmp_path
 

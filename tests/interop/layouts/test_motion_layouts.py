@@ -113,10 +113,8 @@ class EachFrameAlone(torch.nn.Module):
 
 def test_the_authors_norm_on_request(saved):
     """Same weights, other statistics: diffusers' modules with the authors' norm put in."""
-    level = {"block_out_channels": (32,)}  # one is enough for a norm
-    spatial = level | {"down_block_types": ("CrossAttnDownBlock2D",)}
-    spatial |= {"up_block_types": ("CrossAttnUpBlock2D",)}
-    temporal = level | VERSIONS["v1"]
+    spatial = reference.ONE_LEVEL
+    temporal = VERSIONS["v1"] | {"block_out_channels": spatial["block_out_channels"]}
     unet, adapter = reference.sd1(**spatial), reference.motion_adapter(**temporal)
     joint = reference.run_motion(unet, adapter)
     model = diffusers.UNetMotionModel.from_unet2d(unet, adapter).eval()
