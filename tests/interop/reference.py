@@ -1,11 +1,15 @@
 """The public classes with random weights, small: what imports and exports are compared with.
 
 Every parameter is drawn, also those that the classes start at zero or one, so that a part that is
-lost or swapped shows.
+lost or swapped shows. A level has one layer, which on the way up makes two, where the public models
+have two: to trace and compile is what the tests take their time for. Where layers are numbered, one
+test of a layout asks for two.
 """
 
 import numpy as np
 import pytest
+
+from vldm_jax.core import paths
 
 REASON = "compares with the public PyTorch classes: pip install -e .[test]"
 torch = pytest.importorskip("torch", reason=REASON)
@@ -18,6 +22,12 @@ transformers.utils.logging.disable_progress_bar()
 diffusers.utils.logging.set_verbosity_error()
 
 CONTEXT = 24
+# What makes a U-Net half as large, where levels do not matter; sd2 takes one number of heads then.
+ONE_LEVEL = {
+    "block_out_channels": (32,),
+    "down_block_types": ("CrossAttnDownBlock2D",),
+    "up_block_types": ("CrossAttnUpBlock2D",),
+}
 TOLERANCE = 1e-4  # of the output's standard deviation
 
 
@@ -56,6 +66,7 @@ def _unet(**fields):
                 "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
                 "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
                 "cross_attention_dim": CONTEXT,
+                "layers_per_block": 1,
                 **fields,
             }
         )
@@ -64,18 +75,14 @@ def _unet(**fields):
 
 def upscaler():
     """As the x4 upscaler: seven input channels, noise level as class, attn1 on the context."""
-    return randomised(
-        diffusers.UNet2DConditionModel(
-            in_channels=7,
-            block_out_channels=(32, 64),
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-            cross_attention_dim=CONTEXT,
-            attention_head_dim=8,
-            only_cross_attention=(True, True),
-            use_linear_projection=True,
-            num_class_embeds=10,
-        )
+    return _unet(
+        in_channels=7,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=8,
+        only_cross_attention=(True, True),
+        use_linear_projection=True,
+        num_class_embeds=10,
     )
 
 
@@ -92,6 +99,7 @@ def svd(**changes):
                 "up_block_types": ("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"),
                 "num_attention_heads": (2, 4),
                 "cross_attention_dim": CONTEXT,
+                "layers_per_block": 1,
                 **changes,
             }
         )
@@ -106,7 +114,7 @@ def autoencoder(levels=2, **changes):
                 "block_out_channels": (32, 64, 64)[:levels],
                 "down_block_types": ("DownEncoderBlock2D",) * levels,
                 "up_block_types": ("UpDecoderBlock2D",) * levels,
-                "layers_per_block": 2,
+                "layers_per_block": 1,
                 **changes,
             }
         )
@@ -119,7 +127,7 @@ def temporal_autoencoder():
         diffusers.AutoencoderKLTemporalDecoder(
             block_out_channels=(32, 64),
             down_block_types=("DownEncoderBlock2D",) * 2,
-            layers_per_block=2,
+            layers_per_block=2,  # also of its middle, which has two in what was published
         )
     )
 
@@ -140,11 +148,11 @@ def text_encoder(activation="quick_gelu", layers=2):
     return randomised(transformers.CLIPTextModel(config))
 
 
-def motion_adapter(*, middle, max_frames, layers=2):
+def motion_adapter(*, middle, max_frames, layers=1, block_out_channels=(32, 64)):
     """AnimateDiff's motion modules for `sd1`, `layers` a level going down."""
     return randomised(
         diffusers.MotionAdapter(
-            block_out_channels=(32, 64),
+            block_out_channels=block_out_channels,
             motion_layers_per_block=layers,
             motion_num_attention_heads=8,
             use_motion_mid_block=middle,
@@ -273,3 +281,18 @@ def difference(ours, theirs):
 def assert_equal(ours, theirs):
     """The issue's bound for one forward pass in float32."""
     assert difference(ours, theirs) <= TOLERANCE
+
+
+def assert_same_params(net, other):
+    """Both networks have the same parameters in the same types, bit by bit."""
+    ours, theirs = paths.flatten(net.params), paths.flatten(other.params)
+    assert ours.keys() == theirs.keys()
+    for path, leaf in ours.items():
+        assert leaf.dtype == theirs[path].dtype, path
+        np.testing.assert_array_equal(leaf, theirs[path], path)
+
+
+def assert_same_network(net, other):
+    """Both are one function without a pass of either, which would have to be compiled."""
+    assert (net.kind, net.fields) == (other.kind, other.fields)
+    assert_same_params(net, other)

@@ -1,5 +1,6 @@
 """Public checkpoints of a few kilobytes, made without torch: zeros in the layout of an export."""
 
+import functools
 import json
 
 import jax
@@ -37,7 +38,7 @@ FIELDS = {
 def network(kind, **changes):
     """A network of a kind whose parameters are all zero."""
     module = table.module_of(kind, FIELDS[kind] | changes, np.float32)
-    params = table.abstract_params(module, *module.smallest_inputs(4))
+    params = _shapes(module)
     if kind == table.TEMPORAL:
         params = table.temporal_part(params)
     return CLASSES[kind](
@@ -46,6 +47,11 @@ def network(kind, **changes):
         params=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params),
         fields=table.fields_of(module),
     )
+
+
+@functools.cache
+def _shapes(module):
+    return table.abstract_params(module, *module.smallest_inputs(4))
 
 
 def write(kind, folder):

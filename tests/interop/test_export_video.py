@@ -20,27 +20,32 @@ from vldm_jax.nn.temporal import TemporalSpec
 
 torch, diffusers = reference.torch, reference.diffusers
 
-EPS = video_unet.stage_eps((True, False))  # of the residual blocks' norms in diffusers' class
+SIZES = {"sd1": {}, "sd2": reference.ONE_LEVEL | {"attention_head_dim": 2}}
 
 
 @pytest.fixture(scope="module", params=["sd1", "sd2"])
 def fresh(request, saved):
     """A video U-Net with new temporal layers; SD 1.x projects by convolutions, 2.x not."""
     return insert_temporal(
-        load(saved(request.param, layers_per_block=1)), TemporalSpec(), jax.random.key(0)
+        load(saved(request.param, **SIZES[request.param])), TemporalSpec(), jax.random.key(0)
     )
+
+
+# For what is not about projections.
+one_is_enough = pytest.mark.parametrize("fresh", ["sd1"], indirect=True)
 
 
 @pytest.fixture(scope="module")
 def trained(fresh):
     """The same with temporal layers that are no identity: each parameter drawn."""
-    flat = paths.flatten(fresh.params)
-    for i, (path, leaf) in enumerate(sorted(flat.items())):
+    flat, draw = paths.flatten(fresh.params), np.random.default_rng(0)
+    for path, leaf in sorted(flat.items()):
         if "temporal" in path:
-            noise = jax.random.normal(jax.random.key(i), leaf.shape)
+            noise = draw.standard_normal(leaf.shape, np.float32)
             fan_in = max(1, leaf.size // leaf.shape[-1]) if leaf.ndim else 1
             # kernels by their fan-in; norms' scales around the one that they start at
-            flat[path] = leaf + noise * (fan_in**-0.5 if leaf.ndim > 1 else 0.2)
+            spread = fan_in**-0.5 if leaf.ndim > 1 else 0.2
+            flat[path] = np.asarray(leaf) + np.float32(spread) * noise
     return dataclasses.replace(fresh, params=paths.unflatten(flat))
 
 
@@ -50,6 +55,11 @@ def changed(net, **fields):
     config = {**net.fields, **fields, "temporal": {**net.fields["temporal"], **temporal}}
     module = table.module_of("video_unet", config, net.module.dtype)
     return dataclasses.replace(net, module=module, fields=config)
+
+
+def with_the_classes_norms(net):
+    """The network with the epsilons that residual blocks have in diffusers' class."""
+    return changed(net, norm_eps=video_unet.stage_eps(net.fields["attention"]))
 
 
 def exported(net, folder):
@@ -75,13 +85,13 @@ def call(net):
 
 def test_equal_outputs_where_the_norms_are_the_classes(trained, tmp_path):
     """Added time ids, which the network has not, are written as zeros and change nothing."""
-    net = changed(trained, norm_eps=EPS)
+    net = with_the_classes_norms(trained)
     theirs, notes = exported(net, tmp_path / "out")
     assert notes == []
     assert_equal(call(net), theirs)
 
 
-@pytest.mark.parametrize("fresh", ["sd1"], indirect=True)
+@one_is_enough
 def test_other_epsilons_are_told_and_show_in_late_digits(trained, tmp_path):
     theirs, notes = exported(trained, tmp_path / "out")
     assert len(notes) == 1 and "norm_eps" in notes[0]
@@ -90,13 +100,14 @@ def test_other_epsilons_are_told_and_show_in_late_digits(trained, tmp_path):
 
 def test_fresh_layers_leave_the_image_model(fresh, saved, tmp_path):
     """What diffusers computes is then its image U-Net, frame by frame."""
-    theirs, _ = exported(changed(fresh, norm_eps=EPS), tmp_path / "out")
+    theirs, _ = exported(with_the_classes_norms(fresh), tmp_path / "out")
     name = "sd2" if fresh.fields["linear_projection"] else "sd1"
-    image = getattr(reference, name)(layers_per_block=1)
+    image = getattr(reference, name)(**SIZES[name])
     for part in image.modules():  # the norms of its residual blocks as the video class has them
         if isinstance(part, diffusers.models.resnet.ResnetBlock2D):
             part.norm1.eps = part.norm2.eps = 1e-6
-    for resnet in (*image.down_blocks[-1].resnets, *image.mid_block.resnets):
+    plain = [part for part in image.down_blocks if not hasattr(part, "attentions")]
+    for resnet in (r for part in (*plain, image.mid_block) for r in part.resnets):
         resnet.norm1.eps = resnet.norm2.eps = 1e-5
     z = INPUTS.video.reshape(-1, *INPUTS.video.shape[2:])
     with torch.no_grad():
@@ -120,12 +131,14 @@ def test_fresh_layers_leave_the_image_model(fresh, saved, tmp_path):
         ({"norm_groups": 16}, "norm_groups = 16"),
     ],
 )
+@one_is_enough
 def test_what_the_class_cannot_express_is_refused_by_name(fresh, tmp_path, fields, named):
     with pytest.raises(InputError, match=re.escape(f"cannot express {named}")):
         export(changed(fresh, **fields), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
+@one_is_enough
 def test_temporal_layers_leave_alone_and_come_back(trained, tmp_path):
     """Saved with their backbone's name and hash, and the same network when put onto it again."""
     spatial = table.spatial_part(trained.params)
@@ -136,10 +149,10 @@ def test_temporal_layers_leave_alone_and_come_back(trained, tmp_path):
     back = load(tmp_path / "temporal.safetensors")
     assert back.meta["backbone"]["sha256"] == sha256(tmp_path / "unet.safetensors")
     together = back.onto(load(tmp_path / "unet.safetensors"))
-    assert together.fields == trained.fields
-    np.testing.assert_array_equal(call(together), call(trained))
+    reference.assert_same_network(together, trained)
 
 
+@one_is_enough
 def test_layers_of_another_diffusion_or_epsilon_are_refused(trained, tmp_path):
     unet = load_image(trained, table.spatial_part(trained.params))
     save(unet, tmp_path / "unet.safetensors")

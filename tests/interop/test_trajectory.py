@@ -18,6 +18,7 @@ torch, diffusers = reference.torch, reference.diffusers
 
 STEPS = 20
 SCHEDULE = ScaledLinearSchedule()  # Stable Diffusion's
+SIZES = {"sd1": reference.ONE_LEVEL, "sd2": reference.ONE_LEVEL | {"attention_head_dim": 2}}
 
 
 def diffusers_ddim(model, prediction, *, to_x0):
@@ -61,7 +62,7 @@ def our_ddim(net, target, *, to_x0):
     ],
 )
 def test_ddim(saved, name, target, prediction, to_x0):
-    model = getattr(reference, name)(layers_per_block=1)
+    model = getattr(reference, name)(**SIZES[name])
     theirs = diffusers_ddim(model, prediction, to_x0=to_x0)
-    ours = our_ddim(load(saved(name, layers_per_block=1)), target, to_x0=to_x0)
+    ours = our_ddim(load(saved(name, **SIZES[name])), target, to_x0=to_x0)
     assert difference(ours, theirs) <= 1e-3

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import reference
-from reference import INPUTS, assert_equal
+from reference import INPUTS, assert_equal, assert_same_network, assert_same_params
 from safetensors.numpy import load_file, save_file
 from small_files import change_config
 
@@ -15,15 +15,16 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.interop import load
 
 FILE = "diffusion_pytorch_model.safetensors"
-# model, its config as we derive it where it differs from what a lone file is guessed to be
+TWO = {"layers_per_block": 2}
+# model, its size, and its fields where they differ from what a lone file is guessed to have
 UNETS = {
-    "sd1": {},
-    "sd2": {"head_dim": 16},
-    "upscaler": {},
-    "svd": {"head_dim": 16},
+    "sd1": (TWO, {}),
+    "sd2": ({}, {"head_dim": 16}),
+    "upscaler": ({}, {}),
+    "svd": ({}, {"head_dim": 16}),
 }
 AUTOENCODERS = [
-    ("autoencoder", {"levels": 2}),  # SD's but for the number of levels
+    ("autoencoder", {"levels": 2, **TWO}),  # SD's but for the number of levels
     ("autoencoder", {"levels": 3}),  # the x4 upscaler's
     ("temporal_autoencoder", {}),
 ]
@@ -32,7 +33,7 @@ OLD = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
 
 def assert_same_unet(net, name):
-    model = getattr(reference, name)()
+    model = getattr(reference, name)(**UNETS[name][0])
     if name == "svd":
         assert net.kind == "video_unet"
         assert_equal(reference.call_svd(net), reference.run_svd(model))
@@ -58,26 +59,28 @@ def lone(folder, target):
 
 @pytest.mark.parametrize("name", UNETS)
 def test_unet_folder(saved, name):
-    assert_same_unet(load(saved(name)), name)
+    assert_same_unet(load(saved(name, **UNETS[name][0])), name)
 
 
 @pytest.mark.parametrize("name", UNETS)
 def test_unet_file_without_a_config(saved, tmp_path, name):
-    net = load(lone(saved(name), tmp_path), fields=UNETS[name])
-    found, told = (dict(n.fields) for n in (net, load(saved(name))))
-    if name == "upscaler":  # a level without attention shows no width of its keys
-        assert (found.pop("only_cross_attention"), told.pop("only_cross_attention")) == (
-            (False, True),
-            (True, True),
-        )
-    assert found == told
+    size, fields = UNETS[name]
+    folder = saved(name, **size)
+    net, plain = load(lone(folder, tmp_path), fields=fields), load(folder)
+    if name != "upscaler":
+        assert_same_network(net, plain)
+        return
+    # A level without attention shows no width of its keys; that it has none is a pass to see.
+    only = "only_cross_attention"
+    assert (net.fields[only], plain.fields[only]) == ((False, True), (True, True))
+    assert net.fields == plain.fields | {only: net.fields[only]}
     assert_same_unet(net, name)
 
 
 @pytest.mark.parametrize("name", ["sd2", "svd"])
 def test_linear_projections_mean_heads_of_64_without_a_config(tmp_path, name):
     heads = "attention_head_dim" if name == "sd2" else "num_attention_heads"
-    wide = {"block_out_channels": (64, 128), heads: (1, 2), "layers_per_block": 1}
+    wide = {"block_out_channels": (64, 128), heads: (1, 2)}
     getattr(reference, name)(**wide).save_pretrained(tmp_path / "folder")
     assert load(lone(tmp_path / "folder", tmp_path)).fields["head_dim"] == 64
     assert load(tmp_path / "folder").fields["head_dim"] == 64
@@ -96,10 +99,13 @@ def test_autoencoder_folder(saved, name, size):
 
 @pytest.mark.parametrize(("name", "size"), AUTOENCODERS)
 def test_autoencoder_file_without_a_config(saved, tmp_path, name, size):
-    net = load(lone(saved(name, **size), tmp_path))
+    folder = saved(name, **size)
+    net, plain = load(lone(folder, tmp_path)), load(folder)
     # An f4 autoencoder alone is the upscaler's, whose scale is another.
-    assert net.fields["latent_scale"] == (0.08333 if size.get("levels") == 3 else 0.18215)
-    assert_same_autoencoder(net, getattr(reference, name)(**size))
+    scale = 0.08333 if size.get("levels") == 3 else 0.18215
+    assert net.fields == plain.fields | {"latent_scale": scale}
+    assert net.kind == plain.kind
+    assert_same_params(net, plain)
 
 
 @pytest.mark.parametrize(("given", "expected"), [("absent", 0.18215), (None, 0.18215), (1, 1)])
@@ -146,25 +152,21 @@ def test_keys_of_the_middle_attention(saved, tmp_path, convolution, old, config)
     save_file(tensors, tmp_path / FILE)
     if config:
         shutil.copy(folder / "config.json", tmp_path)
-    net, plain = load(tmp_path / FILE), load(folder)
-    assert net.fields == plain.fields
-    assert_same_autoencoder(net, reference.autoencoder(2))
+    assert_same_network(load(tmp_path / FILE), load(folder))
 
 
 @pytest.mark.parametrize("name", ["sd1", "svd", "temporal_autoencoder"])
 def test_shards_with_an_index(saved, tmp_path, name):
     getattr(reference, name)().save_pretrained(tmp_path, max_shard_size="300KB")
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
-    net, plain = load(tmp_path), load(saved(name))
-    assert net.fields == plain.fields
-    assert_same_params(net, plain)
+    assert_same_network(load(tmp_path), load(saved(name)))
 
 
 @pytest.mark.parametrize("stored", ["float16", "bfloat16"])
 @pytest.mark.parametrize("asked", [None, "float32", "float16", "bfloat16"])
 def test_types_are_kept_or_cast_as_torch_casts(saved, tmp_path, stored, asked):
     torch = reference.torch
-    model = reference.sd1(layers_per_block=1).to(getattr(torch, stored))
+    model = reference.sd1().to(getattr(torch, stored))
     model.save_pretrained(tmp_path)
     net = load(tmp_path, dtype=asked)
     wanted = model.to(getattr(torch, asked or stored)).conv_in.weight.permute(2, 3, 1, 0)
@@ -174,10 +176,3 @@ def test_types_are_kept_or_cast_as_torch_casts(saved, tmp_path, stored, asked):
         np.asarray(kernel).astype(np.float32), wanted.detach().float().numpy()
     )
     assert {leaf.dtype.name for leaf in paths.flatten(net.params).values()} == {asked or stored}
-
-
-def assert_same_params(net, other):
-    ours, theirs = paths.flatten(net.params), paths.flatten(other.params)
-    assert ours.keys() == theirs.keys()
-    for path, leaf in ours.items():
-        np.testing.assert_array_equal(leaf, theirs[path], path)

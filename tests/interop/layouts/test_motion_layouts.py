@@ -4,7 +4,7 @@ import original
 import pytest
 import reference
 from diffusers.loaders import single_file_utils
-from reference import INPUTS, assert_equal
+from reference import INPUTS, assert_equal, assert_same_network
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.interop import load
@@ -18,42 +18,29 @@ VERSIONS = {
 }
 
 
-def unet():
-    return reference.sd1(layers_per_block=1)
-
-
 def make_adapter(name):
-    return reference.motion_adapter(**VERSIONS[name], layers=1)
+    return reference.motion_adapter(**VERSIONS[name])
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def version(request):
-    """(fields of the version, the adapter of diffusers, its output on the U-Net)."""
-    adapter = make_adapter(request.param)
-    return VERSIONS[request.param], adapter, reference.run_motion(unet(), adapter)
-
-
-@pytest.fixture(scope="module")
-def backbone(saved):
-    return load(saved("sd1", layers_per_block=1))
+def version(request, saved):
+    """(fields of the version, the adapter of diffusers, what is read from its folder)."""
+    fields, adapter = VERSIONS[request.param], make_adapter(request.param)
+    return fields, adapter, load(saved("motion_adapter", **fields))
 
 
 def call(net):
     return net(INPUTS.video, INPUTS.time, INPUTS.context)
 
 
-def assert_animates(temporal, fields, backbone, expected):
+def test_adapter_of_diffusers(version, saved):
+    fields, adapter, temporal = version
     assert temporal.kind == "temporal"
     spec = temporal.fields["temporal"]
     assert {name: spec[name] for name in fields} == fields
-    net = temporal.onto(backbone)
+    net = temporal.onto(load(saved("sd1")))
     assert net.kind == "video_unet"
-    assert_equal(call(net), expected)
-
-
-def test_adapter_of_diffusers(version, backbone, saved):
-    fields, _, expected = version
-    assert_animates(load(saved("motion_adapter", **fields, layers=1)), fields, backbone, expected)
+    assert_equal(call(net), reference.run_motion(reference.sd1(), adapter))
 
 
 def test_names_are_the_authors(version):
@@ -66,15 +53,15 @@ def test_names_are_the_authors(version):
 
 
 @pytest.mark.parametrize(("prefix", "suffix"), [("", ".safetensors"), ("module.", ".ckpt")])
-def test_file_of_the_authors(version, backbone, tmp_path, prefix, suffix):
-    fields, adapter, expected = version
+def test_file_of_the_authors(version, tmp_path, prefix, suffix):
+    fields, adapter, temporal = version
     names = original.animatediff(adapter.state_dict(), fields["max_frames"])
     state, file = original.prefixed(prefix, names), tmp_path / f"mm{suffix}"
     if suffix == ".ckpt":
         torch.save({"epoch": 1, "state_dict": state}, file)
     else:
         original.write(file, state)
-    assert_animates(load(file), fields, backbone, expected)
+    assert_same_network(load(file), temporal)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -106,18 +93,10 @@ def test_positions_of_several_lengths_are_refused(tmp_path):
         load(file)
 
 
-def whole(version):
-    return reference.diffusers.UNetMotionModel.from_unet2d(unet(), version[1])
-
-
-def test_whole_motion_unet_folder(version, tmp_path):
-    fields, _, expected = version
-    whole(version).save_pretrained(tmp_path)
-    net = load(tmp_path)
-    spec = net.fields["temporal"]
-    assert {name: spec[name] for name in fields} == fields
-    assert net.kind == "video_unet"
-    assert_equal(call(net), expected)
+def test_whole_motion_unet_folder(version, saved, tmp_path):
+    _, adapter, temporal = version
+    diffusers.UNetMotionModel.from_unet2d(reference.sd1(), adapter).save_pretrained(tmp_path)
+    assert_same_network(load(tmp_path), temporal.onto(load(saved("sd1"))))
 
 
 class EachFrameAlone(torch.nn.Module):
@@ -132,15 +111,17 @@ class EachFrameAlone(torch.nn.Module):
         return frames.unflatten(0, (len(x), x.shape[2])).transpose(1, 2)
 
 
-def test_the_authors_norm_on_request(backbone, saved):
+def test_the_authors_norm_on_request(saved):
     """Same weights, other statistics: diffusers' modules with the authors' norm put in."""
-    model = diffusers.UNetMotionModel.from_unet2d(unet(), make_adapter("v2")).eval()
+    spatial = reference.ONE_LEVEL
+    temporal = VERSIONS["v1"] | {"block_out_channels": spatial["block_out_channels"]}
+    unet, adapter = reference.sd1(**spatial), reference.motion_adapter(**temporal)
+    joint = reference.run_motion(unet, adapter)
+    model = diffusers.UNetMotionModel.from_unet2d(unet, adapter).eval()
     for part in list(model.modules()):
         if type(part).__name__ == "AnimateDiffTransformer3D":
             part.norm = EachFrameAlone(part.norm)
     expected = reference.run_motion_unet(model)
-    folder = saved("motion_adapter", **VERSIONS["v2"], layers=1)
-    joint = load(folder).onto(backbone)
-    alone = load(folder, fields={"temporal": {"joint_norm": False}}).onto(backbone)
-    assert_equal(call(alone), expected)
-    assert reference.difference(call(joint), expected) > 1e-2
+    assert reference.difference(joint, expected) > 1e-2
+    layers = load(saved("motion_adapter", **temporal), fields={"temporal": {"joint_norm": False}})
+    assert_equal(call(layers.onto(load(saved("sd1", **spatial)))), expected)
