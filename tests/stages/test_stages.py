@@ -212,6 +212,21 @@ def test_labels_that_training_never_saw_are_not_asked_for(video, world):
     assert stage.captions(stage.request(1, unknown={"labels": ("cars",)})) == ["night 0, cars any"]
 
 
+@pytest.mark.parametrize("asked", [(), ((0.0, 4.0), (1.0, 4.0))], ids=["any", "rows"])
+@pytest.mark.parametrize("names", [(), ("cars",), ("night", "cars")])
+def test_samples_that_ask_for_anything_may_have_unknown_labels(video, asked, names):
+    config = video()
+    with config.unlocked():
+        config.sampling.labels = asked
+    stage = make_stage(config)
+    labels = stage.request(2, unknown={"labels": names})["labels"]
+    expected = np.array(asked or np.full((2, 2), np.nan))
+    expected[:, [name in names for name in config.data.labels]] = np.nan
+    np.testing.assert_array_equal(labels, expected)
+    known = stage.request(2)["labels"]  # what one request leaves out, the next has again
+    np.testing.assert_array_equal(known, asked or np.full((2, 2), np.nan))
+
+
 def test_a_file_says_which_labels_training_never_saw(image, tmp_path):
     source = Clips()
     source.unknown = {"labels": ("night",)}
