@@ -65,12 +65,31 @@ RANGES = {
     "checkpoint.every": COUNT,
     "checkpoint.keep": COUNT,
 }
-MAY_BE_NONE = {
-    "diffusion.min_snr_gamma",
-    "optim.clip_norm",
-    "train.ema_decay",
-    "train.sample_every",
-    "train.stop_after_minutes",
+# Keys whose value may be absent, and its type where it is there: a placeholder keeps its type only
+# until it is stored.
+MAY_BE_NONE: dict[str, type] = {
+    "data.path": str,
+    "data.index": str,
+    "data.cache": str,
+    "model.init": str,
+    "model.autoencoder": str,
+    "model.backbone": str,
+    "model.null_context": str,
+    "model.null_context_temporal": str,
+    "model.network.heads": object,  # a whole number, or one of each level
+    "model.network.head_dim": int,
+    "model.network.context_dim": int,
+    "model.network.num_classes": int,
+    "model.temporal.max_frame_distance": int,
+    "diffusion.min_snr_gamma": float,
+    "optim.clip_norm": float,
+    "train.ema_decay": float,
+    "train.sample_every": int,
+    "train.stop_after_minutes": float,
+    "sampling.context": str,
+    "sampling.context_temporal": str,
+    "sampling.grid.sigma_min": float,
+    "sampling.grid.sigma_max": float,
 }
 
 
