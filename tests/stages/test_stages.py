@@ -1,12 +1,17 @@
 """What stages promise of their files, parameters and samples; on small files made by themselves."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_stages import FRAMES, Clips, config_of, leave, random_params
+from small_stages import FRAMES, Clips, config_of, leave, random_clips, random_params
 
 from vldm_jax.checkpoint.weights import load_weights, save_weights
+from vldm_jax.cli.prepare import prepare
+from vldm_jax.cli.train import to_export
+from vldm_jax.config.data import SOURCES, Row
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import flatten
@@ -79,6 +84,46 @@ def test_a_whole_network_is_trained_on(video, tmp_path):
     again = tmp_path / "again.safetensors"
     leave(config, again)  # the rules train temporal layers only, but no backbone has the rest
     assert load_weights(again)[1]["kind"] == "video_unet"
+
+
+SOME = (("(conv_in|norm)", "frozen"), ("^network/", "all"))
+LAYERS = (("temporal.*conv1", "frozen"), ("temporal", "all"), ("", "frozen"))
+
+
+@pytest.mark.parametrize(
+    ("stage", "rules", "init", "rounded"),
+    [
+        ("image", SOME, "image", "(conv_in|norm)"),
+        ("video", SOME, "video", "(conv_in|norm)"),
+        ("video", LAYERS, "whole", "^(?!.*temporal)|conv1"),
+        ("video", LAYERS, "video", "temporal.*conv1"),
+        ("video", LAYERS[1:], "video", None),  # the usual run keeps nothing twice
+    ],
+)
+def test_what_is_frozen_in_bfloat16_is_exported_to_the_bit(
+    request, monkeypatch, world, tmp_path, stage, rules, init, rounded
+):
+    monkeypatch.setitem(SOURCES, "random", Row(random_clips))
+    make = request.getfixturevalue(stage)
+    if init == "whole":
+        leave(with_everything_trained(make()), tmp_path / "whole.safetensors")
+    start = tmp_path / "whole.safetensors" if init == "whole" else world[init]
+    config = make(
+        model={"init": start},
+        train={"precision": "bfloat16"},
+        data={"kind": "random"},
+    )
+    with config.unlocked():
+        config.train.rules, config.train.groups = rules, {"all": (1.0, 1.0)}
+    plan = make_plan(config)
+    run = prepare(plan)
+    before, tree = flatten(plan.stage.init(jax.random.key(0))), flatten(to_export(run.state, run))
+    run.loader.close()
+    assert {path for path in before if rounded and re.search(rounded, path)} == run.exact.keys()
+    written = [path for path in before if plan.stage.exports(path, plan.trained)]
+    assert any(np.any(before[p] != before[p].astype(jnp.bfloat16)) for p in run.exact or before)
+    for path in written:
+        np.testing.assert_array_equal(tree[path], before[path], err_msg=path)
 
 
 def test_rules_do_not_reach_what_the_loss_does_not(world, tmp_path):

@@ -45,6 +45,7 @@ class AutoencoderStage(Stage):
     model_keys = ("kind", "network", "discriminator", "perceptual", "init")
     objective_keys = ("perceptual_weight", "kl_weight", "disc_weight", "disc_start")
     given_names = ("perceptual",)
+    exported = "autoencoder"
     needs = ("image",)
     shown = ("l1", "lpips", "kl")  # the loss is a sum over all values and says nothing to the eye
 

@@ -43,12 +43,14 @@ class Stage(abc.ABC):
         model_keys: keys of `config.model` that it reads; another one is an error.
         objective_keys: the same of `config.objective`.
         given_names: top-level names of the parameters that `given` returns.
+        exported: top-level name of the parameters that `export` writes; None if they have several.
         shown: names of the metrics that tell a person how far training is.
     """
 
     model_keys: ClassVar[tuple[str, ...]]
     objective_keys: ClassVar[tuple[str, ...]]
     given_names: ClassVar[tuple[str, ...]] = ()
+    exported: ClassVar[str | None] = None
     shown: ClassVar[tuple[str, ...]] = ("loss",)
 
     def __init__(self, config: ConfigDict) -> None:
@@ -126,6 +128,14 @@ class Stage(abc.ABC):
             steps: updates done.
             source: what it was trained on.
         """
+
+    def exports(self, path: str, trained: Sequence[str]) -> bool:
+        """Return whether `export` writes the parameter at a path of `shapes`.
+
+        Those that it writes are kept as they were read, whatever precision the step computes in.
+        """
+        del trained
+        return self.exported is None or path.startswith(f"{self.exported}/")
 
     def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
         """Return what a weights file of this stage and the files below it make: whole parameters.

@@ -47,6 +47,7 @@ class DenoisingStage(Stage):
     model_keys = ("kind", "network", "autoencoder", "init")
     objective_keys = ("p_drop",)
     given_names = ("autoencoder",)
+    exported = "network"
     frames: ClassVar[str]
     init_kinds: ClassVar[tuple[str, ...]]
     init_free: ClassVar[frozenset[str]] = ADDED

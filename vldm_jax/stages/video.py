@@ -106,11 +106,21 @@ class VideoStage(DenoisingStage):
         """Return whether mix := 1, as `config.sampling` says."""
         return {"image_only": jnp.full(shape, self.config.sampling.image_only)}
 
+    def exports(self, path: str, trained: Sequence[str]) -> bool:
+        """Return whether a parameter is written: only temporal ones where a backbone has the rest.
+
+        The rest is not a backbone's where training started from a whole network, or trains it.
+        """
+        return self._leaves_whole(trained) or TEMPORAL in path
+
+    def _leaves_whole(self, trained: Sequence[str]) -> bool:
+        return self._starts_whole(self.files) or any(TEMPORAL not in name for name in trained)
+
     def export(
         self, path: Path, params: PyTree, trained: Sequence[str], steps: int, source: Source
     ) -> None:
         """Write the temporal layers; the whole network if the rest of it is not a backbone's."""
-        whole = self._starts_whole(self.files) or any(TEMPORAL not in name for name in trained)
+        whole = self._leaves_whole(trained)
         kind = WHOLE if whole else TEMPORAL
         meta = {"kind": kind, "config": table.fields_of(self.network), "steps": steps}
         if "backbone" in self.files:
