@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from vldm_jax.checkpoint.manifest import MANIFEST
+from vldm_jax.checkpoint.manifest import write_manifest
 from vldm_jax.cli import main as entry
 from vldm_jax.cli.flags import Parser, add_config, load_config, parse_with_config
 from vldm_jax.cli.overrides import override
@@ -116,7 +116,7 @@ def test_a_stored_placeholder_takes_what_it_took_before(tmp_path):
     (path / "config").mkdir(parents=True)
     stored = {"model": {"backbone": None, "network": {"heads": None}}, "optim": {"clip_norm": None}}
     (path / "config" / "metadata").write_text(json.dumps(stored))
-    (path / MANIFEST).touch()
+    write_manifest(path)
     words = ("model.backbone=2024", "optim.clip_norm=2", "model.network.heads=(2, 4)")
     config = run_config(tmp_path, [f"--config.{word}" for word in words])
     assert config.model.backbone == "2024" and config.model.network.heads == (2, 4)

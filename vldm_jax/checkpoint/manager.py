@@ -29,11 +29,11 @@ from orbax.checkpoint.checkpoint_managers import LatestN
 
 import vldm_jax
 from vldm_jax.checkpoint.configs import canonical, check_same_run
-from vldm_jax.checkpoint.manifest import MANIFEST, find_change, write_manifest
+from vldm_jax.checkpoint.manifest import write_manifest
 from vldm_jax.checkpoint.position import PositionHandler, PositionRestore, PositionSave
 from vldm_jax.checkpoint.steps import (
     ITEMS,
-    complete_steps,
+    newest_config,
     read_description,
     read_json_item,
     set_damaged_aside,
@@ -209,12 +209,9 @@ def check_workdir(folder: str | os.PathLike[str], config: Mapping[str, Any]) -> 
     Raises:
         InputError: naming the first differing keys.
     """
-    for step in reversed(complete_steps(folder)):
-        checkpoint = Path(folder) / str(step)
-        if (checkpoint / MANIFEST).exists() and find_change(checkpoint, "config/"):
-            continue  # `Checkpoints` will name it
-        check_same_run(checkpoint, read_json_item(checkpoint, "config"), canonical(config))
-        return
+    if found := newest_config(folder):  # one that is damaged `Checkpoints` will name
+        checkpoint, stored = found
+        check_same_run(checkpoint, stored, canonical(config))
 
 
 @contextlib.contextmanager
