@@ -19,6 +19,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vldm_jax.checkpoint.weights import save_weights
+from vldm_jax.config.base import autoencoder_config
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.rng import stream
 from vldm_jax.data.pipeline import Source
@@ -42,6 +43,7 @@ SCALE_BATCHES, SCALE_BATCH = 16, 16  # frames that the latent scale is measured 
 class AutoencoderStage(Stage):
     """Autoencoder and discriminator, on single frames."""
 
+    base = staticmethod(autoencoder_config)
     model_keys = ("kind", "network", "discriminator", "perceptual", "init")
     objective_keys = ("perceptual_weight", "kl_weight", "disc_weight", "disc_start")
     given_names = ("perceptual",)

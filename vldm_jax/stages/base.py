@@ -20,13 +20,14 @@ is a file here and a row in `stages/table.py`.
 
 import abc
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from vldm_jax.config.base import base_config
 from vldm_jax.config.data import brings
 from vldm_jax.config.table import check_keys
 from vldm_jax.core.errors import InputError
@@ -40,6 +41,8 @@ class Stage(abc.ABC):
     """One system; see the module. Subclasses are final or say `Stage` in their name.
 
     Attributes:
+        base: makes a config that has every key which the stage always reads.
+        also_reads: {section: keys} that a config of this stage may have beside those of `base`.
         model_keys: keys of `config.model` that it reads; another one is an error.
         objective_keys: the same of `config.objective`.
         given_names: top-level names of the parameters that `given` returns.
@@ -47,6 +50,8 @@ class Stage(abc.ABC):
         shown: names of the metrics that tell a person how far training is.
     """
 
+    base: ClassVar[Callable[[], ConfigDict]] = staticmethod(base_config)
+    also_reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     model_keys: ClassVar[tuple[str, ...]]
     objective_keys: ClassVar[tuple[str, ...]]
     given_names: ClassVar[tuple[str, ...]] = ()

@@ -14,6 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vldm_jax import conditions
+from vldm_jax.config.base import denoising_config
 from vldm_jax.config.diffusion import build_diffusion, build_grid, build_solver
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
@@ -44,6 +45,7 @@ class DenoisingStage(Stage):
         new_layers: regular expression of paths that such a file may lack: layers of conditions.
     """
 
+    base = staticmethod(denoising_config)
     model_keys = ("kind", "network", "autoencoder", "init")
     objective_keys = ("p_drop",)
     given_names = ("autoencoder",)

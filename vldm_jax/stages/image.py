@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vldm_jax.checkpoint.weights import save_weights
+from vldm_jax.config.base import image_config
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.pipeline import Source
 from vldm_jax.interop.weights import WeightsFile
@@ -23,6 +24,7 @@ from vldm_jax.typing import Key, PyTree
 class ImageStage(DenoisingStage):
     """Denoising of single frames."""
 
+    base = staticmethod(image_config)
     frames = "image"
     init_kinds = ("unet",)
 

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from vldm_jax.checkpoint.weights import check_backbone, save_weights
+from vldm_jax.config.base import video_config
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.pipeline import Source
@@ -39,6 +40,7 @@ WHOLE = "video_unet"
 class VideoStage(DenoisingStage):
     """Denoising of clips by temporal layers on an image model."""
 
+    base = staticmethod(video_config)
     model_keys = (*DenoisingStage.model_keys, "temporal", "backbone")
     frames = "video"
     init_kinds = (TEMPORAL, WHOLE)
