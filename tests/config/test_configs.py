@@ -157,6 +157,8 @@ def test_every_solver_and_grid_is_built_by_its_name(solver, grid):
         ("driving/video:tiny", "train.precision=float8", "float8"),
         ("driving/image:tiny", "data.num_frames=2", "single frames"),
         ("driving/autoencoder:tiny", "model.network.norm_groups=5", "norm_groups=5"),
+        ("driving/autoencoder:tiny", "model.discriminator.layers=-1", "layers=-1 must be a whole"),
+        ("driving/video:tiny", "model.temporal.mix_logit=1e999", "mix_logit=inf must be a finite"),
         ("driving/autoencoder:tiny", "data.height=60", "multiple of 8"),
         ("driving/autoencoder:tiny", "model.perceptual=resnet", "resnet"),
         ("driving/autoencoder", "train.rules=(('^autoencoder/', 'autoencoder'),)", "no rule"),
@@ -223,6 +225,14 @@ def test_a_section_that_is_none_is_named(key):
     with config.unlocked(), config.ignore_type():
         place(config, key)[key.split(".")[-1]] = 3
     with pytest.raises(InputError, match=f"config.{key}=3 must be a section"):
+        make_stage(config)
+
+
+def test_a_misspelt_field_of_the_discriminator_is_named():
+    config = load("driving/autoencoder:tiny")
+    with config.unlocked():
+        config.model.discriminator.layer = 3
+    with pytest.raises(InputError, match="config.model.discriminator has no field 'layer'"):
         make_stage(config)
 
 

@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from vldm_jax.checkpoint.weights import save_weights
 from vldm_jax.config.base import autoencoder_config
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.fields import make
 from vldm_jax.core.rng import stream
 from vldm_jax.data.pipeline import Source
 from vldm_jax.interop.weights import WeightsFile
@@ -60,7 +61,9 @@ class AutoencoderStage(Stage):
         super().__init__(config)
         dtype, model = compute_dtype(config.train.precision), config.model
         self.network = table.module_of(model.kind, model.network.to_dict(), dtype)
-        self.discriminator = PatchDiscriminator(**model.discriminator, dtype=dtype)
+        fields = model.discriminator.to_dict()
+        own = {"dtype": dtype, "parent": None, "name": None}
+        self.discriminator = make(PatchDiscriminator, fields, "config.model.discriminator", **own)
         self.perceptual = LPIPS(net=model.perceptual, dtype=dtype)
         self.weights = config.objective
 
