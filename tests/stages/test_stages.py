@@ -192,6 +192,23 @@ def test_mixes_of_another_number_of_frames_are_fresh_and_said(video, world, caps
         np.testing.assert_array_equal(start[path], before[path], err_msg=path)
 
 
+@pytest.mark.parametrize("stage", ["image", "video"])
+def test_sampling_does_not_need_what_training_started_from(request, world, stage):
+    config = request.getfixturevalue(stage)(model={"init": "moved/away.safetensors"})
+    tree, files = make_stage(config).load(str(world[stage]))
+    assert "init" not in files and tree.keys() == {"network", "autoencoder"}
+    with pytest.raises(InputError, match="no such file or folder: 'moved/away.safetensors'"):
+        make_stage(config).files  # noqa: B018
+
+
+def test_temporal_layers_without_a_backbone_ask_for_one(video, world, tmp_path):
+    leave(with_everything_trained(video()), tmp_path / "whole.safetensors")
+    config = video(model={"init": tmp_path / "whole.safetensors", "backbone": None})
+    assert make_stage(config).files.keys() == {"autoencoder", "init"}
+    with pytest.raises(InputError, match="config.model.backbone is not set: give unet weights"):
+        make_stage(config).load(str(world["video"]))
+
+
 def test_a_start_that_lacks_anything_else_is_refused(image, world, tmp_path):
     params, meta = load_weights(world["image"])
     del params["conv_in"]["bias"]

@@ -5,7 +5,7 @@ so nothing about a system is said twice:
 
     Stage(config)        modules and settings; raises for what does not fit
     shapes()             of the parameters that its loss reaches: what the rules split
-    files                the weights files that it stands on, found and compared, not read
+    files                the weights files that training needs, found and compared, not read
     init(key)            those parameters: fresh, from files, or both
     given()              what comes from files and no loss reaches: never trained, cast as stored
     loss(...)            of a batch; `needs` are the batch's keys
@@ -92,7 +92,9 @@ class Stage(abc.ABC):
     @functools.cached_property
     @abc.abstractmethod
     def files(self) -> dict[str, WeightsFile]:
-        """The weights files that it stands on, by their key in `config.model`.
+        """The weights files that training starts from or stands on, by their key in `config.model`.
+
+        Samples need the latter alone: what training started from may be gone (`load`).
 
         Raises:
             InputError: if one is missing, of another kind, or made for another experiment.

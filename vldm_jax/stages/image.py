@@ -51,4 +51,5 @@ class ImageStage(DenoisingStage):
     def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
         """Return the trained U-Net and its autoencoder."""
         file = self.trained_file(weights, "unet")
-        return self.whole(weights, file.read()), {**self.files, "weights": file}
+        files = {"autoencoder": self.autoencoder, "weights": file}
+        return self.whole(weights, file.read()), files

@@ -65,10 +65,16 @@ class VideoStage(DenoisingStage):
         """Autoencoder, backbone, and the layers that training starts from."""
         found = dict(super().files)
         if not self._starts_whole(found) or self.config.model.backbone is not None:
-            backbone = found["backbone"] = self.find("backbone", "unet")
-            check_made_for(backbone, super().meaning())
-            check_latents(backbone, self.autoencoder)
+            found["backbone"] = self.backbone
         return found
+
+    @functools.cached_property
+    def backbone(self) -> WeightsFile:
+        """The image model's file; raises if it means another network or other latents."""
+        file = self.find("backbone", "unet")
+        check_made_for(file, super().meaning())
+        check_latents(file, self.autoencoder)
+        return file
 
     @staticmethod
     def _starts_whole(files: Mapping[str, WeightsFile]) -> bool:
@@ -87,7 +93,7 @@ class VideoStage(DenoisingStage):
         return {"network": paths.merge(spatial, layers)}
 
     def _backbone(self) -> PyTree:
-        file = self.files["backbone"]
+        file = self.backbone
         params = file.read()
         paths.check_fits(file.path, params, table.spatial_part(self.shapes()["network"]))
         return params
@@ -136,13 +142,13 @@ class VideoStage(DenoisingStage):
     def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
         """Return temporal layers on their backbone, or a whole network, and the autoencoder."""
         file = self.trained_file(weights, TEMPORAL, WHOLE)
+        files = {"autoencoder": self.autoencoder, "weights": file}
         if file.meta["kind"] == WHOLE:
-            files = {"autoencoder": self.autoencoder, "weights": file}
             return self.whole(weights, file.read()), files
-        backbone = self.files["backbone"]
+        backbone = self.backbone
         check_backbone(weights, file.meta, backbone.path, backbone.sha256)
         network = paths.merge(self._backbone(), file.read())
-        return self.whole(weights, network), {**self.files, "weights": file}
+        return self.whole(weights, network), {**files, "backbone": backbone}
 
 
 def summarise(mixes: dict[str, Any]) -> dict[str, Any]:
