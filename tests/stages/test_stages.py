@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from small_stages import FRAMES, Clips, config_of, leave, random_clips, random_params
 
 from vldm_jax.checkpoint.weights import load_weights, save_weights
@@ -14,6 +15,7 @@ from vldm_jax.cli.train import to_export
 from vldm_jax.config.data import SOURCES, Row
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import sha256
 from vldm_jax.core.paths import flatten
 from vldm_jax.models import table
 from vldm_jax.stages.plan import make_plan
@@ -190,6 +192,17 @@ def test_mixes_of_another_number_of_frames_are_fresh_and_said(video, world, caps
     assert all(path in said for path in fresh)
     for path in before.keys() - fresh:
         np.testing.assert_array_equal(start[path], before[path], err_msg=path)
+
+
+def test_what_a_run_reads_is_known_by_its_content(image, world, tmp_path):
+    config = image(model={"init": world["image"]})
+    assert make_stage(config).hashes() == {str(world["image"]): sha256(world["image"])}
+    null = tmp_path / "null.safetensors"
+    save_file({"context": np.zeros((1, 3, 8), np.float32)}, null)
+    with config.unlocked():
+        config.model.null_context = config.sampling.context = str(null)
+        config.model.init = None
+    assert make_stage(config).hashes() == {str(null): sha256(null)}
 
 
 @pytest.mark.parametrize("stage", ["image", "video"])

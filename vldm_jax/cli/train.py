@@ -62,6 +62,7 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
             backbones={
                 file.path: file.sha256 for key, file in plan.stage.files.items() if key != "init"
             },
+            inputs=plan.stage.hashes(),
             keep=config.checkpoint.keep,
         )
         with closing(checkpoints):

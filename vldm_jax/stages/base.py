@@ -100,6 +100,14 @@ class Stage(abc.ABC):
             InputError: if one is missing, of another kind, or made for another experiment.
         """
 
+    def hashes(self) -> dict[str, str]:
+        """Return {path: SHA-256} of the files that a run reads beside what it stands on.
+
+        Raises:
+            InputError: if one is missing.
+        """
+        return {file.path: file.sha256 for key, file in self.files.items() if key == "init"}
+
     @abc.abstractmethod
     def init(self, key: Key) -> PyTree:
         """Return the parameters of `shapes`, float32: what training starts from.
