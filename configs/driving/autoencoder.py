@@ -34,12 +34,6 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.train.precision = "float32"
     config.train.batch_size = 96  # images
     config.train.total_steps = 300_000
-    config.train.rules = (
-        ("^perceptual/", "frozen"),
-        ("^discriminator/", "discriminator"),
-        ("^(autoencoder/|logvar)", "autoencoder"),
-    )
-    config.train.groups = ConfigDict({"discriminator": (1.0, 0.0), "autoencoder": (1.0, 0.0)})
     config.train.ema_decay = 0.999
     config.checkpoint.every = 5000
     return variant_of(config, variant, tiny=_tiny)

@@ -18,7 +18,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
 from vldm_jax.core.paths import flatten
 from vldm_jax.models import table
-from vldm_jax.stages.plan import make_plan
+from vldm_jax.stages.plan import check_rules, make_plan
 from vldm_jax.stages.table import make_stage
 from vldm_jax.training.state import create_state, split_params
 
@@ -153,6 +153,40 @@ def test_a_rule_that_only_speaks_of_what_is_given_is_refused(video):
         config.train.rules = (("^autoencoder/", "temporal"), *config.train.rules)
     with pytest.raises(InputError, match="would train autoencoder, which this stage's loss does"):
         make_plan(config)
+
+
+@pytest.mark.parametrize(
+    "rule", [("decoder/conv_out", "temporal"), ("temporal.*mixr", "temporal"), ("^netwrok", "mix")]
+)
+def test_a_rule_that_would_train_nothing_is_refused(video, rule):
+    config = video()
+    with config.unlocked():
+        config.train.rules = (rule, *config.train.rules)
+    with pytest.raises(InputError, match="config.train.rules: .* matches no parameter"):
+        make_plan(config)
+
+
+@pytest.mark.parametrize("rule", ["^network/conv_inn/", "^autoencoder/encodr/"])
+def test_a_rule_that_would_freeze_nothing_is_refused(monkeypatch, image, rule):
+    monkeypatch.setitem(SOURCES, "random", Row(random_clips))
+    config = image(data={"kind": "random"})
+    with config.unlocked():
+        config.train.rules = ((rule, "frozen"), *config.train.rules)
+    with pytest.raises(InputError, match="config.train.rules: .* matches no parameter"):
+        prepare(make_plan(config))
+
+
+def test_rules_of_what_is_given_and_those_of_the_base_may_stay(image, video):
+    config = image()
+    with config.unlocked():
+        config.train.rules = (("^autoencoder/decoder/conv_out/", "frozen"), *config.train.rules)
+    plan = make_plan(config)
+    check_rules(plan, plan.stage.given())
+    config = video()
+    with config.unlocked():  # a family without mixes, of which the usual rules speak
+        config.model.temporal = {"family": "animatediff", "heads": 2}
+    plan = make_plan(config)
+    check_rules(plan, plan.stage.given())
 
 
 # Starting from weights.

@@ -15,7 +15,7 @@ from vldm_jax.data.pipeline import Loader, Source
 from vldm_jax.parallel import hosts
 from vldm_jax.parallel.mesh import make_mesh, replicate, shard_batch
 from vldm_jax.stages.base import Stage
-from vldm_jax.stages.plan import Plan
+from vldm_jax.stages.plan import Plan, check_rules
 from vldm_jax.training.precision import cast_frozen
 from vldm_jax.training.state import TrainState, create_state, split_params
 from vldm_jax.training.step import Update
@@ -57,9 +57,12 @@ def prepare(plan: Plan) -> Prepared:
     mesh = make_mesh()
     params = stage.init(stream(jax.random.key(config.seed), "init"))
     trainable, frozen = split_params(params, config.train.rules)
-    stored = cast_frozen(frozen | stage.given(), config.train.precision)
+    given = stage.given()
+    check_rules(plan, given)
+    stored = cast_frozen(frozen | given, config.train.precision)
     exact = _rounded(stage, plan.trained, frozen, stored) if hosts.is_main() else {}
     frozen = replicate(stored, mesh)
+    del stored, given
     keep_ema = config.train.ema_decay is not None
     update = Update(
         step=plan.training.step,

@@ -83,6 +83,12 @@ def autoencoder_config() -> ConfigDict:
     config.objective.kl_weight = 1e-6
     config.objective.disc_weight = 0.5
     config.objective.disc_start = 50_001  # step
+    config.train.rules = (
+        ("^perceptual/", "frozen"),
+        ("^discriminator/", "discriminator"),
+        ("^(autoencoder/|logvar)", "autoencoder"),
+    )
+    config.train.groups = ConfigDict({"discriminator": (1.0, 0.0), "autoencoder": (1.0, 0.0)})
     return config
 
 
