@@ -1,5 +1,6 @@
 """What is read of a run's workdir beside its weights: parameters, config and metrics."""
 
+import dataclasses
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
-from small_stages import config_of, leave, random_params
+from small_stages import Clips, config_of, leave, random_params
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "checkpoint"))
 
@@ -17,10 +18,13 @@ from vldm_jax.checkpoint.manager import Checkpoints
 from vldm_jax.checkpoint.weights import WEIGHTS, load_weights
 from vldm_jax.cli import main as entry
 from vldm_jax.cli.run_config import run_config
+from vldm_jax.cli.sample import sample
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import flatten
 from vldm_jax.export.trained import describe_run
 from vldm_jax.interop import load
+from vldm_jax.sampling.sampler import Sampler
+from vldm_jax.stages.image import ImageStage
 from vldm_jax.stages.plan import make_plan
 from vldm_jax.stages.table import STAGES
 from vldm_jax.training.state import TrainState, split_params
@@ -80,3 +84,38 @@ def test_a_config_that_was_changed_is_not_taken(image, tmp_path):
     earlier.write_text("{}")
     with pytest.raises(InputError, match="holds no checkpoint, or none that is whole"):
         run_config(tmp_path)
+
+
+class Still(Sampler):
+    """A sampler whose samples are black."""
+
+    def in_batches(self, params, key, index, cond, size):
+        yield np.zeros((len(index), 1, 8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize("labels", [("binary", "count"), ()])
+def test_unknown_labels_are_spoken_of_to_networks_that_take_labels(
+    image, tmp_path, monkeypatch, capsys, labels
+):
+    tokens = None if labels == () else 8
+    config = image(model={"network": {"label_tokens": labels, "context_dim": tokens}})
+    source = Clips()
+    source.unknown = {"labels": ("cars",)}
+    leave(config, tmp_path / WEIGHTS, source=source)
+
+    def sampler(stage, make=ImageStage.sampler):
+        parts = make(stage)
+        return Still(**{f.name: getattr(parts, f.name) for f in dataclasses.fields(parts)})
+
+    monkeypatch.setattr(ImageStage, "sampler", sampler)
+    sample(config, str(tmp_path / WEIGHTS), tmp_path / "out")
+    said = capsys.readouterr().out
+    assert ("labels cars were unknown in training" in said) == bool(labels)
+    assert f"{config.sampling.num_videos} samples of 1 frames" in said
+
+
+def test_a_stage_without_samples_names_those_that_have(tmp_path):
+    with pytest.raises(
+        InputError, match="'autoencoder' has nothing to sample: .* has, image or video"
+    ):
+        sample(config_of("autoencoder"), str(tmp_path / WEIGHTS), tmp_path / "out")

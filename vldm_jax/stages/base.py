@@ -173,7 +173,7 @@ class Stage(abc.ABC):
 
     def _nothing_to_sample(self) -> str:
         kind = self.config.objective.kind
-        return f"objective {kind!r} has nothing to sample: use the image or video config"
+        return f"objective {kind!r} has nothing to sample: use the config of a stage that has"
 
     def find(self, key: str, *kinds: str) -> WeightsFile:
         """Return the file that `config.model.KEY` names."""
