@@ -12,26 +12,17 @@ cores, two rounds of about 40 minutes, L1 0.033 and LPIPS 0.021 (docs/shipped.md
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from vldm_jax.config.base import base_config, variant_of
+from vldm_jax.config.base import autoencoder_config, variant_of
 from vldm_jax.models.autoencoder import SIZES
 
 
 def get_config(variant: str = "full") -> ConfigDict:
-    config = base_config()
+    config = autoencoder_config()
     config.data.path = "asset:driving/clips"
 
-    config.model.kind = "autoencoder"
     config.model.network = ConfigDict(
         dict(SIZES["sd_f8"], latent_channels=4, norm_groups=32, in_channels=3)
     )
-    config.model.discriminator = ConfigDict({"base": 64, "layers": 3})
-    config.model.perceptual = "vgg16"
-
-    config.objective.kind = "autoencoder"
-    config.objective.perceptual_weight = 1.0
-    config.objective.kl_weight = 1e-6
-    config.objective.disc_weight = 0.5
-    config.objective.disc_start = 50_001  # step
 
     config.optim.name = "adam"
     config.optim.lr = 4.5e-6 * 96  # base rate times batch, as in latent diffusion
@@ -43,12 +34,6 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.train.precision = "float32"
     config.train.batch_size = 96  # images
     config.train.total_steps = 300_000
-    config.train.rules = (
-        ("^perceptual/", "frozen"),
-        ("^discriminator/", "discriminator"),
-        ("^(autoencoder/|logvar)", "autoencoder"),
-    )
-    config.train.groups = ConfigDict({"discriminator": (1.0, 0.0), "autoencoder": (1.0, 0.0)})
     config.train.ema_decay = 0.999
     config.checkpoint.every = 5000
     return variant_of(config, variant, tiny=_tiny)

@@ -51,15 +51,18 @@ def test_arrays_go_where_the_given_state_lies(tmp_path):
     assert_equal(state, make_state(2.0))
 
 
-def test_other_frozen_weights_are_refused(tmp_path):
-    checkpoints = open_folder(tmp_path, backbones={"a/image.safetensors": "123"})
+@pytest.mark.parametrize(
+    ("files", "what"), [("backbones", "frozen weights"), ("inputs", "input files")]
+)
+def test_files_may_move_but_not_change(tmp_path, files, what):
+    checkpoints = open_folder(tmp_path, **{files: {"a/image.safetensors": "123"}})
     checkpoints.save(1, make_state(), Loader())
     checkpoints.close()
-    moved = open_folder(tmp_path, backbones={"b/image.safetensors": "123"})
+    moved = open_folder(tmp_path, **{files: {"b/image.safetensors": "123"}})
     moved.resume(make_state(), Loader())
     moved.close()
-    other = open_folder(tmp_path, backbones={"a/image.safetensors": "456"})
-    with pytest.raises(InputError, match="trained on the frozen weights .*123.* but here .*456"):
+    other = open_folder(tmp_path, **{files: {"a/image.safetensors": "456"}})
+    with pytest.raises(InputError, match=f"trained on the {what} .*123.* but here .*456"):
         other.resume(make_state(), Loader())
     other.close()
 

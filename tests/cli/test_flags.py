@@ -1,11 +1,18 @@
+import json
 import shlex
 from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
+from vldm_jax.checkpoint.manifest import write_manifest
 from vldm_jax.cli import main as entry
 from vldm_jax.cli.flags import Parser, add_config, load_config, parse_with_config
+from vldm_jax.cli.overrides import override
+from vldm_jax.cli.run_config import run_config
 from vldm_jax.config.diffusion import SOLVERS
+from vldm_jax.config.ranges import MAY_BE_NONE
 from vldm_jax.core.errors import InputError
 
 CONFIG = """
@@ -48,6 +55,74 @@ def test_overrides_and_variant(parse):
 def test_a_wrong_word_is_named(parse, argument, message):
     with pytest.raises(InputError, match=message):
         parse(argument)
+
+
+TINY = str(Path(__file__).parents[2] / "configs" / "driving" / "video.py") + ":tiny"
+
+
+@pytest.mark.parametrize("key", sorted(MAY_BE_NONE))
+def test_what_may_be_absent_can_be_left_out_whatever_it_is(key):
+    values = {str: "there", int: 3, float: 0.5, object: (2, 4)}
+    section = config = ConfigDict()
+    *parents, name = key.split(".")
+    for parent in parents:
+        section[parent] = ConfigDict()
+        section = section[parent]
+    section[name] = values[MAY_BE_NONE[key]]
+    override(config.lock(), f"--config.{key}=None", "config")
+    assert section[name] is None
+
+
+@pytest.mark.parametrize("key", ["data.split", "model.kind", "model.temporal.mix"])
+def test_what_may_not_be_absent_is_text(key):
+    config = load_config(TINY, [f"--config.{key}=None"])
+    *parents, name = key.split(".")
+    section = config
+    for parent in parents:
+        section = section[parent]
+    assert section[name] == "None"
+
+
+@pytest.mark.parametrize("key", ["model.network.layers_per_level", "data.labels", "optim.lr"])
+def test_what_may_not_be_absent_is_refused_as_none(key):
+    with pytest.raises(InputError, match=f"config.{key}=None: expected a"):
+        load_config(TINY, [f"--config.{key}=None"])
+
+
+def test_a_key_of_a_users_own_that_is_absent_stays_absent():
+    config = ConfigDict({"mine": {"file": placeholder(str), "other": None}}).lock()
+    for name in config.mine:
+        override(config, f"--config.mine.{name}=None", "config")
+        assert config.mine[name] is None
+
+
+def test_the_table_knows_every_placeholder_and_its_type():
+    def absent(section, path=""):
+        for name, value in section.items():
+            if isinstance(value, ConfigDict):
+                yield from absent(value, f"{path}{name}.")
+            elif value is None:
+                yield f"{path}{name}", section.get_type(name)
+
+    for path in (Path(__file__).parents[2] / "configs").glob("*/*.py"):
+        found = dict(absent(load_config(str(path))))
+        assert "model.init" in found or "text2video/image" in str(path)
+        assert found == {key: MAY_BE_NONE[key] for key in found}
+
+
+def test_a_stored_placeholder_takes_what_it_took_before(tmp_path):
+    """A run's config does not say that its backbone, None there, is a file's name."""
+    path = tmp_path / "checkpoints" / "3"
+    (path / "config").mkdir(parents=True)
+    stored = {"model": {"backbone": None, "network": {"heads": None}}, "optim": {"clip_norm": None}}
+    (path / "config" / "metadata").write_text(json.dumps(stored))
+    write_manifest(path)
+    words = ("model.backbone=2024", "optim.clip_norm=2", "model.network.heads=(2, 4)")
+    config = run_config(tmp_path, [f"--config.{word}" for word in words])
+    assert config.model.backbone == "2024" and config.model.network.heads == (2, 4)
+    assert config.optim.clip_norm == 2.0 and isinstance(config.optim.clip_norm, float)
+    with pytest.raises(InputError, match="clip_norm=much: expected a number"):
+        run_config(tmp_path, ["--config.optim.clip_norm=much"])
 
 
 def test_missing_config_file():

@@ -4,15 +4,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from vldm_jax.cli.flags import load_config
 from vldm_jax.config.diffusion import GRIDS, SOLVERS, build_grid, build_schedule, build_solver
+from vldm_jax.config.ranges import MAY_BE_MISSING
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import count, flatten, partition
 from vldm_jax.stages.plan import make_plan
-from vldm_jax.stages.table import make_stage
+from vldm_jax.stages.table import STAGES, make_stage
+from vldm_jax.stages.video import VideoStage
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = sorted((ROOT / "configs").glob("*/*.py"))
@@ -153,6 +156,8 @@ def test_every_solver_and_grid_is_built_by_its_name(solver, grid):
         ("driving/video:tiny", "train.precision=float8", "float8"),
         ("driving/image:tiny", "data.num_frames=2", "single frames"),
         ("driving/autoencoder:tiny", "model.network.norm_groups=5", "norm_groups=5"),
+        ("driving/autoencoder:tiny", "model.discriminator.layers=-1", "layers=-1 must be a whole"),
+        ("driving/video:tiny", "model.temporal.mix_logit=1e999", "mix_logit=inf must be a finite"),
         ("driving/autoencoder:tiny", "data.height=60", "multiple of 8"),
         ("driving/autoencoder:tiny", "model.perceptual=resnet", "resnet"),
         ("driving/autoencoder", "train.rules=(('^autoencoder/', 'autoencoder'),)", "no rule"),
@@ -161,6 +166,88 @@ def test_every_solver_and_grid_is_built_by_its_name(solver, grid):
 def test_what_does_not_fit_is_said_before_anything_slow(name, override, message):
     with pytest.raises(InputError, match=message):
         make_plan(load(name, f"--config.{override}"))
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("foo", "the config has no key 'foo'"),
+        ("difusion", "the config has no key 'difusion'; did you mean 'diffusion'"),
+        ("optim.beta", "config.optim has no key 'beta'; did you mean 'betas'"),
+        ("train.stop_after", "config.train has no key 'stop_after'; did you mean 'stop_after_min"),
+        ("sampling.step", "config.sampling has no key 'step'; did you mean 'steps'"),
+        ("sampling.label", "config.sampling has no key 'label'; did you mean 'labels'"),
+        ("checkpoint.weight_dtype", "config.checkpoint has no key .*did you mean 'weights_dtype'"),
+        ("diffusion.min_snr_gama", "config.diffusion has no key .*did you mean 'min_snr_gamma'"),
+        ("data.strides", "config.data has no key 'strides'; did you mean 'stride'"),
+        ("objective.drop", "config.objective has no key 'drop'; did you mean 'p_drop'"),
+    ],
+)
+def test_a_misspelt_key_in_a_file_is_named(key, message):
+    config = load("driving/video:tiny")
+    with config.unlocked():
+        place(config, key)[key.split(".")[-1]] = 1.0
+    with pytest.raises(InputError, match=message):
+        make_stage(config)
+
+
+def place(config, key):
+    """Return the section that a key of a config lies in."""
+    for name in key.split(".")[:-1]:
+        config = config[name]
+    return config
+
+
+@pytest.mark.parametrize("name", ["driving/autoencoder:tiny", "driving/video:tiny"])
+def test_a_missing_key_is_named(name):
+    whole = load(name)
+    keys = {f"{part}.{key}" for part in whole if part != "seed" for key in whole[part]}
+    for key in {*whole, *keys} - MAY_BE_MISSING - {"sampling.labels"}:
+        config = load(name)
+        with config.unlocked():
+            del place(config, key)[key.split(".")[-1]]
+        with pytest.raises(InputError, match=f"(no (section|key) '{key}'|config.{key} is missing)"):
+            make_stage(config)
+
+
+@pytest.mark.parametrize("key", sorted(MAY_BE_MISSING))
+def test_a_key_that_its_source_knows_may_be_missing(key):
+    config = load("driving/video:tiny")
+    with config.unlocked():
+        del config.data[key.removeprefix("data.")]
+    make_stage(config)
+
+
+@pytest.mark.parametrize("key", ["optim", "model.network", "diffusion.schedule", "train.groups"])
+def test_a_section_that_is_none_is_named(key):
+    config = load("driving/video:tiny")
+    with config.unlocked(), config.ignore_type():
+        place(config, key)[key.split(".")[-1]] = 3
+    with pytest.raises(InputError, match=f"config.{key}=3 must be a section"):
+        make_stage(config)
+
+
+def test_a_misspelt_field_of_the_discriminator_is_named():
+    config = load("driving/autoencoder:tiny")
+    with config.unlocked():
+        config.model.discriminator.layer = 3
+    with pytest.raises(InputError, match="config.model.discriminator has no field 'layer'"):
+        make_stage(config)
+
+
+def test_a_stage_from_outside_has_keys_of_its_own(monkeypatch):
+    class Own(VideoStage):
+        also_reads: ClassVar = {"sampling": ("warmth",), "mine": ("size",)}
+
+    monkeypatch.setitem(STAGES, "video", Own)
+    config = load("driving/video:tiny")
+    with config.unlocked():
+        config.sampling.warmth, config.mine = 1.0, {"size": 3}
+    make_stage(config)
+    with config.unlocked():
+        config.mine.sise = 3
+    with pytest.raises(InputError, match="config.mine has no key 'sise'; did you mean 'size'"):
+        make_stage(config)
 
 
 def test_checking_touches_no_device():

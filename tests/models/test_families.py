@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 from typing import ClassVar
 
 import flax.linen as nn
@@ -13,7 +14,9 @@ import pytest
 from vldm_jax.checkpoint.weights import load_weights, save_weights
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.fields import check_fields
 from vldm_jax.models import table
+from vldm_jax.models.unet_fields import RULES
 from vldm_jax.nn.dense import Dense
 from vldm_jax.nn.stage import TemporalLayers
 
@@ -139,3 +142,48 @@ def test_an_image_network_s_file_says_nothing_of_what_it_has_not():
     """So that equal weights make equal files, whichever version wrote them."""
     fields = table.fields_of(table.module_of("unet", FIELDS, jnp.float32))
     assert not {"temporal", "more_conditions"} & fields.keys()
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        ("unet", "channels", ()),
+        ("unet", "channels", (0, 0)),
+        ("unet", "layers_per_level", 0),
+        ("unet", "layers_per_level", -1),
+        ("unet", "out_channels", 0),
+        ("unet", "heads", (2, 0)),
+        ("unet", "context_dim", -3),
+        ("unet", "norm_groups", 0),
+        ("unet", "norm_eps", float("nan")),
+        ("unet", "num_classes", 0),
+        ("unet", "added_time_ids", -1),
+        ("unet", "dropout", 1.0),
+        ("autoencoder", "mult", ()),
+        ("autoencoder", "blocks", 0),
+        ("autoencoder", "latent_scale", 0.0),
+        ("autoencoder", "norm_groups", 0),
+    ],
+)
+def test_a_field_that_no_network_has_is_named_before_it_is_made(kind, field, value):
+    with pytest.raises(InputError, match=f": {field}=.* must be ") as caught:
+        table.module_of(kind, {field: value}, jnp.float32)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("channels", 8),
+        ("attention", (1, 0)),
+        ("heads", {}),
+        ("head_dim", 4.0),
+        ("label_tokens", "binary"),
+        ("dropout", "a"),
+        ("remat", "yes"),
+    ],
+)
+def test_a_field_of_another_type_is_named(field, value):
+    """Asked of the rule alone: in tests a module's annotations are checked before it is made."""
+    with pytest.raises(InputError, match=f"U-Net: {field}=.* must be "):
+        check_fields("U-Net", SimpleNamespace(**{field: value}), {field: RULES[field]})

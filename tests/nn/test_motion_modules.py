@@ -104,5 +104,5 @@ def test_positions_have_no_parameters_and_end():
 
 @pytest.mark.parametrize("field", ["heads", "max_frames", "num_blocks"])
 def test_a_wrong_spec_is_refused(field):
-    with pytest.raises(InputError, match=f"temporal {field} must be at least 1, got 0"):
+    with pytest.raises(InputError, match=f"temporal layers: {field}=0 must be a whole number"):
         MotionSpec(**{field: 0})

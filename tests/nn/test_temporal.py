@@ -148,7 +148,9 @@ def test_temporal_convolution_equals_a_sum_over_neighbouring_frames():
         ({"positions": "rotary"}, "positions 'rotary' is unknown"),
         ({"mix": "per_frame"}, "give num_frames"),
         ({"num_frames": 8}, "None with 'scalar'"),
-        ({"max_frame_distance": -1}, "at least 0"),
+        ({"max_frame_distance": -1}, "at least 0 or None"),
+        ({"mix_logit": float("inf")}, "mix_logit=inf must be a finite number"),
+        ({"mix": "per_frame", "num_frames": 0}, "num_frames=0 must be a whole number of at least"),
     ],
 )
 def test_a_wrong_spec_is_refused(fields, message):

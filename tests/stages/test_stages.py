@@ -1,17 +1,24 @@
 """What stages promise of their files, parameters and samples; on small files made by themselves."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_stages import FRAMES, Clips, config_of, leave, random_params
+from safetensors.numpy import save_file
+from small_stages import FRAMES, Clips, config_of, leave, random_clips, random_params
 
 from vldm_jax.checkpoint.weights import load_weights, save_weights
+from vldm_jax.cli.prepare import prepare
+from vldm_jax.cli.train import to_export
+from vldm_jax.config.data import SOURCES, Row
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import sha256
 from vldm_jax.core.paths import flatten
 from vldm_jax.models import table
-from vldm_jax.stages.plan import make_plan
+from vldm_jax.stages.plan import check_rules, make_plan
 from vldm_jax.stages.table import make_stage
 from vldm_jax.training.state import create_state, split_params
 
@@ -81,6 +88,46 @@ def test_a_whole_network_is_trained_on(video, tmp_path):
     assert load_weights(again)[1]["kind"] == "video_unet"
 
 
+SOME = (("(conv_in|norm)", "frozen"), ("^network/", "all"))
+LAYERS = (("temporal.*conv1", "frozen"), ("temporal", "all"), ("", "frozen"))
+
+
+@pytest.mark.parametrize(
+    ("stage", "rules", "init", "rounded"),
+    [
+        ("image", SOME, "image", "(conv_in|norm)"),
+        ("video", SOME, "video", "(conv_in|norm)"),
+        ("video", LAYERS, "whole", "^(?!.*temporal)|conv1"),
+        ("video", LAYERS, "video", "temporal.*conv1"),
+        ("video", LAYERS[1:], "video", None),  # the usual run keeps nothing twice
+    ],
+)
+def test_what_is_frozen_in_bfloat16_is_exported_to_the_bit(
+    request, monkeypatch, world, tmp_path, stage, rules, init, rounded
+):
+    monkeypatch.setitem(SOURCES, "random", Row(random_clips))
+    make = request.getfixturevalue(stage)
+    if init == "whole":
+        leave(with_everything_trained(make()), tmp_path / "whole.safetensors")
+    start = tmp_path / "whole.safetensors" if init == "whole" else world[init]
+    config = make(
+        model={"init": start},
+        train={"precision": "bfloat16"},
+        data={"kind": "random"},
+    )
+    with config.unlocked():
+        config.train.rules, config.train.groups = rules, {"all": (1.0, 1.0)}
+    plan = make_plan(config)
+    run = prepare(plan)
+    before, tree = flatten(plan.stage.init(jax.random.key(0))), flatten(to_export(run.state, run))
+    run.loader.close()
+    assert {path for path in before if rounded and re.search(rounded, path)} == run.exact.keys()
+    written = [path for path in before if plan.stage.exports(path, plan.trained)]
+    assert any(np.any(before[p] != before[p].astype(jnp.bfloat16)) for p in run.exact or before)
+    for path in written:
+        np.testing.assert_array_equal(tree[path], before[path], err_msg=path)
+
+
 def test_rules_do_not_reach_what_the_loss_does_not(world, tmp_path):
     """A temporal decoder of the frozen autoencoder has `temporal` in its names, too."""
     path = tmp_path / "ae.safetensors"
@@ -106,6 +153,40 @@ def test_a_rule_that_only_speaks_of_what_is_given_is_refused(video):
         config.train.rules = (("^autoencoder/", "temporal"), *config.train.rules)
     with pytest.raises(InputError, match="would train autoencoder, which this stage's loss does"):
         make_plan(config)
+
+
+@pytest.mark.parametrize(
+    "rule", [("decoder/conv_out", "temporal"), ("temporal.*mixr", "temporal"), ("^netwrok", "mix")]
+)
+def test_a_rule_that_would_train_nothing_is_refused(video, rule):
+    config = video()
+    with config.unlocked():
+        config.train.rules = (rule, *config.train.rules)
+    with pytest.raises(InputError, match="config.train.rules: .* matches no parameter"):
+        make_plan(config)
+
+
+@pytest.mark.parametrize("rule", ["^network/conv_inn/", "^autoencoder/encodr/"])
+def test_a_rule_that_would_freeze_nothing_is_refused(monkeypatch, image, rule):
+    monkeypatch.setitem(SOURCES, "random", Row(random_clips))
+    config = image(data={"kind": "random"})
+    with config.unlocked():
+        config.train.rules = ((rule, "frozen"), *config.train.rules)
+    with pytest.raises(InputError, match="config.train.rules: .* matches no parameter"):
+        prepare(make_plan(config))
+
+
+def test_rules_of_what_is_given_and_those_of_the_base_may_stay(image, video):
+    config = image()
+    with config.unlocked():
+        config.train.rules = (("^autoencoder/decoder/conv_out/", "frozen"), *config.train.rules)
+    plan = make_plan(config)
+    check_rules(plan, plan.stage.given())
+    config = video()
+    with config.unlocked():  # a family without mixes, of which the usual rules speak
+        config.model.temporal = {"family": "animatediff", "heads": 2}
+    plan = make_plan(config)
+    check_rules(plan, plan.stage.given())
 
 
 # Starting from weights.
@@ -145,6 +226,34 @@ def test_mixes_of_another_number_of_frames_are_fresh_and_said(video, world, caps
     assert all(path in said for path in fresh)
     for path in before.keys() - fresh:
         np.testing.assert_array_equal(start[path], before[path], err_msg=path)
+
+
+def test_what_a_run_reads_is_known_by_its_content(image, world, tmp_path):
+    config = image(model={"init": world["image"]})
+    assert make_stage(config).hashes() == {str(world["image"]): sha256(world["image"])}
+    null = tmp_path / "null.safetensors"
+    save_file({"context": np.zeros((1, 3, 8), np.float32)}, null)
+    with config.unlocked():
+        config.model.null_context = config.sampling.context = str(null)
+        config.model.init = None
+    assert make_stage(config).hashes() == {str(null): sha256(null)}
+
+
+@pytest.mark.parametrize("stage", ["image", "video"])
+def test_sampling_does_not_need_what_training_started_from(request, world, stage):
+    config = request.getfixturevalue(stage)(model={"init": "moved/away.safetensors"})
+    tree, files = make_stage(config).load(str(world[stage]))
+    assert "init" not in files and tree.keys() == {"network", "autoencoder"}
+    with pytest.raises(InputError, match="no such file or folder: 'moved/away.safetensors'"):
+        make_stage(config).files  # noqa: B018
+
+
+def test_temporal_layers_without_a_backbone_ask_for_one(video, world, tmp_path):
+    leave(with_everything_trained(video()), tmp_path / "whole.safetensors")
+    config = video(model={"init": tmp_path / "whole.safetensors", "backbone": None})
+    assert make_stage(config).files.keys() == {"autoencoder", "init"}
+    with pytest.raises(InputError, match="config.model.backbone is not set: give unet weights"):
+        make_stage(config).load(str(world["video"]))
 
 
 def test_a_start_that_lacks_anything_else_is_refused(image, world, tmp_path):
@@ -210,6 +319,21 @@ def test_labels_that_training_never_saw_are_not_asked_for(video, world):
     unknown = stage.request(2, unknown={"labels": ("cars",)})["labels"]
     np.testing.assert_array_equal(unknown, [[0, np.nan], [1, np.nan]])
     assert stage.captions(stage.request(1, unknown={"labels": ("cars",)})) == ["night 0, cars any"]
+
+
+@pytest.mark.parametrize("asked", [(), ((0.0, 4.0), (1.0, 4.0))], ids=["any", "rows"])
+@pytest.mark.parametrize("names", [(), ("cars",), ("night", "cars")])
+def test_samples_that_ask_for_anything_may_have_unknown_labels(video, asked, names):
+    config = video()
+    with config.unlocked():
+        config.sampling.labels = asked
+    stage = make_stage(config)
+    labels = stage.request(2, unknown={"labels": names})["labels"]
+    expected = np.array(asked or np.full((2, 2), np.nan))
+    expected[:, [name in names for name in config.data.labels]] = np.nan
+    np.testing.assert_array_equal(labels, expected)
+    known = stage.request(2)["labels"]  # what one request leaves out, the next has again
+    np.testing.assert_array_equal(known, asked or np.full((2, 2), np.nan))
 
 
 def test_a_file_says_which_labels_training_never_saw(image, tmp_path):

@@ -16,7 +16,8 @@ HARMLESS = (
     r"(checkpoint|sampling)\..*",
     r"data\.(workers|cache|index)",
     r"data\.path",  # the data's position knows its number of examples and their names
-    r"model\.(backbone|autoencoder)",  # compared by what is in the files, not by where they are
+    # Compared by what is in the files, not by where they are.
+    r"model\.(backbone|autoencoder|init|null_context|null_context_temporal)",
     r"model\.network\.remat",  # memory for time
     # Of earlier versions: said by data.num_frames and by model.network.label_tokens.
     r"model\.temporal\.num_frames|objective\.use_labels",

@@ -3,8 +3,9 @@
     <folder>/<step>/state          trained parameters, moments, average, step (arrays)
                     loader         position in the data, one file a process
                     config         the run's config
-                    meta           version of the code; the frozen backbones by path and SHA-256;
-                                   what the open record of metrics has so far
+                    meta           version of the code; the frozen backbones, and the other files
+                                   that were read, by path and SHA-256; what the open record of
+                                   metrics has so far
                     manifest.json  size and SHA-256 of all these files
 
 Step n is the state after n updates. Frozen parameters are not stored: `meta` names the files that
@@ -29,11 +30,11 @@ from orbax.checkpoint.checkpoint_managers import LatestN
 
 import vldm_jax
 from vldm_jax.checkpoint.configs import canonical, check_same_run
-from vldm_jax.checkpoint.manifest import MANIFEST, find_change, write_manifest
+from vldm_jax.checkpoint.manifest import write_manifest
 from vldm_jax.checkpoint.position import PositionHandler, PositionRestore, PositionSave
 from vldm_jax.checkpoint.steps import (
     ITEMS,
-    complete_steps,
+    newest_config,
     read_description,
     read_json_item,
     set_damaged_aside,
@@ -55,6 +56,8 @@ class Checkpoints:
         folder: where they are, usually <workdir>/checkpoints; made if absent.
         config: the run's config as nested dicts, kept in every checkpoint and compared on resuming.
         backbones: {path: SHA-256} of the weights files that the frozen parameters came from.
+        inputs: {path: SHA-256} of the other files that a run reads: what it started from, and null
+            values of conditions.
         keep: how many of the newest to keep.
 
     Raises:
@@ -67,11 +70,16 @@ class Checkpoints:
         *,
         config: Mapping[str, Any],
         backbones: Mapping[str, str] | None = None,
+        inputs: Mapping[str, str] | None = None,
         keep: int = 3,
     ) -> None:
         self.folder = Path(folder).absolute()
         self._config = canonical(config)
-        self._meta = {"version": vldm_jax.__version__, "backbones": dict(backbones or {})}
+        self._meta = {
+            "version": vldm_jax.__version__,
+            "backbones": dict(backbones or {}),
+            "inputs": dict(inputs or {}),
+        }
         self._saving = 0
         problem = set_damaged_aside(self.folder) if hosts.is_main() else None
         if not hosts.agree(problem is None):
@@ -143,7 +151,7 @@ class Checkpoints:
         where = self.folder / str(step)
         check_same_run(where, read_json_item(where, "config"), self._config)
         meta = read_description(where)
-        self._check_backbones(where, meta)
+        self._check_files(where, meta)
         abstract = jax.tree.map(ocp.tree.to_shape_dtype_struct, state)
         try:
             # Item by item: the checkpoint's own description, which orbax wants to read, has no sum.
@@ -193,14 +201,16 @@ class Checkpoints:
         (unfinished,) = self.folder.glob(f"{self._saving}.*tmp*")
         write_manifest(unfinished)
 
-    def _check_backbones(self, where: Path, meta: Mapping[str, Any]) -> None:
-        there, here = (sorted(side["backbones"].values()) for side in (meta, self._meta))
-        if there != here:
-            raise InputError(
-                f"{where} was trained on the frozen weights {meta['backbones']}, "
-                f"but here they are {self._meta['backbones']}: "
-                "give the same files or another --workdir"
-            )
+    def _check_files(self, where: Path, meta: Mapping[str, Any]) -> None:
+        for name, what in (("backbones", "frozen weights"), ("inputs", "input files")):
+            if name not in meta:  # an older version did not know them
+                continue
+            there, here = (sorted(side[name].values()) for side in (meta, self._meta))
+            if there != here:
+                raise InputError(
+                    f"{where} was trained on the {what} {meta[name]}, but here they are "
+                    f"{self._meta[name]}: give the same files or another --workdir"
+                )
 
 
 def check_workdir(folder: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
@@ -209,12 +219,9 @@ def check_workdir(folder: str | os.PathLike[str], config: Mapping[str, Any]) -> 
     Raises:
         InputError: naming the first differing keys.
     """
-    for step in reversed(complete_steps(folder)):
-        checkpoint = Path(folder) / str(step)
-        if (checkpoint / MANIFEST).exists() and find_change(checkpoint, "config/"):
-            continue  # `Checkpoints` will name it
-        check_same_run(checkpoint, read_json_item(checkpoint, "config"), canonical(config))
-        return
+    if found := newest_config(folder):  # one that is damaged `Checkpoints` will name
+        checkpoint, stored = found
+        check_same_run(checkpoint, stored, canonical(config))
 
 
 @contextlib.contextmanager

@@ -75,6 +75,21 @@ def read_json_item(checkpoint: Path, item: str) -> dict[str, Any]:
     return read_json(checkpoint / item / "metadata", what, remedy="the checkpoint is damaged")
 
 
+def newest_config(folder: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]] | None:
+    """Return the newest checkpoint in a folder whose config is as it was written, and the config.
+
+    None if there is no checkpoint with one.
+
+    Raises:
+        InputError: if the config of one without checksums is missing or not JSON.
+    """
+    for step in reversed(complete_steps(folder)):
+        checkpoint = Path(folder) / str(step)
+        if not (checkpoint / MANIFEST).exists() or not find_change(checkpoint, "config/"):
+            return checkpoint, read_json_item(checkpoint, "config")
+    return None
+
+
 def read_description(checkpoint: Path) -> dict[str, Any]:
     """Return the item "meta" of a checkpoint folder.
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from vldm_jax.checkpoint.weights import DTYPES, WEIGHTS
 from vldm_jax.cli.flags import Parser, load_config
+from vldm_jax.cli.run_config import run_config
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
 from vldm_jax.export import exports
@@ -21,6 +22,7 @@ from vldm_jax.interop.imports import import_checkpoint
 from vldm_jax.interop.save import export
 from vldm_jax.stages.plan import make_plan
 from vldm_jax.stages.program import about, sampler_function
+from vldm_jax.stages.table import STAGES, check_sampled
 
 USAGE = "vldm convert: say what to do: import or export"
 SIZES = ("size", "frames", "tokens")
@@ -70,8 +72,9 @@ def _export(argv: Sequence[str]) -> None:
         parser.error("--size, --frames and --tokens go with --to program without --config")
     if sampler:
         return _export_sampler(args, rest)
+    raw = _raw_tree(args.source) if args.raw else None
     network, notes = exports.find_network(
-        args.source, part=args.part, raw=args.raw, onto=args.onto, non_finite=args.non_finite
+        args.source, part=args.part, raw=raw, onto=args.onto, non_finite=args.non_finite
     )
     if args.to == "diffusers":
         notes += export(network, args.out, dtype=args.dtype)
@@ -85,6 +88,18 @@ def _export(argv: Sequence[str]) -> None:
         print(f"note: {note}")
     print(f"{args.out}: {network.kind} as {args.to}")
     return None
+
+
+def _raw_tree(source: str) -> str:
+    """Return the name of what a run's stage exports, in its checkpoints."""
+    root = resolve(source)
+    if not root.is_dir():
+        raise InputError(f"--raw needs a run's workdir, {source} is a file")
+    kind = run_config(root).objective.kind
+    tree = STAGES[kind].exported if kind in STAGES else None
+    if tree is None:
+        raise InputError(f"--raw: no stage of kind {kind!r}, of {source}, exports one network")
+    return tree
 
 
 def _export_parser() -> Parser:
@@ -117,6 +132,7 @@ def _export_sampler(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     folder = resolve(args.source).is_dir()
     weights = str(Path(args.source) / WEIGHTS) if folder else args.source
     stage = make_plan(config).stage
+    check_sampled(stage)
     params, files = stage.load(weights)
     hashes = {key: file.sha256 for key, file in files.items() if key != "init"}
     function = sampler_function(stage, params)

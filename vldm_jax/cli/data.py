@@ -10,8 +10,9 @@ import re
 from collections.abc import Sequence
 
 from vldm_jax.cli.flags import Parser, add_config, folder, parse_with_config
+from vldm_jax.config.base import base_config
 from vldm_jax.config.data import build_source
-from vldm_jax.config.ranges import check_ranges
+from vldm_jax.config.ranges import check_complete, check_ranges
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_writable
 from vldm_jax.data.inspect import write_inspection
@@ -92,6 +93,7 @@ def _inspect(argv: Sequence[str]) -> None:
     parser.add_argument("--out", type=folder, required=True, help="folder to write to")
     parser.add_argument("--count", type=int, default=16, help="examples to show")
     args, config = parse_with_config(parser, argv)
+    check_complete(config, base_config())
     check_ranges(config)
     check_writable(args.out)
     if args.count < 1:

@@ -2,7 +2,7 @@
 
 numbers, truth values, tuples    as in Python: 1e-4, True, (0.9, 0.95), ('rain', 'cars')
 text                             as it stands, without quotes
-None                             where the config has None, or a number that may be switched off
+None                             where the config has None, or a value that may be absent
 """
 
 import ast
@@ -50,6 +50,8 @@ def override(config: ConfigDict, word: str, where: str) -> None:
     if isinstance(current, ConfigDict):
         raise InputError(f"{where}: config.{key} is a section: give one of its keys a value")
     wanted = section.get_type(name)
+    if wanted is type(None) and key in MAY_BE_NONE:  # a placeholder, after it was stored
+        wanted = MAY_BE_NONE[key]
     try:
         section[name] = parse(text, current, wanted, key)
     except (TypeError, ValueError, SyntaxError) as error:
@@ -72,11 +74,11 @@ def parse(text: str, current: Any, wanted: type, key: str) -> Any:
         ValueError: if the text is no value.
         SyntaxError: if the text is no Python.
     """
-    if text == "None" and (current is None or key in MAY_BE_NONE or key.startswith("model.")):
+    if text == "None" and (current is None or key in MAY_BE_NONE):
         return None
     if wanted is str:
         return text
-    if wanted is type(None):  # a run's stored config does not say what a placeholder is for
+    if wanted in (type(None), object):  # a key that only its config knows, or of several types
         try:
             return ast.literal_eval(text)
         except (ValueError, SyntaxError):

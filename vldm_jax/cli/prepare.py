@@ -1,18 +1,25 @@
 """A run up to its first step: its data opened, its parameters on the devices."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from vldm_jax.config.data import build_loader, build_source
+from vldm_jax.core import paths
 from vldm_jax.core.rng import stream
 from vldm_jax.data.pipeline import Loader, Source
 from vldm_jax.parallel import hosts
 from vldm_jax.parallel.mesh import make_mesh, replicate, shard_batch
-from vldm_jax.stages.plan import Plan
+from vldm_jax.stages.base import Stage
+from vldm_jax.stages.plan import Plan, check_rules
 from vldm_jax.training.precision import cast_frozen
 from vldm_jax.training.state import TrainState, create_state, split_params
 from vldm_jax.training.step import Update
+from vldm_jax.typing import PyTree
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -24,12 +31,15 @@ class Prepared:
         loader: endless batches of them; to be closed.
         update: what a step is.
         state: the state before the first one.
+        exact: {path: array} of the frozen parameters that the stage exports, as they were before
+            the precision rounded them; on the host.
     """
 
     source: Source
     loader: Loader
     update: Update
     state: TrainState
+    exact: dict[str, Any]
 
 
 def prepare(plan: Plan) -> Prepared:
@@ -47,7 +57,12 @@ def prepare(plan: Plan) -> Prepared:
     mesh = make_mesh()
     params = stage.init(stream(jax.random.key(config.seed), "init"))
     trainable, frozen = split_params(params, config.train.rules)
-    frozen = replicate(cast_frozen(frozen | stage.given(), config.train.precision), mesh)
+    given = stage.given()
+    check_rules(plan, given)
+    stored = cast_frozen(frozen | given, config.train.precision)
+    exact = _rounded(stage, plan.trained, frozen, stored) if hosts.is_main() else {}
+    frozen = replicate(stored, mesh)
+    del stored, given
     keep_ema = config.train.ema_decay is not None
     update = Update(
         step=plan.training.step,
@@ -58,4 +73,20 @@ def prepare(plan: Plan) -> Prepared:
         shown=stage.shown,
     )
     state = replicate(create_state(trainable, plan.training.optimiser, ema=keep_ema), mesh)
-    return Prepared(source=source, loader=loader, update=update, state=state)
+    return Prepared(source=source, loader=loader, update=update, state=state, exact=exact)
+
+
+def _rounded(
+    stage: Stage, trained: Sequence[str], frozen: PyTree, stored: PyTree
+) -> dict[str, np.ndarray]:
+    """Return what the stage exports of the frozen parameters that are stored rounded."""
+    kept = paths.flatten(stored)
+
+    def is_rounded(path: str, leaf: Any) -> bool:  # float16 is, in bfloat16, and in float32 not
+        return jnp.promote_types(leaf.dtype, kept[path].dtype) != kept[path].dtype
+
+    return {
+        path: np.asarray(leaf)
+        for path, leaf in paths.flatten(frozen).items()
+        if stage.exports(path, trained) and is_rounded(path, leaf)
+    }

@@ -6,25 +6,25 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from vldm_jax.checkpoint.manager import complete_steps, read_json_item
+from vldm_jax.checkpoint.steps import newest_config
 from vldm_jax.cli.overrides import override
 from vldm_jax.config.table import GONE
 from vldm_jax.core.errors import InputError
 
 
 def run_config(workdir: Path, overrides: Sequence[str] = ()) -> ConfigDict:
-    """Return the config of the newest checkpoint of a run, locked, with overrides applied.
+    """Return the config of a run's newest checkpoint with a whole one, locked and overridden.
 
     Raises:
         InputError: if the workdir holds no checkpoint, or an override does not fit.
     """
-    steps = complete_steps(workdir / "checkpoints")
-    if not steps:
+    found = newest_config(workdir / "checkpoints")
+    if found is None:
         raise InputError(
-            f"{workdir} holds no checkpoint that tells its config: give --config, the experiment "
-            "that was trained there"
+            f"{workdir} holds no checkpoint, or none that is whole, that tells its config: give "
+            "--config, the experiment that was trained there"
         )
-    stored = read_json_item(workdir / "checkpoints" / str(steps[-1]), "config")
+    _, stored = found
     for key in GONE:  # written by an earlier version
         *parents, name = key.split(".")
         section = stored

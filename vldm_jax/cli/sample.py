@@ -20,6 +20,7 @@ from vldm_jax.core.json_files import read_json
 from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.parallel.compilation import compilations_kept
 from vldm_jax.stages.plan import make_plan
+from vldm_jax.stages.table import check_sampled
 
 METADATA, SHEET = "metadata.json", "contact_sheet.png"
 
@@ -54,6 +55,7 @@ def run(argv: Sequence[str]) -> None:
 def sample(config: ConfigDict, weights: str, out: Path) -> None:
     """Write samples of trained weights into a folder, each as soon as it is there."""
     stage = make_plan(config).stage
+    check_sampled(stage)
     sampler = stage.sampler()
     params, files = stage.load(weights)
     unknown = files["weights"].meta.get("unknown", {})
@@ -61,9 +63,10 @@ def sample(config: ConfigDict, weights: str, out: Path) -> None:
     about = describe(config, files, stage.describe(cond))
     begin(out, about)
     for key, names in unknown.items():
-        if names:
+        if names and key in cond:
             print(f"{key} {', '.join(names)} were unknown in training: samples do not ask for them")
-    captions, done = stage.captions(cond), []
+    # A network without conditions was asked for nothing.
+    captions, done = stage.captions(cond) or [""] * config.sampling.num_videos, []
     with tqdm(total=len(captions), desc="sampling", unit="sample", disable=None) as bar:
         index, size = np.arange(len(captions)), config.sampling.batch_size
         bar.set_postfix_str("compiling")

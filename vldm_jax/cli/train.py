@@ -62,6 +62,7 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
             backbones={
                 file.path: file.sha256 for key, file in plan.stage.files.items() if key != "init"
             },
+            inputs=plan.stage.hashes(),
             keep=config.checkpoint.keep,
         )
         with closing(checkpoints):
@@ -80,10 +81,15 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
                 "first step: nothing was learned and no weights are written; give it more"
             )
         if hosts.is_main():
-            whole = _whole(state, run.update.frozen)
+            whole = to_export(state, run)
             plan.stage.export(workdir / WEIGHTS, whole, plan.trained, int(state.step), run.source)
             print(f"{workdir / WEIGHTS}: the weights after step {int(state.step)}", flush=True)
     return state
+
+
+def to_export(state: TrainState, run: Prepared) -> PyTree:
+    """Return the tree that is exported: what was frozen is, to the bit, what it was before."""
+    return paths.unflatten(paths.flatten(_whole(state, run.update.frozen)) | run.exact)
 
 
 def _whole(state: TrainState, frozen: PyTree) -> PyTree:

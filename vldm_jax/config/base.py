@@ -1,6 +1,7 @@
 """What all experiments share; a file in `configs/` says what its experiment decides.
 
     config = base_config()                 every section, and every key that has a usual value
+    config = autoencoder_config()          and what the autoencoder's stage has
     config = denoising_config()            and what a denoising stage has
 
 A number without a comment is of the usual kind: documented where it is used, in `docs/training.md`
@@ -68,6 +69,26 @@ def base_config() -> ConfigDict:
     config.checkpoint.every = 1000
     config.checkpoint.keep = 3
     config.checkpoint.weights_dtype = "float32"  # of weights.safetensors, written at the end
+    return config
+
+
+def autoencoder_config() -> ConfigDict:
+    """Return the base of an image autoencoder, with the losses of latent diffusion."""
+    config = base_config()
+    config.model.kind = "autoencoder"
+    config.model.discriminator = ConfigDict({"base": 64, "layers": 3})
+    config.model.perceptual = "vgg16"
+    config.objective.kind = "autoencoder"
+    config.objective.perceptual_weight = 1.0
+    config.objective.kl_weight = 1e-6
+    config.objective.disc_weight = 0.5
+    config.objective.disc_start = 50_001  # step
+    config.train.rules = (
+        ("^perceptual/", "frozen"),
+        ("^discriminator/", "discriminator"),
+        ("^(autoencoder/|logvar)", "autoencoder"),
+    )
+    config.train.groups = ConfigDict({"discriminator": (1.0, 0.0), "autoencoder": (1.0, 0.0)})
     return config
 
 

@@ -1,5 +1,6 @@
 """config.data -> source of examples and loader of batches."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -48,6 +49,20 @@ def brings(data: ConfigDict) -> tuple[str, ...]:
     if data.kind not in SOURCES:
         raise InputError(f"config.data.kind={data.kind!r}: choose one of {sorted(SOURCES)}")
     return SOURCES[data.kind].brings
+
+
+def keys_of(data: ConfigDict) -> tuple[str, ...] | None:
+    """Return the keys that `config.data` may have; None if its kind takes any.
+
+    Raises:
+        InputError: if there is no such kind of data.
+    """
+    brings(data)
+    row = SOURCES[data.kind]
+    takes = inspect.signature(row.make).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in takes.values()):
+        return None
+    return ("kind", *SHARED, *row.ignores, *(name for name in takes if name != "path"))
 
 
 def build_source(data: ConfigDict) -> RelabelledSource:

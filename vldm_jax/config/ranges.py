@@ -1,18 +1,20 @@
 """What a config consists of, and what each of its numbers may be, whatever the stage.
 
-`ranges` is the table: every numeric key that shared sections have. A number that would train or
-sample something silently wrong (a clip at 0, a rate below 0) is refused by its name.
+A config has the keys of its base (`config.base`), and no key that nothing reads: both a key that is
+missing and one that is misspelt are refused by their names. `RANGES` is the table of every numeric
+key that shared sections have. A number that would train or sample something silently wrong (a clip
+at 0, a rate below 0) is refused by its name.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from vldm_jax.config.table import check_keys
 from vldm_jax.core.errors import InputError
 
-SECTIONS = ("seed", "data", "model", "objective", "optim", "train", "sampling", "checkpoint")
 Rule = tuple[Callable[[Any], bool], str]
 
 
@@ -65,24 +67,99 @@ RANGES = {
     "checkpoint.every": COUNT,
     "checkpoint.keep": COUNT,
 }
-MAY_BE_NONE = {
-    "diffusion.min_snr_gamma",
-    "optim.clip_norm",
-    "train.ema_decay",
-    "train.sample_every",
-    "train.stop_after_minutes",
+# Keys whose value may be absent, and its type where it is there: a placeholder keeps its type only
+# until it is stored.
+MAY_BE_NONE: dict[str, type] = {
+    "data.path": str,
+    "data.index": str,
+    "data.cache": str,
+    "model.init": str,
+    "model.autoencoder": str,
+    "model.backbone": str,
+    "model.null_context": str,
+    "model.null_context_temporal": str,
+    "model.network.heads": object,  # a whole number, or one of each level
+    "model.network.head_dim": int,
+    "model.network.context_dim": int,
+    "model.network.num_classes": int,
+    "model.temporal.max_frame_distance": int,
+    "diffusion.min_snr_gamma": float,
+    "optim.clip_norm": float,
+    "train.ema_decay": float,
+    "train.sample_every": int,
+    "train.stop_after_minutes": float,
+    "sampling.context": str,
+    "sampling.context_temporal": str,
+    "sampling.grid.sigma_min": float,
+    "sampling.grid.sigma_max": float,
 }
 
 
+# Keys that a config may lack: their source knows what is usual, or says that it needs them.
+MAY_BE_MISSING = {
+    f"data.{key}"
+    for key in ("index", "stride", "split", "test_fraction", "enlarge", "cuts", "cache")
+}
+
+
+def check_complete(config: ConfigDict, base: ConfigDict) -> None:
+    """Raise unless a config has every section and every key of its base.
+
+    What is in a section of a section (a network's fields, a solver's) is for its constructor.
+
+    Raises:
+        InputError: naming the first that is missing.
+    """
+    for name, section in base.items():
+        if name not in config:
+            what = "section" if isinstance(section, ConfigDict) else "key"
+            raise InputError(f"the config has no {what} {name!r}; vldm_jax.config.base has all")
+        if not isinstance(section, ConfigDict):
+            continue
+        _check_section(config[name], name)
+        for key, usual in section.items():
+            path = f"{name}.{key}"
+            if key in config[name]:
+                if isinstance(usual, ConfigDict):
+                    _check_section(config[name][key], path)
+            elif path not in MAY_BE_MISSING:
+                value = "a section" if isinstance(usual, ConfigDict) else repr(usual)
+                raise InputError(
+                    f"config.{path} is missing: vldm_jax.config.base has {value} there"
+                )
+
+
+def _check_section(value: Any, path: str) -> None:
+    if not isinstance(value, ConfigDict):
+        raise InputError(f"config.{path}={value!r} must be a section with keys of its own")
+
+
+def check_known(
+    config: ConfigDict, base: ConfigDict, more: Mapping[str, Collection[str] | None]
+) -> None:
+    """Raise for a section, or a key of one, that nothing reads.
+
+    Args:
+        config: complete.
+        base: with every section and key that is always read.
+        more: {section: keys that may stand there, too}; None for whatever the section has.
+
+    Raises:
+        InputError: naming it, and the nearest that there is.
+    """
+    check_keys(config, {*base, *more}, "")
+    for name, section in config.items():
+        further = more.get(name, ())
+        if isinstance(section, ConfigDict) and further is not None:
+            check_keys(section, [*(base[name] if name in base else ()), *further], name)
+
+
 def check_ranges(config: ConfigDict) -> None:
-    """Raise unless every section is there and every number is in its range.
+    """Raise unless every number of a complete config is in its range.
 
     Raises:
         InputError: naming the first that is not, and what it may be.
     """
-    for name in SECTIONS:
-        if name not in config:
-            raise InputError(f"the config has no section {name!r}; vldm_jax.config.base has all")
     for key, (good, wanted) in RANGES.items():
         *parents, name = key.split(".")
         section = config[parents[0]] if parents and parents[0] in config else config

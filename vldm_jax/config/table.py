@@ -49,16 +49,17 @@ def check_keys(given: Iterable[str], known: Iterable[str], where: str) -> None:
     Args:
         given: keys of a section.
         known: keys that are read.
-        where: the section, for the message.
+        where: the section, for the message; "" for the whole config.
 
     Raises:
         InputError: naming the key and the nearest known one.
     """
     known = list(known)
+    place = f"config.{where}" if where else "the config"
     for key in given:
         if f"{where}.{key}" in GONE:
             raise InputError(f"config.{where}.{key} is gone, remove it: {GONE[f'{where}.{key}']}")
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(known)}"
-            raise InputError(f"config.{where} has no key {key!r}{hint}")
+            raise InputError(f"{place} has no key {key!r}{hint}")

@@ -1,12 +1,78 @@
-"""Frozen objects from JSON values: what a weights file or a config says of a module or a spec."""
+"""Frozen objects from JSON values: what a weights file or a config says of a module or a spec.
+
+`make` looks at the names of the fields, `check_fields`, which a module or a spec calls as it is
+made, at each value by itself; what does not go together the module knows.
+"""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, TypeVar
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from vldm_jax.core.errors import InputError
 
 T = TypeVar("T")
+
+
+class Rule(NamedTuple):
+    """What a field may be.
+
+    Attributes:
+        holds: value -> whether it is so.
+        wanted: the same in words.
+    """
+
+    holds: Callable[[Any], bool]
+    wanted: str
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+COUNT = Rule(lambda v: type(v) is int and v >= 1, "a whole number of at least 1")
+NATURAL = Rule(lambda v: type(v) is int and v >= 0, "a whole number of at least 0")
+WHOLE = Rule(lambda v: type(v) is int, "a whole number")
+FLAG = Rule(lambda v: type(v) is bool, "True or False")
+TEXT = Rule(lambda v: isinstance(v, str), "a text")
+NUMBER = Rule(_number, "a finite number")
+POSITIVE = Rule(lambda v: _number(v) and v > 0, "a number above 0")
+RATE = Rule(lambda v: _number(v) and 0 <= v < 1, "a number in [0, 1)")
+
+
+def optional(rule: Rule) -> Rule:
+    """Return the rule of what may be None, too."""
+    return Rule(lambda v: v is None or rule.holds(v), f"{rule.wanted} or None")
+
+
+def several(rule: Rule, least: int = 1) -> Rule:
+    """Return the rule of a tuple, every entry by `rule`, at least `least` of them."""
+    return Rule(
+        lambda v: isinstance(v, tuple) and len(v) >= least and all(map(rule.holds, v)),
+        f"a tuple of {least} or more, each {rule.wanted}",
+    )
+
+
+def either(one: Rule, other: Rule) -> Rule:
+    """Return the rule of what is by one of two."""
+    return Rule(lambda v: one.holds(v) or other.holds(v), f"{one.wanted}, or {other.wanted}")
+
+
+def check_fields(what: str, owner: Any, rules: Mapping[str, Rule]) -> None:
+    """Raise unless every field is by its rule.
+
+    Args:
+        what: the owner is, for the message.
+        owner: of the fields.
+        rules: by the field's name.
+
+    Raises:
+        InputError: naming the first that is not, and what it may be.
+    """
+    for name, rule in rules.items():
+        value = getattr(owner, name)
+        if not rule.holds(value):
+            raise InputError(f"{what}: {name}={value!r} must be {rule.wanted}")
 
 
 def make(kind: type[T], fields: Mapping[str, Any], what: str, **more: Any) -> T:

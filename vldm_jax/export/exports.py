@@ -22,14 +22,15 @@ BATCH = "b"  # name of the axis that programs leave open
 
 
 def find_network(
-    source: str, *, part: str | None, raw: bool, onto: str | None, non_finite: bool
+    source: str, *, part: str | None, raw: str | None, onto: str | None, non_finite: bool
 ) -> tuple[Network, list[str]]:
     """Return the network to export with what is known of its run, and notes for the user.
 
     Args:
         source: a run's workdir, a weights file, or anything that `interop.load` takes.
         part: of several networks, which one.
-        raw: of a workdir, the parameters instead of their moving average.
+        raw: of a workdir, the tree of its checkpoints with the parameters to take instead of
+            their moving average; None for the average.
         onto: image U-Net that temporal layers are put on.
         non_finite: take weights with values that are NaN or infinite.
 
@@ -42,10 +43,8 @@ def find_network(
     (unread,) = found.values()
     network = read(unread, None)
     root = resolve(source)
-    if raw and not root.is_dir():
-        raise InputError(f"--raw needs a run's workdir, {source} is a file")
-    if raw:
-        trained.raw_weights(network, root)
+    if raw is not None:
+        trained.raw_weights(network, root, raw)
     if root.is_dir():
         trained.describe_run(network, root)
     notes = check_finite(network, unread, allowed=non_finite)

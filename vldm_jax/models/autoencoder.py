@@ -28,6 +28,7 @@ import jax.numpy as jnp
 from einops import pack, unpack
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.fields import COUNT, FLAG, POSITIVE, check_fields, several
 from vldm_jax.models.autoencoder_blocks import Decoder, Encoder
 from vldm_jax.models.video_decoder import VideoDecoder
 from vldm_jax.nn.conv import Conv
@@ -46,6 +47,19 @@ SIZES = {
         "temporal_decoder": True,
         "post_quant_conv": False,
     },
+}
+
+
+RULES = {
+    "base": COUNT,
+    "mult": several(COUNT),
+    "blocks": COUNT,
+    "latent_channels": COUNT,
+    "norm_groups": COUNT,
+    "latent_scale": POSITIVE,
+    "in_channels": COUNT,
+    "temporal_decoder": FLAG,
+    "post_quant_conv": FLAG,
 }
 
 
@@ -77,6 +91,15 @@ class Autoencoder(nn.Module):
     temporal_decoder: bool = False
     post_quant_conv: bool = True
     dtype: DTypeLike = jnp.float32
+
+    def __post_init__(self) -> None:
+        """Look at each field by itself.
+
+        Raises:
+            InputError: naming one that no autoencoder has.
+        """
+        check_fields("autoencoder", self, RULES)
+        super().__post_init__()
 
     def setup(self) -> None:
         """Make the two networks and the convolutions around the latent."""

@@ -12,8 +12,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.fields import COUNT, check_fields
 from vldm_jax.nn.conv import Conv
 from vldm_jax.typing import Array, DTypeLike, Float
+
+RULES = {"base": COUNT, "layers": COUNT, "norm_groups": COUNT}
 
 
 class PatchDiscriminator(nn.Module):
@@ -30,6 +33,15 @@ class PatchDiscriminator(nn.Module):
     layers: int = 3
     norm_groups: int = 32
     dtype: DTypeLike = jnp.float32
+
+    def __post_init__(self) -> None:
+        """Look at each field by itself.
+
+        Raises:
+            InputError: naming one that no discriminator has.
+        """
+        check_fields("discriminator", self, RULES)
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b _h _w 1"]:

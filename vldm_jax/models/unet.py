@@ -30,7 +30,9 @@ from vldm_jax.conditions.class_labels import ClassLabels
 from vldm_jax.conditions.labels import Labels
 from vldm_jax.conditions.text import TemporalText, Text
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.fields import check_fields
 from vldm_jax.models.unet_blocks import Stage
+from vldm_jax.models.unet_fields import RULES, check_lengths
 from vldm_jax.nn.conv import Conv
 from vldm_jax.nn.embeddings import EmbeddingMLP, sinusoid
 from vldm_jax.nn.init import zeros
@@ -88,6 +90,15 @@ class UNet(nn.Module):
     more_conditions: tuple[Condition, ...] = ()
     dtype: DTypeLike = jnp.float32
 
+    def __post_init__(self) -> None:
+        """Look at each field by itself.
+
+        Raises:
+            InputError: naming one that no network has.
+        """
+        check_fields("U-Net", self, RULES)
+        super().__post_init__()
+
     def __call__(
         self,
         z: Float[Array, "b *t h w c"],
@@ -133,7 +144,7 @@ class UNet(nn.Module):
         Raises:
             InputError: if `cond` or the fields don't fit the network.
         """
-        self._check_fields()
+        check_lengths(self)
         also = ("concat",) if self.temporal is None else ("concat", "image_only")
         conditions.check(self.conditions, cond, also=also, token_width=self.context_dim)
         if "concat" in cond:
@@ -268,20 +279,6 @@ class UNet(nn.Module):
                 "that divides every channel count with attention"
             )
         return width // self.head_dim
-
-    def _check_fields(self):
-        levels = len(self.channels)
-        wanted = {"attention": levels, "heads": levels, "norm_eps": 2 * levels + 1}
-        if self.only_cross_attention:
-            wanted["only_cross_attention"] = levels
-        for name, entries in wanted.items():
-            value = getattr(self, name)
-            if isinstance(value, tuple) and len(value) != entries:
-                each = "stage (down, middle, up)" if name == "norm_eps" else "level"
-                raise InputError(
-                    f"U-Net: {name} {value} must have one entry per {each}: {entries} for "
-                    f"channels {self.channels}"
-                )
 
 
 def _per_frame(concat, frames):

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from einops import rearrange, repeat
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.fields import COUNT, FLAG, check_fields
 from vldm_jax.nn.attention import Attention
 from vldm_jax.nn.dense import Dense
 from vldm_jax.nn.embeddings import sinusoid
@@ -125,6 +126,15 @@ class MotionModule(nn.Module):
         return jnp.where(repeat(image_only, "b -> (b t) 1 1 1", t=frames), x, out)
 
 
+RULES = {
+    "heads": COUNT,
+    "max_frames": COUNT,
+    "middle": FLAG,
+    "num_blocks": COUNT,
+    "joint_norm": FLAG,
+}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MotionSpec:
     """Hyper-parameters of motion modules; widths and groups are the backbone's.
@@ -150,9 +160,7 @@ class MotionSpec:
     made_for: ClassVar[tuple[str, ...]] = ("channels", "layers_per_level", "norm_groups")
 
     def __post_init__(self):
-        for name in ("heads", "max_frames", "num_blocks"):
-            if getattr(self, name) < 1:
-                raise InputError(f"temporal {name} must be at least 1, got {getattr(self, name)}")
+        check_fields("temporal layers", self, RULES)
 
     @property
     def fewest_frames(self) -> int:

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from einops import rearrange
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.fields import COUNT, NATURAL, NUMBER, check_fields, optional
 from vldm_jax.nn.attention import Attention
 from vldm_jax.nn.dense import Dense
 from vldm_jax.nn.embeddings import EmbeddingMLP, sinusoid
@@ -31,6 +32,11 @@ from vldm_jax.nn.stage import StageSpec
 from vldm_jax.nn.transformer import FeedForward, cross_attend
 from vldm_jax.typing import Array, Bool, DTypeLike, Float
 
+RULES = {
+    "num_frames": optional(COUNT),
+    "mix_logit": NUMBER,
+    "max_frame_distance": optional(NATURAL),
+}
 MIXES = ("scalar", "per_frame")
 POSITIONS = ("absolute", "relative")
 
@@ -231,13 +237,12 @@ class TemporalSpec:
             if getattr(self, name) not in options:
                 value = getattr(self, name)
                 raise InputError(f"temporal {name} '{value}' is unknown; use one of {options}")
+        check_fields("temporal layers", self, RULES)
         if (self.mix == "per_frame") != (self.num_frames is not None):
             raise InputError(
                 f"temporal mix '{self.mix}' with num_frames {self.num_frames}: give num_frames "
                 "with mix 'per_frame', and None with 'scalar'"
             )
-        if self.max_frame_distance is not None and self.max_frame_distance < 0:
-            raise InputError("temporal max_frame_distance must be None or at least 0")
 
     @property
     def fewest_frames(self) -> int:

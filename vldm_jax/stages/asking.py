@@ -72,7 +72,8 @@ def asked(used: Conditions, sampling: ConfigDict) -> dict[str, np.ndarray]:
                 f"config.sampling lacks {condition.key!r}, which the network takes: say what "
                 "samples ask for"
             )
-    return {c.key: c.rows(sampling[c.key], f"config.sampling.{c.key}") for c in used}
+    # Copies: a null value is an array of jax, which is read-only, and callers write into rows.
+    return {c.key: np.array(c.rows(sampling[c.key], f"config.sampling.{c.key}")) for c in used}
 
 
 def captions(used: Conditions, cond: Conditioning, data: ConfigDict) -> list[str]:

@@ -19,7 +19,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vldm_jax.checkpoint.weights import save_weights
+from vldm_jax.config.base import autoencoder_config
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.fields import make
 from vldm_jax.core.rng import stream
 from vldm_jax.data.pipeline import Source
 from vldm_jax.interop.weights import WeightsFile
@@ -42,9 +44,11 @@ SCALE_BATCHES, SCALE_BATCH = 16, 16  # frames that the latent scale is measured 
 class AutoencoderStage(Stage):
     """Autoencoder and discriminator, on single frames."""
 
+    base = staticmethod(autoencoder_config)
     model_keys = ("kind", "network", "discriminator", "perceptual", "init")
     objective_keys = ("perceptual_weight", "kl_weight", "disc_weight", "disc_start")
     given_names = ("perceptual",)
+    exported = "autoencoder"
     needs = ("image",)
     shown = ("l1", "lpips", "kl")  # the loss is a sum over all values and says nothing to the eye
 
@@ -57,7 +61,9 @@ class AutoencoderStage(Stage):
         super().__init__(config)
         dtype, model = compute_dtype(config.train.precision), config.model
         self.network = table.module_of(model.kind, model.network.to_dict(), dtype)
-        self.discriminator = PatchDiscriminator(**model.discriminator, dtype=dtype)
+        fields = model.discriminator.to_dict()
+        own = {"dtype": dtype, "parent": None, "name": None}
+        self.discriminator = make(PatchDiscriminator, fields, "config.model.discriminator", **own)
         self.perceptual = LPIPS(net=model.perceptual, dtype=dtype)
         self.weights = config.objective
 

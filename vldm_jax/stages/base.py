@@ -5,7 +5,7 @@ so nothing about a system is said twice:
 
     Stage(config)        modules and settings; raises for what does not fit
     shapes()             of the parameters that its loss reaches: what the rules split
-    files                the weights files that it stands on, found and compared, not read
+    files                the weights files that training needs, found and compared, not read
     init(key)            those parameters: fresh, from files, or both
     given()              what comes from files and no loss reaches: never trained, cast as stored
     loss(...)            of a batch; `needs` are the batch's keys
@@ -20,13 +20,14 @@ is a file here and a row in `stages/table.py`.
 
 import abc
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from vldm_jax.config.base import base_config
 from vldm_jax.config.data import brings
 from vldm_jax.config.table import check_keys
 from vldm_jax.core.errors import InputError
@@ -40,15 +41,21 @@ class Stage(abc.ABC):
     """One system; see the module. Subclasses are final or say `Stage` in their name.
 
     Attributes:
+        base: makes a config that has every key which the stage always reads.
+        also_reads: {section: keys} that a config of this stage may have beside those of `base`.
         model_keys: keys of `config.model` that it reads; another one is an error.
         objective_keys: the same of `config.objective`.
         given_names: top-level names of the parameters that `given` returns.
+        exported: top-level name of the parameters that `export` writes; None if they have several.
         shown: names of the metrics that tell a person how far training is.
     """
 
+    base: ClassVar[Callable[[], ConfigDict]] = staticmethod(base_config)
+    also_reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     model_keys: ClassVar[tuple[str, ...]]
     objective_keys: ClassVar[tuple[str, ...]]
     given_names: ClassVar[tuple[str, ...]] = ()
+    exported: ClassVar[str | None] = None
     shown: ClassVar[tuple[str, ...]] = ("loss",)
 
     def __init__(self, config: ConfigDict) -> None:
@@ -85,11 +92,21 @@ class Stage(abc.ABC):
     @functools.cached_property
     @abc.abstractmethod
     def files(self) -> dict[str, WeightsFile]:
-        """The weights files that it stands on, by their key in `config.model`.
+        """The weights files that training starts from or stands on, by their key in `config.model`.
+
+        Samples need the latter alone: what training started from may be gone (`load`).
 
         Raises:
             InputError: if one is missing, of another kind, or made for another experiment.
         """
+
+    def hashes(self) -> dict[str, str]:
+        """Return {path: SHA-256} of the files that a run reads beside what it stands on.
+
+        Raises:
+            InputError: if one is missing.
+        """
+        return {file.path: file.sha256 for key, file in self.files.items() if key == "init"}
 
     @abc.abstractmethod
     def init(self, key: Key) -> PyTree:
@@ -127,6 +144,14 @@ class Stage(abc.ABC):
             source: what it was trained on.
         """
 
+    def exports(self, path: str, trained: Sequence[str]) -> bool:
+        """Return whether `export` writes the parameter at a path of `shapes`.
+
+        Those that it writes are kept as they were read, whatever precision the step computes in.
+        """
+        del trained
+        return self.exported is None or path.startswith(f"{self.exported}/")
+
     def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
         """Return what a weights file of this stage and the files below it make: whole parameters.
 
@@ -148,7 +173,7 @@ class Stage(abc.ABC):
 
     def _nothing_to_sample(self) -> str:
         kind = self.config.objective.kind
-        return f"objective {kind!r} has nothing to sample: use the image or video config"
+        return f"objective {kind!r} has nothing to sample: use the config of a stage that has"
 
     def find(self, key: str, *kinds: str) -> WeightsFile:
         """Return the file that `config.model.KEY` names."""

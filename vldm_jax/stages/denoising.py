@@ -14,9 +14,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vldm_jax import conditions
+from vldm_jax.config.base import denoising_config
 from vldm_jax.config.diffusion import build_diffusion, build_grid, build_solver
 from vldm_jax.core import paths
+from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import sha256
 from vldm_jax.core.rng import stream
 from vldm_jax.data.pipeline import Source
 from vldm_jax.diffusion.denoiser import make_denoiser
@@ -44,9 +47,11 @@ class DenoisingStage(Stage):
         new_layers: regular expression of paths that such a file may lack: layers of conditions.
     """
 
+    base = staticmethod(denoising_config)
     model_keys = ("kind", "network", "autoencoder", "init")
     objective_keys = ("p_drop",)
     given_names = ("autoencoder",)
+    exported = "network"
     frames: ClassVar[str]
     init_kinds: ClassVar[tuple[str, ...]]
     init_free: ClassVar[frozenset[str]] = ADDED
@@ -109,6 +114,12 @@ class DenoisingStage(Stage):
             check_made_for(found["init"], self.meaning(), free=self.init_free)
         self.request(1)  # what previews ask for is there
         return found
+
+    def hashes(self) -> dict[str, str]:
+        """Return {path: SHA-256} of what training starts from, and of the null values' files."""
+        keys = (c.null_file for c in self.conditions if c.null_file is not None)
+        nulls = [path for key in keys if (path := self.config.model[key]) is not None]
+        return super().hashes() | {path: sha256(resolve(path)) for path in nulls}
 
     def meaning(self) -> dict[str, Any]:
         """Return what weights for this stage must have been made for, as their file says it."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vldm_jax.checkpoint.weights import save_weights
+from vldm_jax.config.base import image_config
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.pipeline import Source
 from vldm_jax.interop.weights import WeightsFile
@@ -23,6 +24,7 @@ from vldm_jax.typing import Key, PyTree
 class ImageStage(DenoisingStage):
     """Denoising of single frames."""
 
+    base = staticmethod(image_config)
     frames = "image"
     init_kinds = ("unet",)
 
@@ -49,4 +51,5 @@ class ImageStage(DenoisingStage):
     def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
         """Return the trained U-Net and its autoencoder."""
         file = self.trained_file(weights, "unet")
-        return self.whole(weights, file.read()), {**self.files, "weights": file}
+        files = {"autoencoder": self.autoencoder, "weights": file}
+        return self.whole(weights, file.read()), files

@@ -52,7 +52,7 @@ def make_plan(config: ConfigDict) -> Plan:
     shapes = stage.shapes()
     training = build_training(config, stage)
     trainable, _ = split_params(shapes, config.train.rules)
-    _check_reach(config.train.rules, shapes, stage.given_names)
+    _check_reach(stage, shapes)
     ema = config.train.ema_decay is not None
     jax.eval_shape(functools.partial(create_state, tx=training.optimiser, ema=ema), trainable)
     return Plan(
@@ -60,10 +60,28 @@ def make_plan(config: ConfigDict) -> Plan:
     )
 
 
-def _check_reach(rules: paths.Rules, shapes: PyTree, given: tuple[str, ...]) -> None:
+def check_rules(plan: Plan, given: PyTree) -> None:
+    """Raise for a rule that freezes nothing: what it means to keep would be trained.
+
+    `make_plan` looks at those that train; of what comes from files, it does not know the paths.
+
+    Args:
+        plan: of the run.
+        given: what `plan.stage.given` returns.
+
+    Raises:
+        InputError: naming the rule.
+    """
+    everything = [*paths.flatten(plan.stage.shapes()), *paths.flatten(given)]
+    for pattern, group in _own_rules(plan.stage):
+        if not any(re.search(pattern, path) for path in everything):
+            raise InputError(_matches_nothing(pattern, group))
+
+
+def _check_reach(stage: Stage, shapes: PyTree) -> None:
     """Raise if a rule means to train what no loss reaches, and that alone."""
-    reached = list(paths.flatten(shapes))
-    for pattern, group in rules:
+    reached, given = list(paths.flatten(shapes)), stage.given_names
+    for pattern, group in _own_rules(stage):
         if group == FROZEN or any(re.search(pattern, path) for path in reached):
             continue
         if any(re.search(pattern, f"{name}/") for name in given):
@@ -71,3 +89,17 @@ def _check_reach(rules: paths.Rules, shapes: PyTree, given: tuple[str, ...]) -> 
                 f"config.train.rules: {(pattern, group)} would train {', '.join(given)}, which "
                 "this stage's loss does not reach; those parameters stay as they are"
             )
+        raise InputError(_matches_nothing(pattern, group))
+
+
+def _own_rules(stage: Stage) -> paths.Rules:
+    """Return the rules that the base has not; its speak of layers that a network may lack."""
+    usual = stage.base().train.rules
+    return tuple(rule for rule in stage.config.train.rules if rule not in usual)
+
+
+def _matches_nothing(pattern: str, group: str) -> str:
+    return (
+        f"config.train.rules: {(pattern, group)} matches no parameter that this stage "
+        f"{'has' if group == FROZEN else 'trains'}: correct the expression or leave the rule out"
+    )

@@ -9,7 +9,10 @@
 
 from ml_collections import ConfigDict
 
-from vldm_jax.config.ranges import check_ranges
+from vldm_jax.conditions import CONDITIONS
+from vldm_jax.config.base import base_config
+from vldm_jax.config.data import keys_of
+from vldm_jax.config.ranges import check_complete, check_known, check_ranges
 from vldm_jax.core.errors import InputError
 from vldm_jax.stages.autoencoder import AutoencoderStage
 from vldm_jax.stages.base import Stage
@@ -29,8 +32,42 @@ def make_stage(config: ConfigDict) -> Stage:
     Raises:
         InputError: naming the first key that does not fit.
     """
-    check_ranges(config)
+    check_complete(config, base_config())
     kind = config.objective.kind
     if kind not in STAGES:
         raise InputError(f"config.objective.kind={kind!r}: choose one of {sorted(STAGES)}")
-    return STAGES[kind](config)
+    stage = STAGES[kind]
+    check_complete(config, stage.base())
+    check_known(config, stage.base(), _more_keys(stage, config))
+    check_ranges(config)
+    return stage(config)
+
+
+def check_sampled(stage: Stage) -> None:
+    """Raise unless a stage makes samples.
+
+    Raises:
+        InputError: naming those that do.
+    """
+    if type(stage).sampler is Stage.sampler:
+        kinds = (kind for kind, row in STAGES.items() if row.sampler is not Stage.sampler)
+        raise InputError(
+            f"objective {stage.config.objective.kind!r} has nothing to sample: use the config of "
+            f"a stage that has, {' or '.join(kinds)}"
+        )
+
+
+def _more_keys(stage: type[Stage], config: ConfigDict) -> dict[str, tuple[str, ...] | None]:
+    """Return the keys that a section may have beside those of the stage's base."""
+    data = keys_of(config.data)
+    more = {
+        "data": data,
+        "model": None,  # these two the stage looks at itself
+        "objective": None,
+        # A config may ask for what its network was made without.
+        "sampling": tuple(condition.key for condition in CONDITIONS.values()),
+    }
+    for name, keys in stage.also_reads.items():
+        there = more.get(name, ())
+        more[name] = None if there is None else (*there, *keys)
+    return more

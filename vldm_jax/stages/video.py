@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from vldm_jax.checkpoint.weights import check_backbone, save_weights
+from vldm_jax.config.base import video_config
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.pipeline import Source
@@ -39,6 +40,7 @@ WHOLE = "video_unet"
 class VideoStage(DenoisingStage):
     """Denoising of clips by temporal layers on an image model."""
 
+    base = staticmethod(video_config)
     model_keys = (*DenoisingStage.model_keys, "temporal", "backbone")
     frames = "video"
     init_kinds = (TEMPORAL, WHOLE)
@@ -63,10 +65,16 @@ class VideoStage(DenoisingStage):
         """Autoencoder, backbone, and the layers that training starts from."""
         found = dict(super().files)
         if not self._starts_whole(found) or self.config.model.backbone is not None:
-            backbone = found["backbone"] = self.find("backbone", "unet")
-            check_made_for(backbone, super().meaning())
-            check_latents(backbone, self.autoencoder)
+            found["backbone"] = self.backbone
         return found
+
+    @functools.cached_property
+    def backbone(self) -> WeightsFile:
+        """The image model's file; raises if it means another network or other latents."""
+        file = self.find("backbone", "unet")
+        check_made_for(file, super().meaning())
+        check_latents(file, self.autoencoder)
+        return file
 
     @staticmethod
     def _starts_whole(files: Mapping[str, WeightsFile]) -> bool:
@@ -85,7 +93,7 @@ class VideoStage(DenoisingStage):
         return {"network": paths.merge(spatial, layers)}
 
     def _backbone(self) -> PyTree:
-        file = self.files["backbone"]
+        file = self.backbone
         params = file.read()
         paths.check_fits(file.path, params, table.spatial_part(self.shapes()["network"]))
         return params
@@ -106,11 +114,21 @@ class VideoStage(DenoisingStage):
         """Return whether mix := 1, as `config.sampling` says."""
         return {"image_only": jnp.full(shape, self.config.sampling.image_only)}
 
+    def exports(self, path: str, trained: Sequence[str]) -> bool:
+        """Return whether a parameter is written: only temporal ones where a backbone has the rest.
+
+        The rest is not a backbone's where training started from a whole network, or trains it.
+        """
+        return self._leaves_whole(trained) or TEMPORAL in path
+
+    def _leaves_whole(self, trained: Sequence[str]) -> bool:
+        return self._starts_whole(self.files) or any(TEMPORAL not in name for name in trained)
+
     def export(
         self, path: Path, params: PyTree, trained: Sequence[str], steps: int, source: Source
     ) -> None:
         """Write the temporal layers; the whole network if the rest of it is not a backbone's."""
-        whole = self._starts_whole(self.files) or any(TEMPORAL not in name for name in trained)
+        whole = self._leaves_whole(trained)
         kind = WHOLE if whole else TEMPORAL
         meta = {"kind": kind, "config": table.fields_of(self.network), "steps": steps}
         if "backbone" in self.files:
@@ -124,13 +142,13 @@ class VideoStage(DenoisingStage):
     def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
         """Return temporal layers on their backbone, or a whole network, and the autoencoder."""
         file = self.trained_file(weights, TEMPORAL, WHOLE)
+        files = {"autoencoder": self.autoencoder, "weights": file}
         if file.meta["kind"] == WHOLE:
-            files = {"autoencoder": self.autoencoder, "weights": file}
             return self.whole(weights, file.read()), files
-        backbone = self.files["backbone"]
+        backbone = self.backbone
         check_backbone(weights, file.meta, backbone.path, backbone.sha256)
         network = paths.merge(self._backbone(), file.read())
-        return self.whole(weights, network), {**self.files, "weights": file}
+        return self.whole(weights, network), {**files, "backbone": backbone}
 
 
 def summarise(mixes: dict[str, Any]) -> dict[str, Any]:
