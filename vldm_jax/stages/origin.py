@@ -89,12 +89,15 @@ def check_made_for(
         )
 
 
-def check_latents(file: WeightsFile, autoencoder: WeightsFile) -> None:
+def check_latents(
+    file: WeightsFile, autoencoder: WeightsFile, given: str = "--config.model.autoencoder=FILE"
+) -> None:
     """Raise if a network was trained on the latents of another autoencoder.
 
     Args:
         file: of the network.
         autoencoder: that it is to run on.
+        given: how another one is, for the message.
 
     Raises:
         InputError: naming both files.
@@ -109,6 +112,5 @@ def check_latents(file: WeightsFile, autoencoder: WeightsFile) -> None:
     if not same:
         raise InputError(
             f"{file.path} was trained on the latents of another autoencoder than "
-            f"{autoencoder.path}: give the one that it was trained with, "
-            "--config.model.autoencoder=FILE"
+            f"{autoencoder.path}: give the one that it was trained with, {given}"
         )
