@@ -29,6 +29,7 @@ from vldm_jax.typing import PyTree
 
 METADATA_KEY = "vldm"
 WEIGHTS = "weights.safetensors"  # what a stage leaves in its workdir
+LARGEST_HEADER = 32 << 20  # of safetensors; the largest public ones have less than 1 MB
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 
 
@@ -122,6 +123,17 @@ def is_weights(path: str | os.PathLike[str]) -> bool:
             return METADATA_KEY in (file.metadata() or {})
     except (SafetensorError, OSError):
         return False
+
+
+def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the header of a safetensors file whose size was checked: where each array is.
+
+    Raises:
+        InputError: if it is no JSON object.
+    """
+    with Path(path).open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        return parse_json(file.read(min(size, LARGEST_HEADER)), path, "a header of safetensors")
 
 
 def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
