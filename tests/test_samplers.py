@@ -124,3 +124,11 @@ def test_latents_of_another_autoencoder_are_refused(tmp_path):
     make_sampler(older, AUTOENCODER)  # nothing to compare with
     with pytest.raises(InputError, match="latents of another autoencoder than .*safetensors"):
         make_sampler(older, stored)
+
+
+def test_an_autoencoder_that_leaves_its_scale_out_has_the_usual():
+    fields = {name: v for name, v in FIELDS["autoencoder"].items() if name != "latent_scale"}
+    usual = network("autoencoder", {})
+    silent = dataclasses.replace(usual, fields=fields)
+    print_ = latents_fingerprint(usual.params, usual.module.latent_scale)
+    make_sampler(network("unet", SAID | {"latents": print_}), silent)
