@@ -215,6 +215,11 @@ CLASSES = {
 }
 
 
+def class_of(kind: str) -> type[Network]:
+    """Return the class of a kind; a family from outside is a network and no more."""
+    return CLASSES.get(kind, Network)
+
+
 def insert_temporal(
     unet: Denoiser, spec: TemporalLayers | None = None, key: Key | None = None
 ) -> Denoiser:

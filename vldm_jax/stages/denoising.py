@@ -48,7 +48,7 @@ class DenoisingStage(Stage):
     objective_keys = ("p_drop",)
     given_names = ("autoencoder",)
     frames: ClassVar[str]
-    init_kinds: ClassVar[tuple[str, ...]]
+    init_kinds: tuple[str, ...]
     init_free: ClassVar[frozenset[str]] = ADDED
     new_layers: ClassVar[str] = "label_tokens|class_embedding|add_embedding|condition_"
 
