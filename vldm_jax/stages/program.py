@@ -23,20 +23,21 @@ def sampler_function(stage: DenoisingStage, params: PyTree) -> Function:
     """
     config, sampler = stage.config, stage.sampler()
     inputs = {"index": one(jnp.int32)}
+    meanings = {
+        "index": "numbers of the samples; a sample's noise belongs to its number",
+        "result": "frames, b t h w 3, bytes",
+    }
     for condition in stage.conditions:
         null = stage.nulls.get(condition.key, condition.example())
         inputs[condition.key] = one(null.dtype, *null.shape[1:])
+        names = config.data[condition.key] if condition.key in config.data else ()
+        columns = f"{', '.join(names)}: " if names else ""
+        meanings[condition.key] = f"{columns}{condition.meaning}"
 
     def call(params: PyTree, index: Array, **asked: Any) -> Array:
         cond = {**asked, **stage.fixed(index.shape)}
         return sampler.frames(params, jax.random.key(config.seed), index, cond)[0]
 
-    meanings = {
-        "index": "numbers of the samples; a sample's noise belongs to its number",
-        "labels": f"{', '.join(config.data.labels)}; NaN for any",
-        "context": "text tokens",
-        "result": "frames, b t h w 3, bytes",
-    }
     kept = {"network": params["network"], "autoencoder": decoder_part(params["autoencoder"])}
     return Function(call, kept, inputs, meanings)
 
