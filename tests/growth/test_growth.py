@@ -27,6 +27,7 @@ from vldm_jax.config.data import CLIPS, SOURCES, Row
 from vldm_jax.config.diffusion import SOLVERS
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import flatten
+from vldm_jax.export.functions import network_functions
 from vldm_jax.interop import load, save
 from vldm_jax.interop.card import model_card
 from vldm_jax.interop.weights import find_weights
@@ -105,6 +106,8 @@ def test_a_network_from_outside_is_a_denoiser(grown, files, tmp_path):
     save(again, tmp_path / "again.safetensors")
     assert find_weights(str(tmp_path / "again.safetensors"), ("linear",), "--weights")
     assert "kind linear" in model_card(again)
+    with pytest.raises(InputError, match="kind 'linear' is no program, only unet, "):
+        network_functions(again, size=(2, 2), frames=1, tokens=1)
 
 
 def test_a_stage_from_outside_is_trained(grown, tmp_path):

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from vldm_jax.conditions.text import Text
 from vldm_jax.core.errors import InputError
 from vldm_jax.models.network import Network
+from vldm_jax.models.table import TEMPORAL
 from vldm_jax.typing import Array, PyTree
 
 _ENCODER = ("encoder", "quant_conv")  # of an autoencoder
@@ -48,7 +49,8 @@ def network_functions(
         tokens: of the text.
 
     Raises:
-        InputError: for temporal layers, which have no forward pass of their own.
+        InputError: for temporal layers, which have no forward pass of their own, or a family from
+            outside.
     """
     makers = {
         "unet": _denoiser,
@@ -56,8 +58,13 @@ def network_functions(
         "autoencoder": _autoencoder,
         "text_encoder": _text_encoder,
     }
-    if network.kind not in makers:
+    if network.kind == TEMPORAL:
         raise InputError("temporal layers alone are no program: give their backbone, --onto")
+    if network.kind not in makers:
+        raise InputError(
+            f"{network.source}: a network of kind {network.kind!r} is no program, only "
+            f"{', '.join(makers)} are"
+        )
     return makers[network.kind](network, size, frames, tokens)
 
 
