@@ -1,11 +1,14 @@
 """A trained stage's sampler as a portable program: sample numbers and conditions -> frames."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from vldm_jax.export.functions import Function, decoder_part, one
+from vldm_jax.interop.weights import WeightsFile
+from vldm_jax.stages import asking
 from vldm_jax.stages.denoising import DenoisingStage
 from vldm_jax.typing import Array, PyTree
 
@@ -42,20 +45,11 @@ def sampler_function(stage: DenoisingStage, params: PyTree) -> Function:
     return Function(call, kept, inputs, meanings)
 
 
-def about(stage: DenoisingStage, hashes: dict[str, str]) -> dict[str, Any]:
+def about(stage: DenoisingStage, files: Mapping[str, WeightsFile]) -> dict[str, Any]:
     """Return what a program of a stage's sampler says of itself.
 
     Args:
         stage: whose sampler it is.
-        hashes: SHA-256 of the weights files that went in, by their key in the config.
+        files: weights files that went in, by their key in the config.
     """
-    config = stage.config
-    return {
-        "kind": "sampler",
-        "fps": float(config.data.fps),
-        "size": [config.data.height, config.data.width],
-        "seed": config.seed,
-        "sampling": config.sampling.to_dict(),
-        "diffusion": config.diffusion.to_dict(),
-        "weights_sha256": hashes,
-    }
+    return {"kind": "sampler", **asking.made_with(stage.conditions, stage.config, files)}
