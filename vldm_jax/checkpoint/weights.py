@@ -194,6 +194,7 @@ def _is_text(value: Any) -> bool:
 _ENTRIES = {
     "backbone": (_is_file, "a table with 'name' and 'sha256'"),
     "unknown": (_is_table_of_names, "a table of lists of names"),
+    "columns": (_is_table_of_names, "a table of lists of names"),
     "same_latents_as": (_is_names, "a list of hashes"),
     "latents": (_is_text, "a text"),
     "autoencoder_sha256": (_is_text, "a text"),

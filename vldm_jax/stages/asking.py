@@ -51,6 +51,11 @@ def chosen(offered: Conditions, config: ConfigDict) -> Conditions:
     return used
 
 
+def columns(used: Conditions, data: ConfigDict) -> dict[str, list[str]]:
+    """Return the names of the columns of each condition that has some, in their order."""
+    return {c.key: list(data[c.key]) for c in used if c.key in data}
+
+
 def nulls(used: Conditions, model: ConfigDict) -> dict[str, Array]:
     """Return the null values that files of `config.model` hold, by key, leading with 1.
 

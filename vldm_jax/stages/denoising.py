@@ -112,8 +112,11 @@ class DenoisingStage(Stage):
 
     def meaning(self) -> dict[str, Any]:
         """Return what weights for this stage must have been made for, as their file says it."""
-        fields = table.fields_of(self.network)
-        return {"network": fields, "diffusion": self.config.diffusion.to_dict()}
+        return {
+            "network": table.fields_of(self.network),
+            "diffusion": self.config.diffusion.to_dict(),
+            "columns": asking.columns(self.conditions, self.config.data),
+        }
 
     @functools.cached_property
     def latents(self) -> Latents:
@@ -254,6 +257,7 @@ class DenoisingStage(Stage):
         data, autoencoder = self.config.data, self.autoencoder
         return {
             "diffusion": self.config.diffusion.to_dict(),
+            "columns": asking.columns(self.conditions, data),
             "latents": fingerprint_of(autoencoder),
             "autoencoder_sha256": autoencoder.sha256,
             "fps": float(data.fps),

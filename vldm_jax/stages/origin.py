@@ -84,16 +84,22 @@ def check_made_for(
     """
     there = {"network": file.meta["config"]} | {k: v for k, v in file.meta.items() if k in here}
     there, wanted = paths.flatten(canonical(there)), paths.flatten(canonical(here))
+    if "network/label_tokens" in free and _differ(there, wanted, "network/label_tokens"):
+        free = free | {"columns/labels"}  # other labels have other names
     different = [
         f"{key} is {there[key]} there and {wanted[key]} here"
         for key in sorted((there.keys() & wanted.keys()) - FREE - free)
-        if there[key] != wanted[key]
+        if _differ(there, wanted, key)
     ]
     if different:
         raise InputError(
             f"{file.path} was made for another experiment: {'; '.join(different[:3])}: "
             "use the config that it was trained with"
         )
+
+
+def _differ(there: Mapping[str, Any], wanted: Mapping[str, Any], key: str) -> bool:
+    return key in there and key in wanted and there[key] != wanted[key]
 
 
 def check_latents(
