@@ -21,7 +21,7 @@ ALLOWED = {
     "sampling": BASE | {"diffusion"},
     "checkpoint": BASE | {"parallel"},
     "interop": BASE | {"nn", "models", "checkpoint"},
-    "export": BASE | {"nn", "models", "checkpoint", "interop"},
+    "export": BASE | {"nn", "conditions", "models", "checkpoint", "interop"},
     "training": BASE | {"diffusion", "parallel", "checkpoint"},
     "evals": BASE | {"models", "sampling"},
     "driving": BASE | {"data"},

@@ -129,6 +129,36 @@ def test_a_foreign_file_is_named(tmp_path, metadata, message):
 
 
 @pytest.mark.parametrize(
+    "entry",
+    [
+        {"backbone": "x"},
+        {"backbone": {"name": "image.safetensors"}},
+        {"backbone": {"name": "image.safetensors", "sha256": 5}},
+        {"unknown": ["labels"]},
+        {"unknown": {"labels": "night"}},
+        {"same_latents_as": "a"},
+        {"same_latents_as": [1]},
+        {"latents": 3},
+        {"autoencoder_sha256": None},
+        {"diffusion": "v"},
+        {"image_model": []},
+        {"settings": 1},
+        {"size": [8]},
+        {"size": [8.5, 8]},
+        {"num_frames": "3"},
+        {"kind": "autoencoder", "config": {"latent_scale": None}},
+    ],
+    ids=str,
+)
+def test_an_odd_entry_is_named(tmp_path, entry):
+    path = tmp_path / "a.safetensors"
+    weights.save_weights(path, PARAMS, META | entry)
+    named = "latent_scale" if "kind" in entry else next(iter(entry))
+    with pytest.raises(InputError, match=f"{path} is damaged: .*{named}"):
+        weights.read_meta(path)
+
+
+@pytest.mark.parametrize(
     "names",
     [("a", "a/b"), ("a//b",), ("/a",), ("/".join(100 * "a"),)],
     ids=lambda names: names[0][:5],

@@ -252,6 +252,10 @@ BAD = [
         ("export", IMAGE, "--out", "OUT", "--to", "program", "--raw", "--config", "x.py"),
         "--config takes no --raw",
     ),
+    (
+        ("export", IMAGE, "--out", "OUT", "--to", "program", "--non-finite", "--config", "x.py"),
+        "--config takes no --non-finite",
+    ),
     (("export", IMAGE, "--out", "OUT", "--to", "program", "--size", "2"), "HEIGHTxWIDTH"),
     (("export", TEMPORAL, "--out", "OUT", "--to", "program"), "no program: give their backbone"),
     (("export", IMAGE, "--out", "OUT", "--colour=red"), "unknown argument '--colour=red'"),

@@ -14,7 +14,9 @@ from vldm_jax.conditions.base import Condition, Contribution
 from vldm_jax.conditions.table import condition_of, fields_of
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
+from vldm_jax.export.functions import network_functions
 from vldm_jax.models import table
+from vldm_jax.models.network import Denoiser
 from vldm_jax.nn.dense import Dense
 from vldm_jax.nn.embeddings import EmbeddingMLP, sinusoid
 
@@ -173,3 +175,24 @@ def test_a_class_without_a_row_cannot_be_written(monkeypatch):
 def test_a_condition_is_what_its_fields_say():
     wind = Wind(as_tokens=True, scales=(2.0,))
     assert condition_of(json.loads(json.dumps(fields_of(wind)))) == wind
+
+
+def test_a_loaded_network_and_its_program_take_it():
+    """By the key of the condition: nothing else says what a network is told."""
+    net = network()
+    shapes = table.abstract_params(net, *net.smallest_inputs(4))
+    loaded = Denoiser(kind="video_unet", module=net, params=shapes, fields=table.fields_of(net))
+    (function,) = network_functions(loaded, size=(2, 2), frames=3, tokens=5).values()
+    assert list(function.inputs) == ["z", "time", "context", "wind"]
+    assert function.inputs["wind"] == Wind().example()
+    assert function.inputs["context"].shape == (1, 5, 4)
+    assert function.meanings["context"] == "text tokens"
+    assert jax.eval_shape(function.call, shapes, **function.inputs).shape == (1, 3, 2, 2, 4)
+
+    def call(params, **told):
+        text = jnp.zeros((2, 1, 4))
+        return dataclasses.replace(loaded, params=params)(Z, TIME, text, **told)
+
+    assert jax.eval_shape(call, shapes, wind=SPEED).shape == Z.shape
+    with pytest.raises(InputError, match="conditioning has sun, but the network takes"):
+        jax.eval_shape(call, shapes, wind=SPEED, sun=SPEED)

@@ -153,7 +153,7 @@ def test_a_sampler_draws_the_noise_of_each_index(tmp_path):
         z = sample(
             make_denoiser(predict, schedule, "epsilon"),
             Ancestral(),
-            grids.uniform(schedule, 3),
+            grids.trailing(schedule, 3),
             normal(sample_keys(stream(root, "noise"), index)),
             sample_keys(stream(root, "solver"), index),
         )

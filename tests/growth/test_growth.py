@@ -27,6 +27,10 @@ from vldm_jax.config.data import CLIPS, SOURCES, Row
 from vldm_jax.config.diffusion import SOLVERS
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import flatten
+from vldm_jax.export.functions import network_functions
+from vldm_jax.interop import load, save
+from vldm_jax.interop.card import model_card
+from vldm_jax.interop.weights import find_weights
 from vldm_jax.models import table
 from vldm_jax.stages.table import STAGES, make_stage
 
@@ -94,6 +98,16 @@ def test_a_network_from_outside_is_a_denoiser(grown, files, tmp_path):
     asked = {key: jnp.asarray(value) for key, value in stage.request(1).items()}
     frames = stage.sampler()(params, jax.random.key(0), jnp.arange(1), asked)
     assert frames.shape == (1, 1, 8, 8, 3)
+    again = load(tmp_path / "run" / "weights.safetensors")
+    assert (again.kind, again.fields) == ("linear", {"out_channels": 4})
+    np.testing.assert_array_equal(
+        again.params["only"]["kernel"], params["network"]["only"]["kernel"]
+    )
+    save(again, tmp_path / "again.safetensors")
+    assert find_weights(str(tmp_path / "again.safetensors"), ("linear",), "--weights")
+    assert "kind linear" in model_card(again)
+    with pytest.raises(InputError, match="kind 'linear' is no program, only unet, "):
+        network_functions(again, size=(2, 2), frames=1, tokens=1)
 
 
 def test_a_stage_from_outside_is_trained(grown, tmp_path):

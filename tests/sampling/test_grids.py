@@ -13,7 +13,7 @@ GRIDS = {"uniform": uniform, "trailing": trailing, "linspace": linspace, "karras
 @pytest.mark.parametrize("steps", [1, 2, 7, 30, 50, 999])
 @pytest.mark.parametrize("grid", GRIDS)
 def test_every_grid_decreases_to_zero(grid, steps, schedule):
-    if grid == "uniform" and schedule.alphas_bar()[-1] == 0.0:
+    if grid == "uniform" and (steps < 4 or schedule.alphas_bar()[-1] == 0.0):
         return  # refused, below
     sigmas = GRIDS[grid](schedule, steps)
     assert sigmas.shape == (steps + 1,)
@@ -29,11 +29,17 @@ def test_uniform_stops_where_latent_diffusion_does():
     np.testing.assert_array_equal(uniform(SD, 5, offset=0)[:-1], SD.k_sigmas()[800::-200])
 
 
-@pytest.mark.parametrize("steps", [3, 7, 30, 600, 999])
+@pytest.mark.parametrize("steps", [4, 7, 30, 600, 999])
 def test_uniform_starts_within_a_stride_of_pure_noise(steps):
     """Also where steps do not divide 1000: a stride rounded down starts 600 steps at time 600."""
     first = uniform(SD, steps)[0]
     assert first >= SD.k_sigmas()[999 - int(np.ceil(1000 / steps))]
+
+
+@pytest.mark.parametrize(("steps", "time"), [(1, 1), (2, 501), (3, 667)])
+def test_a_uniform_grid_that_starts_far_below_pure_noise_is_refused(steps, time):
+    with pytest.raises(InputError, match=f"starts at time {time} of 1000.*use the trailing grid"):
+        uniform(SD, steps)
 
 
 def test_uniform_never_starts_from_the_pure_noise_of_zero_terminal_snr():

@@ -65,6 +65,16 @@ def test_guidance_moves_away_from_the_dropped_conditions():
     np.testing.assert_allclose(z, 0.5, atol=1e-5)
 
 
+def test_without_guidance_no_null_is_asked_for():
+    """Only the text encoder knows the empty prompt's tokens, and nothing needs them."""
+
+    def no_null(cond):
+        raise AssertionError("a null condition was asked for")
+
+    z = make(drop=no_null).latents(PARAMS, KEY, jnp.arange(1), {"level": jnp.array([0.25])})
+    np.testing.assert_allclose(z, 0.25, atol=1e-5)
+
+
 def test_images_are_videos_of_one_frame():
     frames = make(shape=(4, 4, 1))(PARAMS, KEY, jnp.arange(3), {"level": jnp.zeros(3)})
     assert frames.shape == (3, 1, 4, 4, 3)

@@ -4,15 +4,15 @@ Sizes come from the descriptions; of the arrays themselves only the mixes are re
 """
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from safetensors import safe_open
 
 from vldm_jax.checkpoint.manifest import MANIFEST
 from vldm_jax.checkpoint.steps import (
@@ -22,12 +22,13 @@ from vldm_jax.checkpoint.steps import (
     read_description,
     read_json_item,
 )
-from vldm_jax.checkpoint.weights import is_weights, load_weights, read_meta
+from vldm_jax.checkpoint.weights import is_weights, load_weights, read_header, read_meta
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.typing import PyTree
 
 MOST_MIXES = 4096  # of one layer, one a frame: no larger array is read
+_FLOATS = ("F64", "F32", "F16", "BF16")  # what a mix may be stored in
 
 
 def describe(path: str | os.PathLike[str], mixes: Callable | None = None) -> str:
@@ -65,20 +66,21 @@ def _find_checkpoint(path: Path) -> Path | None:
 
 def _describe_weights(path: Path, mixes: Callable | None) -> list[str]:
     meta = read_meta(path)
-    with safe_open(path, framework="numpy") as file:
-        slices = {name: file.get_slice(name) for name in file.keys()}
-        shapes = {
-            name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()
-        }
+    header = read_header(path)
+    header.pop("__metadata__")
+    entries = {name: _stored(entry) for name, entry in header.items()}
     lines = [f"{path}: weights of kind {meta['kind']!r}"]
     lines += [f"  {name} = {value}" for name, value in meta.items() if name != "kind"]
-    groups: dict[str, list[tuple[tuple[int, ...], str]]] = {}
-    for name, entry in shapes.items():
+    groups: dict[str, list[_Entry]] = {}
+    for name, entry in entries.items():
         groups.setdefault("temporal" if "temporal" in name else "spatial", []).append(entry)
-    for group, entries in sorted(groups.items()):
-        lines.append(_size_line(group, entries))
+    lines += [_size_line(group, group_entries) for group, group_entries in sorted(groups.items())]
     if mixes is not None:
-        small = [name for name, (shape, _) in shapes.items() if np.prod(shape) <= MOST_MIXES]
+        small = [
+            name
+            for name, entry in entries.items()
+            if entry.kind in _FLOATS and entry.values <= MOST_MIXES
+        ]
         lines += _mix_lines(mixes(load_weights(path, dtype="float32", names=small)[0]))
     return lines
 
@@ -171,20 +173,28 @@ def _leaves(tree: Any) -> Iterable[Any]:
         yield from _leaves(branch)
 
 
-def _entry(leaf: Any) -> tuple[tuple[int, ...], str]:
-    return tuple(leaf.shape), str(np.dtype(leaf.dtype))
+class _Entry(NamedTuple):
+    """An array: number of values, bytes, and its type as the file names it."""
+
+    values: int
+    size: int
+    kind: str
 
 
-_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "I32": 4, "I64": 8, "U8": 1, "F64": 8, "BOOL": 1}
+def _entry(leaf: Any) -> _Entry:
+    dtype = np.dtype(leaf.dtype)
+    return _Entry(math.prod(leaf.shape), math.prod(leaf.shape) * dtype.itemsize, str(dtype))
 
 
-def _size_line(name: str, entries: list[tuple[tuple[int, ...], str]]) -> str:
-    values = sum(int(np.prod(shape)) for shape, _ in entries)
-    size = sum(
-        int(np.prod(shape)) * (_BYTES[kind] if kind in _BYTES else np.dtype(kind).itemsize)
-        for shape, kind in entries
-    )
-    kinds = "+".join(sorted({kind for _, kind in entries})) or "none"
+def _stored(entry: Mapping[str, Any]) -> _Entry:
+    """Return an array of a safetensors file; its bytes are said there, whatever the type is."""
+    start, end = entry["data_offsets"]
+    return _Entry(math.prod(entry["shape"]), end - start, entry["dtype"])
+
+
+def _size_line(name: str, entries: list[_Entry]) -> str:
+    values, size = sum(entry.values for entry in entries), sum(entry.size for entry in entries)
+    kinds = "+".join(sorted({entry.kind for entry in entries})) or "none"
     return f"  {name:<18} {len(entries):>6} arrays {values:>14,} values {size:>15,} bytes  {kinds}"
 
 
@@ -194,6 +204,6 @@ def _mix_lines(mixes: Mapping[str, Any]) -> list[str]:
     width = max(len(layer) for layer in mixes)
     lines = ["mix per layer (1: the image model alone, 0: the temporal layer alone)"]
     for layer, mix in mixes.items():
-        values = " ".join(f"{value:.3f}" for value in np.atleast_1d(np.asarray(mix)))
+        values = " ".join(f"{value:.3f}" for value in np.ravel(mix))
         lines.append(f"  {layer:<{width}}  {values}")
     return lines

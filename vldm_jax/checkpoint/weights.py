@@ -29,6 +29,7 @@ from vldm_jax.typing import PyTree
 
 METADATA_KEY = "vldm"
 WEIGHTS = "weights.safetensors"  # what a stage leaves in its workdir
+LARGEST_HEADER = 32 << 20  # of safetensors; the largest public ones have less than 1 MB
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 
 
@@ -124,6 +125,17 @@ def is_weights(path: str | os.PathLike[str]) -> bool:
         return False
 
 
+def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the header of a safetensors file whose size was checked: where each array is.
+
+    Raises:
+        InputError: if it is no JSON object.
+    """
+    with Path(path).open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        return parse_json(file.read(min(size, LARGEST_HEADER)), path, "a header of safetensors")
+
+
 def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the description of a weights file, without reading its arrays.
 
@@ -148,7 +160,66 @@ def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
     meta = parse_json(metadata[METADATA_KEY], path, f"a weights file with its {METADATA_KEY!r}")
     if not isinstance(meta.get("kind"), str) or not isinstance(meta.get("config"), dict):
         raise InputError(f"the description in {path} lacks its 'kind' or 'config'")
+    _check_entries(path, meta)
     return meta
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int for item in value)
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(name), str) for name in ("name", "sha256")
+    )
+
+
+def _is_table_of_names(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_names, value.values()))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+# What others read of a description, where it has it.
+_ENTRIES = {
+    "backbone": (_is_file, "a table with 'name' and 'sha256'"),
+    "unknown": (_is_table_of_names, "a table of lists of names"),
+    "columns": (_is_table_of_names, "a table of lists of names"),
+    "same_latents_as": (_is_names, "a list of hashes"),
+    "latents": (_is_text, "a text"),
+    "autoencoder_sha256": (_is_text, "a text"),
+    "diffusion": (_is_table, "a table"),
+    "image_model": (_is_table, "a table"),
+    "settings": (_is_table, "a table"),
+    "size": (lambda value: _is_numbers(value) and len(value) == 2, "[height, width]"),
+    "num_frames": (lambda value: type(value) is int, "a whole number"),
+}
+
+
+def _check_entries(path: Any, meta: Mapping[str, Any]) -> None:
+    """Raise if an entry of a description is not what its name says."""
+    for name, (fits, what) in _ENTRIES.items():
+        if name in meta and not fits(meta[name]):
+            raise InputError(
+                f"the description in {path} is damaged: {name} = {str(meta[name])[:80]!r} is not "
+                f"{what}: fetch or write the file again"
+            )
+    scale = meta["config"].get("latent_scale", 1.0)
+    if type(scale) not in (int, float):
+        raise InputError(
+            f"the description in {path} is damaged: latent_scale = {str(scale)[:80]!r} is no "
+            "number: fetch or write the file again"
+        )
 
 
 def check_backbone(

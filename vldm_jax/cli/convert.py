@@ -68,6 +68,8 @@ def _export(argv: Sequence[str]) -> None:
         parser.error("--config needs --to program")
     if sampler and (args.raw or args.part or args.onto):
         parser.error("--config takes no --raw, --part or --onto: it names all weights")
+    if sampler and args.non_finite:
+        parser.error("--config takes no --non-finite: what a sampler stands on must be finite")
     if any(getattr(args, name) is not None for name in SIZES) and (sampler or args.to != "program"):
         parser.error("--size, --frames and --tokens go with --to program without --config")
     if sampler:
@@ -134,9 +136,8 @@ def _export_sampler(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     stage = make_plan(config).stage
     check_sampled(stage)
     params, files = stage.load(weights)
-    hashes = {key: file.sha256 for key, file in files.items() if key != "init"}
     function = sampler_function(stage, params)
-    exports.write_function(function, args.out, about(stage, hashes), args.dtype)
+    exports.write_function(function, args.out, about(stage, files), args.dtype)
     print(f"{args.out}: a sampler as a program for cpu, cuda and tpu")
 
 

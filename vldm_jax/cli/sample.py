@@ -17,8 +17,8 @@ from vldm_jax.cli.output import write_sheet, write_videos
 from vldm_jax.cli.run_config import run_config
 from vldm_jax.core.files import check_new, write_json
 from vldm_jax.core.json_files import read_json
-from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.parallel.compilation import compilations_kept
+from vldm_jax.stages import asking
 from vldm_jax.stages.plan import make_plan
 from vldm_jax.stages.table import check_sampled
 
@@ -60,7 +60,12 @@ def sample(config: ConfigDict, weights: str, out: Path) -> None:
     params, files = stage.load(weights)
     unknown = files["weights"].meta.get("unknown", {})
     cond = stage.request(config.sampling.num_videos, unknown=unknown)
-    about = describe(config, files, stage.describe(cond))
+    about = {
+        "version": vldm_jax.__version__,
+        "complete": False,
+        **stage.describe(cond),
+        **asking.made_with(stage.conditions, config, files),
+    }
     begin(out, about)
     for key, names in unknown.items():
         if names and key in cond:
@@ -91,20 +96,3 @@ def begin(out: Path, about: Mapping[str, Any]) -> None:
     if {**earlier, "complete": False} != canonical(about):
         check_new(out)
     write_json(out / METADATA, about)
-
-
-def describe(
-    config: ConfigDict, files: Mapping[str, WeightsFile], asked: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return what makes the samples, for metadata.json."""
-    return {
-        "version": vldm_jax.__version__,
-        "complete": False,
-        "seed": config.seed,
-        "fps": float(config.data.fps),
-        "size": [config.data.height, config.data.width],
-        **asked,
-        "sampling": config.sampling.to_dict(),
-        "diffusion": config.diffusion.to_dict(),
-        "weights_sha256": {key: file.sha256 for key, file in files.items() if key != "init"},
-    }

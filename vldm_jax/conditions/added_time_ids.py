@@ -31,6 +31,7 @@ class AddedTimeIds(Condition):
     sinusoid_width: int = 256
     key: ClassVar[str] = "added_time_ids"
     field: ClassVar[str] = "added_time_ids"
+    meaning: ClassVar[str] = "fps - 1, motion bucket, noise augmentation"
 
     def example(self) -> jax.ShapeDtypeStruct:
         """Return the numbers of one sample."""

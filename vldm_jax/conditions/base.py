@@ -47,6 +47,7 @@ class Condition(abc.ABC):
     Attributes:
         key: its key in a batch and in a conditioning.
         field: of the network that it comes from, for messages.
+        meaning: what its value is in a few words, for who calls a program.
         null_file: key of `config.model` that names the file of its null value; None if the
             condition makes that itself.
         required: whether a network with it cannot do without a value.
@@ -58,6 +59,7 @@ class Condition(abc.ABC):
 
     key: ClassVar[str]
     field: ClassVar[str] = "more_conditions"
+    meaning: ClassVar[str] = ""
     null_file: ClassVar[str | None] = None
     required: ClassVar[bool] = True
     gives_tokens: ClassVar[bool] = False

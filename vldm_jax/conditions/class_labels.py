@@ -22,6 +22,7 @@ class ClassLabels(Condition):
     num_classes: int
     key: ClassVar[str] = "class_labels"
     field: ClassVar[str] = "num_classes"
+    meaning: ClassVar[str] = "noise level of the low-resolution image"
 
     def example(self) -> jax.ShapeDtypeStruct:
         """Return one class."""

@@ -36,6 +36,7 @@ class Labels(Condition):
     kinds: tuple[str, ...]
     key: ClassVar[str] = "labels"
     field: ClassVar[str] = "label_tokens"
+    meaning: ClassVar[str] = "scalar labels, NaN for unknown"
     gives_tokens: ClassVar[bool] = True
     dropped_alone: ClassVar[int] = 2
 

@@ -33,6 +33,7 @@ class Text(Condition):
     key: ClassVar[str] = "context"
     null_file: ClassVar[str | None] = "null_context"
     field: ClassVar[str] = "context_dim"
+    meaning: ClassVar[str] = "text tokens"
     gives_tokens: ClassVar[bool] = True
 
     def example(self) -> jax.ShapeDtypeStruct:
@@ -102,6 +103,7 @@ class TemporalText(Text):
 
     required: bool = False
     key: ClassVar[str] = "context_temporal"
+    meaning: ClassVar[str] = "text tokens of temporal cross-attention"
     null_file: ClassVar[str | None] = "null_context_temporal"
 
     def embed(self, cond: Conditioning, *, width: int, token_width: int | None) -> Contribution:

@@ -1,9 +1,13 @@
 """config.diffusion and config.sampling -> noise schedule, solver, grid of sigmas."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from ml_collections import ConfigDict
 
-from vldm_jax.config.table import from_table
+from vldm_jax.config.table import check_keys, from_table
+from vldm_jax.core.errors import InputError
 from vldm_jax.diffusion.losses import Diffusion
 from vldm_jax.diffusion.schedules import (
     CosineSchedule,
@@ -40,6 +44,9 @@ GRIDS = {
     "linspace": grids.linspace,
     "karras": grids.karras,
 }
+# What a diffusion that leaves it out means: public checkpoints tell no weighting of a loss.
+OPTIONAL = {"zero_terminal_snr": False, "min_snr_gamma": None}
+NEEDED = ("schedule", "target")
 
 
 def build_schedule(diffusion: ConfigDict) -> Schedule:
@@ -48,12 +55,16 @@ def build_schedule(diffusion: ConfigDict) -> Schedule:
     return ZeroTerminalSNR(base=schedule) if diffusion.zero_terminal_snr else schedule
 
 
-def build_diffusion(diffusion: ConfigDict) -> Diffusion:
-    """Return schedule, target and weighting of `config.diffusion`.
+def build_diffusion(given: Mapping[str, Any] | ConfigDict) -> Diffusion:
+    """Return schedule, target and weighting of `config.diffusion`, or of what a file says of it.
 
     Raises:
-        InputError: if the schedule or the target is unknown.
+        InputError: if it lacks schedule or target, one is unknown, or there is an unknown key.
     """
+    check_keys(given, (*NEEDED, *OPTIONAL), "diffusion")
+    if missing := [name for name in NEEDED if name not in given]:
+        raise InputError(f"config.diffusion lacks {missing[0]!r}")
+    diffusion = ConfigDict({**OPTIONAL, **given})
     find_target(diffusion.target)
     return Diffusion(
         schedule=build_schedule(diffusion),

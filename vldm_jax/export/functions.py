@@ -11,8 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from vldm_jax.conditions.text import Text
 from vldm_jax.core.errors import InputError
 from vldm_jax.models.network import Network
+from vldm_jax.models.table import TEMPORAL
 from vldm_jax.typing import Array, PyTree
 
 _ENCODER = ("encoder", "quant_conv")  # of an autoencoder
@@ -47,7 +49,8 @@ def network_functions(
         tokens: of the text.
 
     Raises:
-        InputError: for temporal layers, which have no forward pass of their own.
+        InputError: for temporal layers, which have no forward pass of their own, or a family from
+            outside.
     """
     makers = {
         "unet": _denoiser,
@@ -55,8 +58,13 @@ def network_functions(
         "autoencoder": _autoencoder,
         "text_encoder": _text_encoder,
     }
-    if network.kind not in makers:
+    if network.kind == TEMPORAL:
         raise InputError("temporal layers alone are no program: give their backbone, --onto")
+    if network.kind not in makers:
+        raise InputError(
+            f"{network.source}: a network of kind {network.kind!r} is no program, only "
+            f"{', '.join(makers)} are"
+        )
     return makers[network.kind](network, size, frames, tokens)
 
 
@@ -77,27 +85,21 @@ def _denoiser(
     channels = network.params["conv_in"]["kernel"].shape[2]
     video = (frames,) if network.kind == "video_unet" else ()
     inputs = {"z": one(jnp.float32, *video, *size, channels), "time": one(jnp.float32)}
-    text = module.context_dim and not module.label_tokens  # labels are the context, then
-    optional = {
-        "context": (text, (tokens, module.context_dim), jnp.float32),
-        "labels": (module.label_tokens, (len(module.label_tokens),), jnp.float32),
-        "class_labels": (module.num_classes, (), jnp.int32),
-        "added_time_ids": (module.added_time_ids, (module.added_time_ids,), jnp.float32),
+    meanings = {
+        "z": "scaled noisy latents, channels last",
+        "time": "discrete diffusion step in [0, 1000)",
+        "result": "epsilon or v, as the network was trained",
     }
-    inputs |= {name: one(dtype, *rest) for name, (has, rest, dtype) in optional.items() if has}
+    for condition in module.conditions:
+        if condition.required:  # labels are the context where there are some, and text is not
+            inputs[condition.key] = condition.example()
+            meanings[condition.key] = condition.meaning
+    if Text.key in inputs:
+        inputs[Text.key] = one(jnp.float32, tokens, module.context_dim)
 
     def call(params: PyTree, z: Array, time: Array, **conditions: Array) -> Array:
         return module.apply({"params": params}, z, time, conditions, train=False)
 
-    meanings = {
-        "z": "scaled noisy latents, channels last",
-        "time": "discrete diffusion step in [0, 1000)",
-        "context": "text tokens",
-        "labels": "scalar labels, NaN for unknown",
-        "class_labels": "noise level of the low-resolution image",
-        "added_time_ids": "fps - 1, motion bucket, noise augmentation",
-        "result": "epsilon or v, as the network was trained",
-    }
     return {"denoise": Function(call, network.params, inputs, meanings)}
 
 

@@ -35,51 +35,16 @@ from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_new, sha256, write_json
 from vldm_jax.core.json_files import read_json
+from vldm_jax.export.readme import PROGRAM, RUNS_WITH, WEIGHTS, readme
 from vldm_jax.typing import Array, PyTree
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-PROGRAM, WEIGHTS, META = "program.stablehlo", "weights.safetensors", "program.json"
+META = "program.json"
 # What jax would note of where each operation came from: folders of the machine that exports.
 _NO_LOCATIONS = {
     "jax_include_full_tracebacks_in_locations": False,
     "jax_hlo_source_file_canonicalization_regex": ".*",
 }
-_README = """# A compiled program
-
-{description}
-
-| input or result | shape | type |
-|---|---|---|
-{arrays}
-
-Runs on {platforms} without the project that wrote it: `pip install jax flatbuffers safetensors`,
-then, in this folder,
-
-```python
-{snippet}
-```
-
-Sizes are fixed, except one with a name: any number can stand there. The first call compiles.
-
-Written by jax {jax} with jaxlib {jaxlib}. jax promises that it {runs_with} ({source}).
-Others may run it, none has to. To keep it longer, keep the weights and export again with a newer
-jax, or keep this one: `pip install jax=={jax} jaxlib=={jaxlib}`.
-"""
-# Compatibility guarantees of jax.export, as of jax 0.10.2; when a jaxlib was built is what counts.
-_RUNS_WITH = "runs with releases of jaxlib from 3 weeks before to 6 months after {jaxlib} was built"
-_SOURCE = "https://docs.jax.dev/en/latest/export/export.html#compatibility-guarantees"
-_SNIPPET = f"""from pathlib import Path
-import jax
-import numpy as np
-from jax import export
-from safetensors.numpy import load_file
-
-program = export.deserialize(bytearray(Path("{PROGRAM}").read_bytes()))
-params = jax.device_put(load_file("{WEIGHTS}"))
-inputs = {{{{
-{{inputs}}
-}}}}
-result = jax.jit(program.call)(params, **inputs)"""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -160,7 +125,7 @@ def save_program(
         about = {"kind": "program", "config": dict(description)}
         save_weights(temporary / WEIGHTS, params, about, dtype=dtype)
         write_json(temporary / META, meta)
-        (temporary / "README.md").write_text(_readme(meta), encoding="utf-8")
+        (temporary / "README.md").write_text(readme(meta), encoding="utf-8")
 
 
 def load_program(folder: str | os.PathLike[str]) -> Program:
@@ -241,7 +206,7 @@ def _meta(
         "platforms": list(program.platforms),
         "jax": jax.__version__,
         "jaxlib": jaxlib.__version__,
-        "runs_with": _RUNS_WITH.format(jaxlib=jaxlib.__version__),
+        "runs_with": RUNS_WITH.format(jaxlib=jaxlib.__version__),
         "calling_convention": program.calling_convention_version,
     }
 
@@ -297,24 +262,3 @@ def _check_inputs(
                 f"{folder} takes {name!r} of shape {tuple(open_sizes.get(s, s) for s in shape)} "
                 f"and type {dtype}, got {array.shape}, {array.dtype.name}"
             )
-
-
-def _readme(meta: Mapping[str, Any]) -> str:
-    arrays = meta["inputs"] | meta["outputs"]
-    rows = [
-        f"| {k} | {' x '.join(map(str, a['shape']))} | {a['dtype']} |" for k, a in arrays.items()
-    ]
-    examples = []
-    for name, array in meta["inputs"].items():
-        shape = tuple(size if isinstance(size, int) else 1 for size in array["shape"])
-        examples.append(f'    "{name}": np.zeros({shape}, "{array["dtype"]}"),')
-    return _README.format(
-        description="\n".join(f"- {key}: {value}" for key, value in meta["description"].items()),
-        arrays="\n".join(rows),
-        platforms=", ".join(meta["platforms"]),
-        snippet=_SNIPPET.format(inputs="\n".join(examples)),
-        jax=meta["jax"],
-        jaxlib=meta["jaxlib"],
-        runs_with=meta["runs_with"],
-        source=_SOURCE,
-    )

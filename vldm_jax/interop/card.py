@@ -34,7 +34,7 @@ def model_card(network: Network, form: Format | None = None, notes: Sequence[str
         "tags: [video-generation, latent-diffusion]",
         "---",
         "",
-        f"# {_TITLES[network.kind]}",
+        f"# {_TITLES.get(network.kind, f'Network of kind {network.kind}')}",
         "",
         f"{paths.count(leaves):,} parameters, exported by vldm_jax {vldm_jax.__version__}.",
         "",

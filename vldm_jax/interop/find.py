@@ -26,7 +26,7 @@ from vldm_jax.interop.layouts.formats import FORMATS, Format
 from vldm_jax.interop.scheduler import diffusion_of
 from vldm_jax.interop.settings import check_config, check_sizes, overrides, read_config, told_by
 from vldm_jax.models import table
-from vldm_jax.models.network import CLASSES, Network
+from vldm_jax.models.network import Network, class_of
 from vldm_jax.typing import DTypeLike
 
 
@@ -158,7 +158,7 @@ def _diffusion(archive: Archive, given: Mapping[str, Any] | None) -> dict[str, A
 def _unread(
     kind: str, module: nn.Module, tensors: Mapping[str, Tensor], source: str, meta: dict[str, Any]
 ) -> Network:
-    return CLASSES[kind](
+    return class_of(kind)(
         kind=kind,
         module=None if kind == table.TEMPORAL else module,
         params=paths.unflatten(tensors),

@@ -77,11 +77,7 @@ class Denoiser(Network):
         z: Float[AnyArray, "b *t h w c"],
         time: Shaped[AnyArray, "*b"] | float | int,
         context: Float[AnyArray, "b n d"] | None = None,
-        *,
-        class_labels: Int[AnyArray, " b"] | None = None,
-        added_time_ids: Shaped[AnyArray, "b k"] | None = None,
-        labels: Float[AnyArray, "b k"] | None = None,
-        context_temporal: Float[AnyArray, "b m d"] | None = None,
+        **told: Shaped[AnyArray, "b ..."] | None,
     ) -> Float[Array, "b *t h w c2"]:
         """Return the network's prediction (epsilon or v, as it was trained), float32.
 
@@ -89,21 +85,14 @@ class Denoiser(Network):
             z: scaled noisy latents, and whatever else the network takes on channels beside them.
             time: discrete diffusion steps in [0, 1000), one for all or one a sample.
             context: text tokens.
-            class_labels: noise level of an upscaler.
-            added_time_ids: fps - 1, motion bucket and noise augmentation of Stable Video Diffusion.
-            labels: scalar labels of a driving model, NaN for unknown.
-            context_temporal: text tokens of temporal cross-attention; None for `context`.
+            **told: what else it takes, by the keys of `module.conditions`: `labels` of a driving
+                model, `class_labels` of an upscaler, `added_time_ids` of Stable Video Diffusion,
+                `context_temporal`; each says its `meaning`. None is as if it were not given.
 
         Raises:
             InputError: if an input is missing, not wanted or of another width.
         """
-        given = {
-            "context": context,
-            "context_temporal": context_temporal,
-            "labels": labels,
-            "class_labels": class_labels,
-            "added_time_ids": added_time_ids,
-        }
+        given = {"context": context, **told}
         self._check_latents(np.shape(z))
         cond = {key: jnp.asarray(value) for key, value in given.items() if value is not None}
         z, time = jnp.asarray(z), jnp.broadcast_to(jnp.asarray(time), (len(z),))
@@ -213,6 +202,11 @@ CLASSES = {
     "text_encoder": TextNetwork,
     "temporal": TemporalNetwork,
 }
+
+
+def class_of(kind: str) -> type[Network]:
+    """Return the class of a kind; a family from outside is a network and no more."""
+    return CLASSES.get(kind, Network)
 
 
 def insert_temporal(

@@ -28,7 +28,8 @@ def uniform(schedule: Schedule, steps: int, *, offset: int = 1) -> Float[np.ndar
         offset: first time.
 
     Raises:
-        InputError: if steps is not in [1, num_steps], the last time is beyond the schedule, or the
+        InputError: if steps is not in [1, num_steps], the last time is beyond the schedule or in
+            its first three quarters, where an image is still to be seen (1 to 3 steps), or the
             schedule ends in pure noise, which this grid never starts from.
 
     Source: arXiv:2010.02502, Sec. 4.2; latent-diffusion, `make_ddim_timesteps`.
@@ -47,6 +48,11 @@ def uniform(schedule: Schedule, steps: int, *, offset: int = 1) -> Float[np.ndar
         raise InputError(
             f"uniform grid of {steps} steps with offset {offset} reaches time {times[-1]}, beyond "
             f"[0, {schedule.num_steps - 1}]: use offset 0 or the trailing grid"
+        )
+    if times[-1] < 3 * schedule.num_steps / 4:
+        raise InputError(
+            f"uniform grid of {steps} steps starts at time {times[-1]} of {schedule.num_steps}, "
+            "far below pure noise: use the trailing grid, or 4 steps and more"
         )
     return _close(schedule.k_sigmas()[times[::-1]])
 

@@ -35,7 +35,7 @@ class Sampler:
     Attributes:
         network: (params, z (b [t] h w c), time (b), cond) -> prediction, shape of z.
         decode: (params, z (b [t] h w c)) -> frames (b [t] H W 3), about [-1, 1].
-        drop: cond -> the same with every condition dropped, for guidance.
+        drop: cond -> the same with every condition dropped; asked only if there is guidance.
         schedule: noise schedule that the network was trained with.
         target: "epsilon", "v" or "x0": what it predicts.
         solver: the stepping rule.
@@ -70,9 +70,9 @@ class Sampler:
         Raises:
             InputError: if the target cannot be sampled with the schedule.
         """
-        predict = guided(
-            functools.partial(self.network, params), cond, self.drop(cond), self.guidance
-        )
+        # Not every condition knows its null value: it is asked for only where it is used.
+        null = cond if self.guidance == 1 else self.drop(cond)
+        predict = guided(functools.partial(self.network, params), cond, null, self.guidance)
         return sample(
             make_denoiser(predict, self.schedule, self.target),
             self.solver,

@@ -7,6 +7,7 @@ A condition speaks of arrays (`vldm_jax.conditions`); this is where its keys in 
     config.sampling.KEY    what samples ask for, in turn
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,7 +15,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vldm_jax.conditions import Condition
+from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import sha256
+from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.typing import Array, Conditioning
 
 Conditions = tuple[Condition, ...]
@@ -45,6 +49,11 @@ def chosen(offered: Conditions, config: ConfigDict) -> Conditions:
                     f"that the network takes, {condition}"
                 )
     return used
+
+
+def columns(used: Conditions, data: ConfigDict) -> dict[str, list[str]]:
+    """Return the names of the columns of each condition that has some, in their order."""
+    return {c.key: list(data[c.key]) for c in used if c.key in data}
 
 
 def nulls(used: Conditions, model: ConfigDict) -> dict[str, Array]:
@@ -94,3 +103,38 @@ def json_rows(used: Conditions, cond: Conditioning) -> dict[str, Any]:
         for c in used
         if c.null_file is None
     }
+
+
+def made_with(
+    used: Conditions, config: ConfigDict, files: Mapping[str, WeightsFile]
+) -> dict[str, Any]:
+    """Return what makes samples, as JSON values: of a folder of them, and of a program.
+
+    Args:
+        used: conditions of the network.
+        config: of the stage.
+        files: weights files that the sampler stands on, by their key in the config.
+    """
+    named = (
+        name
+        for c in used
+        if c.null_file is not None
+        for name in (f"model.{c.null_file}", f"sampling.{c.key}")
+    )
+    # Another file of the same name is another text.
+    texts = {name: path for name in named if (path := _value(config, name)) is not None}
+    hashes = {name: sha256(resolve(path)) for name, path in texts.items()}
+    return {
+        "fps": float(config.data.fps),
+        "size": [config.data.height, config.data.width],
+        "seed": config.seed,
+        "sampling": config.sampling.to_dict(),
+        "diffusion": config.diffusion.to_dict(),
+        "weights_sha256": {key: file.sha256 for key, file in files.items() if key != "init"},
+        **({"text_sha256": hashes} if hashes else {}),
+    }
+
+
+def _value(config: ConfigDict, name: str) -> str | None:
+    section, key = name.split(".")
+    return config[section][key] if key in config[section] else None

@@ -53,7 +53,7 @@ class DenoisingStage(Stage):
     given_names = ("autoencoder",)
     exported = "network"
     frames: ClassVar[str]
-    init_kinds: ClassVar[tuple[str, ...]]
+    init_kinds: tuple[str, ...]
     init_free: ClassVar[frozenset[str]] = ADDED
     new_layers: ClassVar[str] = "label_tokens|class_embedding|add_embedding|condition_"
 
@@ -123,8 +123,11 @@ class DenoisingStage(Stage):
 
     def meaning(self) -> dict[str, Any]:
         """Return what weights for this stage must have been made for, as their file says it."""
-        fields = table.fields_of(self.network)
-        return {"network": fields, "diffusion": self.config.diffusion.to_dict()}
+        return {
+            "network": table.fields_of(self.network),
+            "diffusion": self.config.diffusion.to_dict(),
+            "columns": asking.columns(self.conditions, self.config.data),
+        }
 
     @functools.cached_property
     def latents(self) -> Latents:
@@ -265,6 +268,7 @@ class DenoisingStage(Stage):
         data, autoencoder = self.config.data, self.autoencoder
         return {
             "diffusion": self.config.diffusion.to_dict(),
+            "columns": asking.columns(self.conditions, data),
             "latents": fingerprint_of(autoencoder),
             "autoencoder_sha256": autoencoder.sha256,
             "fps": float(data.fps),

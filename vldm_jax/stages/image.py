@@ -3,13 +3,16 @@
     z0 = s E(x),  x a single frame,   then the denoising loss of `denoising_loss.py`
 
 with each condition of a sample replaced by its null value with probability `objective.p_drop`, for
-classifier-free guidance. All of the U-Net is trained; it leaves weights of kind "unet".
+classifier-free guidance. All of the U-Net is trained; it leaves weights of the kind that
+`config.model.kind` names, "unet".
 
 Source: Align your Latents, arXiv:2304.08818, Sec. 3.1 and App. H.1 (p_drop = 0.1 for driving).
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+
+from ml_collections import ConfigDict
 
 from vldm_jax.checkpoint.weights import save_weights
 from vldm_jax.config.base import image_config
@@ -26,9 +29,9 @@ class ImageStage(DenoisingStage):
 
     base = staticmethod(image_config)
     frames = "image"
-    init_kinds = ("unet",)
 
-    def __init__(self, config) -> None:
+    def __init__(self, config: ConfigDict) -> None:
+        self.init_kinds = (config.model.kind,)
         if config.data.num_frames != 1:
             raise InputError(
                 f"config.data.num_frames={config.data.num_frames}: the image model trains on "
@@ -37,19 +40,23 @@ class ImageStage(DenoisingStage):
         super().__init__(config)
 
     def init(self, key: Key) -> PyTree:
-        """Return the U-Net's parameters: fresh, or those of `config.model.init`."""
+        """Return the network's parameters: fresh, or those of `config.model.init`."""
         return {"network": self.started(key)}
 
     def export(
         self, path: Path, params: PyTree, trained: Sequence[str], steps: int, source: Source
     ) -> None:
-        """Write the whole U-Net."""
-        meta = {"kind": "unet", "config": table.fields_of(self.network), "steps": steps}
+        """Write the whole network."""
+        meta = {
+            "kind": self.config.model.kind,
+            "config": table.fields_of(self.network),
+            "steps": steps,
+        }
         dtype = self.config.checkpoint.weights_dtype
         save_weights(path, params["network"], meta | self.about(source), dtype=dtype)
 
     def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
         """Return the trained U-Net and its autoencoder."""
-        file = self.trained_file(weights, "unet")
+        file = self.trained_file(weights, self.config.model.kind)
         files = {"autoencoder": self.autoencoder, "weights": file}
         return self.whole(weights, file.read()), files

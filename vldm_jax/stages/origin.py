@@ -15,12 +15,14 @@ import hashlib
 from collections.abc import Mapping, Set
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from vldm_jax.checkpoint.configs import canonical
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.interop.weights import WeightsFile
+from vldm_jax.models import table
 from vldm_jax.typing import PyTree
 
 ENCODER = ("encoder", "quant_conv")  # of an autoencoder: what makes the latents
@@ -58,7 +60,12 @@ def fingerprint_of(autoencoder: WeightsFile) -> str:
     meta = autoencoder.meta
     if "latents" in meta:
         return meta["latents"]
-    return latents_fingerprint(autoencoder.read(), meta["config"]["latent_scale"])
+    return latents_fingerprint(autoencoder.read(), scale_of(autoencoder))
+
+
+def scale_of(autoencoder: WeightsFile) -> float:
+    """Return the scale of an autoencoder's latents; a file that leaves it out means the usual."""
+    return table.module_of("autoencoder", autoencoder.meta["config"], jnp.float32).latent_scale
 
 
 def check_made_for(
@@ -77,10 +84,12 @@ def check_made_for(
     """
     there = {"network": file.meta["config"]} | {k: v for k, v in file.meta.items() if k in here}
     there, wanted = paths.flatten(canonical(there)), paths.flatten(canonical(here))
+    if "network/label_tokens" in free and _differ(there, wanted, "network/label_tokens"):
+        free = free | {"columns/labels"}  # other labels have other names
     different = [
         f"{key} is {there[key]} there and {wanted[key]} here"
         for key in sorted((there.keys() & wanted.keys()) - FREE - free)
-        if there[key] != wanted[key]
+        if _differ(there, wanted, key)
     ]
     if different:
         raise InputError(
@@ -89,12 +98,19 @@ def check_made_for(
         )
 
 
-def check_latents(file: WeightsFile, autoencoder: WeightsFile) -> None:
+def _differ(there: Mapping[str, Any], wanted: Mapping[str, Any], key: str) -> bool:
+    return key in there and key in wanted and there[key] != wanted[key]
+
+
+def check_latents(
+    file: WeightsFile, autoencoder: WeightsFile, given: str = "--config.model.autoencoder=FILE"
+) -> None:
     """Raise if a network was trained on the latents of another autoencoder.
 
     Args:
         file: of the network.
         autoencoder: that it is to run on.
+        given: how another one is, for the message.
 
     Raises:
         InputError: naming both files.
@@ -109,6 +125,5 @@ def check_latents(file: WeightsFile, autoencoder: WeightsFile) -> None:
     if not same:
         raise InputError(
             f"{file.path} was trained on the latents of another autoencoder than "
-            f"{autoencoder.path}: give the one that it was trained with, "
-            "--config.model.autoencoder=FILE"
+            f"{autoencoder.path}: give the one that it was trained with, {given}"
         )

@@ -1,11 +1,14 @@
 """A trained stage's sampler as a portable program: sample numbers and conditions -> frames."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from vldm_jax.export.functions import Function, decoder_part, one
+from vldm_jax.interop.weights import WeightsFile
+from vldm_jax.stages import asking
 from vldm_jax.stages.denoising import DenoisingStage
 from vldm_jax.typing import Array, PyTree
 
@@ -23,38 +26,30 @@ def sampler_function(stage: DenoisingStage, params: PyTree) -> Function:
     """
     config, sampler = stage.config, stage.sampler()
     inputs = {"index": one(jnp.int32)}
+    meanings = {
+        "index": "numbers of the samples; a sample's noise belongs to its number",
+        "result": "frames, b t h w 3, bytes",
+    }
     for condition in stage.conditions:
         null = stage.nulls.get(condition.key, condition.example())
         inputs[condition.key] = one(null.dtype, *null.shape[1:])
+        names = config.data[condition.key] if condition.key in config.data else ()
+        columns = f"{', '.join(names)}: " if names else ""
+        meanings[condition.key] = f"{columns}{condition.meaning}"
 
     def call(params: PyTree, index: Array, **asked: Any) -> Array:
         cond = {**asked, **stage.fixed(index.shape)}
         return sampler.frames(params, jax.random.key(config.seed), index, cond)[0]
 
-    meanings = {
-        "index": "numbers of the samples; a sample's noise belongs to its number",
-        "labels": f"{', '.join(config.data.labels)}; NaN for any",
-        "context": "text tokens",
-        "result": "frames, b t h w 3, bytes",
-    }
     kept = {"network": params["network"], "autoencoder": decoder_part(params["autoencoder"])}
     return Function(call, kept, inputs, meanings)
 
 
-def about(stage: DenoisingStage, hashes: dict[str, str]) -> dict[str, Any]:
+def about(stage: DenoisingStage, files: Mapping[str, WeightsFile]) -> dict[str, Any]:
     """Return what a program of a stage's sampler says of itself.
 
     Args:
         stage: whose sampler it is.
-        hashes: SHA-256 of the weights files that went in, by their key in the config.
+        files: weights files that went in, by their key in the config.
     """
-    config = stage.config
-    return {
-        "kind": "sampler",
-        "fps": float(config.data.fps),
-        "size": [config.data.height, config.data.width],
-        "seed": config.seed,
-        "sampling": config.sampling.to_dict(),
-        "diffusion": config.diffusion.to_dict(),
-        "weights_sha256": hashes,
-    }
+    return {"kind": "sampler", **asking.made_with(stage.conditions, stage.config, files)}

@@ -15,14 +15,14 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from vldm_jax.checkpoint.weights import LARGEST_HEADER, read_header
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.json_files import parse_json, read_json
+from vldm_jax.core.json_files import read_json
 from vldm_jax.core.pointers import refuse_pointer
 from vldm_jax.interop.files import pickles
 from vldm_jax.interop.files.tensors import Index, Tensor, reason
 
 _INDEX = re.compile(r".*\.safetensors\.index(\.\w+)?\.json")  # one with a variant's name, too
-LARGEST_HEADER = 32 << 20  # the largest public ones have less than 1 MB
 MOST_AXES = 16
 _DTYPES = {
     "F64": np.float64,
@@ -113,23 +113,12 @@ def _open_safetensors(path: Path) -> Archive:
             f"{path} is no whole safetensors file ({reason(error)}{_contradiction(path)}): "
             "fetch or write it again"
         ) from error
-    header = _header(path)
+    header = read_header(path)
     header.pop("__metadata__", None)
     tensors = {
         key: _mapped(path, key, entry, 8 + header_size) for key, entry in sorted(header.items())
     }
     return Archive(str(path), tensors, metadata)
-
-
-def _header(path: Path) -> dict[str, Any]:
-    """Return the header of a file; its size was checked.
-
-    Raises:
-        InputError: if it is no JSON object.
-    """
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        return parse_json(file.read(min(size, LARGEST_HEADER)), path, "a header of safetensors")
 
 
 def _contradiction(path: Path) -> str:
@@ -138,7 +127,7 @@ def _contradiction(path: Path) -> str:
     The library only says that there is one.
     """
     try:
-        for key, entry in _header(path).items():
+        for key, entry in read_header(path).items():
             if key != "__metadata__" and entry["dtype"] in _DTYPES:
                 start, end = entry["data_offsets"]
                 itemsize = np.dtype(_DTYPES[entry["dtype"]]).itemsize
