@@ -1,3 +1,4 @@
+import argparse
 import json
 import shlex
 from pathlib import Path
@@ -8,7 +9,7 @@ from ml_collections.config_dict import placeholder
 
 from vldm_jax.checkpoint.manifest import write_manifest
 from vldm_jax.cli import main as entry
-from vldm_jax.cli.flags import Parser, add_config, load_config, parse_with_config
+from vldm_jax.cli.flags import Parser, add_config, load_config, parse_with_config, size
 from vldm_jax.cli.overrides import override
 from vldm_jax.cli.run_config import run_config
 from vldm_jax.config.diffusion import SOLVERS
@@ -170,3 +171,10 @@ def test_help_of_a_config_lists_its_keys_as_they_can_be_given(capsys):
     assert load_config(name, words).to_dict() == load_config(name).to_dict()
     (solvers,) = [line for line in lines if "sampling.solver.kind" in line]
     assert all(solver in solvers for solver in SOLVERS)
+
+
+@pytest.mark.parametrize("text", ["0x64", "64", "64x", "ax64", "-1x64"])
+def test_a_size_is_two_positive_numbers(text):
+    assert size("64x128") == (64, 128)
+    with pytest.raises(argparse.ArgumentTypeError, match="as HEIGHTxWIDTH"):
+        size(text)

@@ -108,15 +108,13 @@ def test_an_empty_prompt_that_is_absent_or_does_not_fit_is_refused():
         conditions.null_of((TEXT,), batch(2), {"context": jnp.zeros((1, 5, 3))})
 
 
-def test_a_batch_needs_what_is_required_and_text_where_an_empty_prompt_is_given():
+def test_a_batch_needs_what_is_required():
     assert conditions.needs((TEXT, *NULL_FREE)) == ("context", "class_labels", "added_time_ids")
     assert conditions.needs((OPTIONAL, TemporalText(width=3), LABELS)) == ("labels",)
-    assert conditions.needs((OPTIONAL, LABELS), EMPTY) == ("context", "labels")
 
 
 def test_an_example_is_one_sample_that_fits():
-    taken = (OPTIONAL, LABELS, *NULL_FREE)
-    examples = conditions.examples(taken, EMPTY)
+    examples = conditions.examples((TEXT, LABELS, *NULL_FREE))
     assert {key: leaf.shape for key, leaf in examples.items()} == {
         "context": (1, 1, 3),
         "labels": (1, 2),
@@ -124,4 +122,4 @@ def test_an_example_is_one_sample_that_fits():
         "added_time_ids": (1, 2),
     }
     assert examples["class_labels"].dtype == jnp.int32
-    assert "context" not in conditions.examples(taken)
+    assert "context" not in conditions.examples((OPTIONAL, LABELS))

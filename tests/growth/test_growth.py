@@ -72,7 +72,7 @@ def test_a_solver_a_source_a_condition_and_temporal_layers_from_outside(grown, f
     assert int(state.step) == 2
     kept, meta = load_weights(tmp_path / "run" / "weights.safetensors")
     assert meta["config"]["temporal"]["family"] == "before"
-    assert any("temporal_weather" in path for path in flatten(kept))
+    assert any("temporal_condition_weather" in path for path in flatten(kept))
     sample(config, str(tmp_path / "run"), tmp_path / "out")
     assert (tmp_path / "out" / "0001.mp4").is_file()
 

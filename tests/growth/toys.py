@@ -88,7 +88,7 @@ class Weather(Condition):
         value = cond["weather"]
         known = ~jnp.isnan(value)
         features = jnp.concatenate([jnp.where(known, value, 0.0), known.astype(jnp.float32)], 1)
-        return Contribution(emb_temporal=Dense(width, name="condition_temporal_weather")(features))
+        return Contribution(emb_temporal=Dense(width, name="temporal_condition_weather")(features))
 
 
 # A family of temporal layers.

@@ -106,3 +106,25 @@ def test_the_oldest_go_first(shared, monkeypatch):
     monkeypatch.setattr(compilation, "LIMIT", 150)
     with compilations_kept():
         assert [path.name for path in shared.glob("*-cache")] == ["new-cache"]
+
+
+def test_what_was_used_lately_stays(shared, monkeypatch):
+    shared.mkdir(parents=True)
+    for name, used, written in (("daily", 2000, 10), ("once", 1000, 1000)):
+        (shared / f"{name}-cache").write_bytes(bytes(100))
+        os.utime(shared / f"{name}-cache", (used, written))
+    monkeypatch.setattr(compilation, "LIMIT", 150)
+    with compilations_kept():
+        assert [path.name for path in shared.glob("*-cache")] == ["daily-cache"]
+
+
+def test_only_new_entries_are_linked(shared, monkeypatch):
+    """Thousands are there already, and each of many programs would try them all again."""
+    shared.mkdir(parents=True)
+    (shared / "old-cache").write_bytes(b"old")
+    with compilations_kept():
+        tried, link = [], os.link
+        monkeypatch.setattr(os, "link", lambda a, b: (tried.append(a.name), link(a, b)))
+        for scale in (5, 6):
+            jax.jit(lambda x, scale=scale: x * scale)(np.ones(3, np.float32))
+    assert len(tried) == len(set(tried)) >= 2 and "old-cache" not in tried

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vldm_jax.checkpoint.weights import DTYPES, WEIGHTS
-from vldm_jax.cli.flags import Parser, load_config
+from vldm_jax.cli.flags import Parser, load_config, positive, size
 from vldm_jax.cli.run_config import run_config
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
@@ -123,9 +123,9 @@ def _export_parser() -> Parser:
     help_config = "the sampler of the stage, instead of the network"
     more.add_argument("--config", metavar="FILE.py[:VARIANT]", help=help_config)
     help_size = "height and width of the latents, default 64x64"
-    more.add_argument("--size", type=_size, metavar="HxW", help=help_size)
-    more.add_argument("--frames", type=_positive, help="of a video, default 8")
-    more.add_argument("--tokens", type=_positive, help="of the text, default 77")
+    more.add_argument("--size", type=size, metavar="HxW", help=help_size)
+    more.add_argument("--frames", type=positive, help="of a video, default 8")
+    more.add_argument("--tokens", type=positive, help="of the text, default 77")
     return parser
 
 
@@ -149,17 +149,3 @@ def _json(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
     return value
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
-    return int(text)
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    try:
-        return _positive(height), _positive(width)
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"write {text!r} as HEIGHTxWIDTH, as 64x64") from error

@@ -5,11 +5,9 @@ vldm data build driving --out DIR --clips 600 --seed 100000 --size 128x256
 vldm data inspect --config configs/driving/video.py:tiny --out DIR
 """
 
-import argparse
-import re
 from collections.abc import Sequence
 
-from vldm_jax.cli.flags import Parser, add_config, folder, parse_with_config
+from vldm_jax.cli.flags import Parser, add_config, folder, parse_with_config, size
 from vldm_jax.config.base import base_config
 from vldm_jax.config.data import build_source
 from vldm_jax.config.ranges import check_complete, check_ranges
@@ -41,7 +39,7 @@ def _build_records(argv: Sequence[str]) -> None:
     parser = Parser("data build folder", "Store a folder of videos as ArrayRecords.")
     parser.add_argument("--videos", required=True, help="folder, searched recursively")
     parser.add_argument("--out", type=folder, required=True, help="new folder for the records")
-    parser.add_argument("--size", type=_size, required=True, metavar="HxW", help="stored size")
+    parser.add_argument("--size", type=size, required=True, metavar="HxW", help="stored size")
     parser.add_argument("--fps", type=float, required=True, help="stored frames per second")
     parser.add_argument("--crf", type=int, default=14, help="H.264 quality, lower is better")
     parser.add_argument("--test-fraction", type=float, default=0.0, help="share held out, by shot")
@@ -66,7 +64,7 @@ def _build_driving(argv: Sequence[str]) -> None:
     parser.add_argument("--out", type=folder, required=True, help=help_out)
     parser.add_argument("--clips", type=int, required=True, help="number of clips")
     parser.add_argument("--seed", type=int, default=0, help="of the first clip; then one more each")
-    parser.add_argument("--size", type=_size, default=(128, 256), metavar="HxW", help="frame size")
+    parser.add_argument("--size", type=size, default=(128, 256), metavar="HxW", help="frame size")
     parser.add_argument("--frames", type=int, default=120, help="frames a clip, at 30 fps")
     parser.add_argument("--crf", type=int, default=17, help="H.264 quality, lower is better")
     parser.add_argument("--records", action="store_true", help="ArrayRecords instead of mp4 files")
@@ -103,10 +101,3 @@ def _inspect(argv: Sequence[str]) -> None:
         source, args.out, count=args.count, seed=config.seed, worker_count=config.data.workers
     )
     print(f"{args.out}: sheet.png, summary.txt and, for clips, clips.mp4")
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"write {text!r} as HEIGHTxWIDTH, e.g. 128x256")
-    return int(match[1]), int(match[2])

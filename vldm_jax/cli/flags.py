@@ -123,3 +123,27 @@ def _call(path: str, variant: str) -> object:
     except Exception as error:  # the file is a user's program: it may raise anything
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise InputError(f"{path}: {kind}{' '.join(str(error).split())}") from error
+
+
+def positive(text: str) -> int:
+    """Return the whole number of a flag.
+
+    Raises:
+        ArgumentTypeError: if it is none, or less than 1.
+    """
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
+    return int(text)
+
+
+def size(text: str) -> tuple[int, int]:
+    """Return height and width of a flag, "128x256".
+
+    Raises:
+        ArgumentTypeError: if it is written otherwise.
+    """
+    height, _, width = text.partition("x")
+    try:
+        return positive(height), positive(width)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"write {text!r} as HEIGHTxWIDTH, as 64x64") from error

@@ -14,25 +14,14 @@ from vldm_jax.core.rng import stream
 from vldm_jax.typing import Conditioning, Key
 
 
-def needs(conditions: Iterable[Condition], given: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the batch keys of the conditions that are required, or have a null value `given`.
-
-    Args:
-        conditions: of a network, `UNet.conditions`.
-        given: keys of null values. The empty prompt's tokens say that a network that can do without
-            text is to have it.
-    """
-    given = set(given)
-    return tuple(c.key for c in conditions if c.required or c.key in given)
+def needs(conditions: Iterable[Condition]) -> tuple[str, ...]:
+    """Return the batch keys of the conditions that a network cannot do without."""
+    return tuple(c.key for c in conditions if c.required)
 
 
-def examples(
-    conditions: Iterable[Condition], given: Iterable[str] = ()
-) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return shapes of the values that `needs` names, with b = 1."""
-    conditions = tuple(conditions)
-    wanted = needs(conditions, given)
-    return {c.key: c.example() for c in conditions if c.key in wanted}
+def examples(conditions: Iterable[Condition]) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return shapes of the values of those conditions, with b = 1."""
+    return {c.key: c.example() for c in conditions if c.required}
 
 
 def null_of(

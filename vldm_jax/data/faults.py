@@ -8,6 +8,7 @@ disk, no memory) may be fine tomorrow, so nobody may remember it as bad.
 import errno
 import io
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import av
@@ -86,3 +87,8 @@ def shown(path: Path_) -> str:
     """
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def counts_of(reasons: Mapping[str, int]) -> str:
+    """Return "2 corrupt, 1 truncated": how many videos each reason rules out."""
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))

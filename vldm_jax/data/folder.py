@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_writable
-from vldm_jax.data.faults import Path_, VideoError, shown, unreadable
+from vldm_jax.data.faults import Path_, VideoError, counts_of, shown, unreadable
 from vldm_jax.data.index import (
     Record,
     read_index,
@@ -125,7 +125,7 @@ def read_folder(
         first = next(iter(folder.skipped.values()))
         raise InputError(
             f"{shown(path)}: none of its {len(bad)} videos can be used "
-            f"({_counts(folder.reasons)}); the first: {first}"
+            f"({counts_of(folder.reasons)}); the first: {first}"
         )
     return folder
 
@@ -176,7 +176,3 @@ def _describe_notes(entries: Iterable[Entry]) -> Iterable[str]:
     for note, of in sorted(names.items()):
         more = ", ..." if len(of) > NAMED else ""
         yield f"  noted {len(of)}: {note} ({', '.join(of[:NAMED])}{more})"
-
-
-def _counts(reasons: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))

@@ -26,7 +26,7 @@ from jaxtyping import Int, UInt8
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_writable
 from vldm_jax.data.cache import FrameArray, FrameFile, store_frames
-from vldm_jax.data.faults import Path_, shown
+from vldm_jax.data.faults import Path_, counts_of, shown
 from vldm_jax.data.folder import Entry, Folder, read_folder
 from vldm_jax.data.read import read_frames
 from vldm_jax.data.transforms import resize_crop
@@ -156,7 +156,7 @@ def folder_source(
     if not windows:
         raise InputError(
             f"{path}: no window of {num_frames} frames at {fps:g} fps and {height}x{width} in "
-            f"{sum(reasons.values())} videos ({_counts(reasons)}): ask for fewer frames, a lower "
+            f"{sum(reasons.values())} videos ({counts_of(reasons)}): ask for fewer frames, a lower "
             "fps or a smaller size, or add videos"
         )
     what = f"{num_frames} frames at {fps:g} fps, {height}x{width}"
@@ -232,7 +232,3 @@ def _report(
     more = {reason: n - folder.reasons.get(reason, 0) for reason, n in reasons.items()}
     lines += [f"  skipped {n}: {reason}" for reason, n in sorted(more.items()) if n]
     return "\n".join(lines)
-
-
-def _counts(reasons: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))

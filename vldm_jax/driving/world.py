@@ -20,7 +20,6 @@ import numpy as np
 from vldm_jax.typing import Float
 
 SCENERIES = ("forest", "city", "fields")
-LANE_WIDTH = 3.6
 LANES = (-3.6, 0.0, 3.6)
 """Centres of our three lanes, left to right; traffic keeps to the right-hand carriageway."""
 ONCOMING_LANES = (-12.6, -16.2)

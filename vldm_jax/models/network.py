@@ -44,7 +44,6 @@ class Network:
         fields: the module's, as JSON values; of temporal layers, their video U-Net's.
         source: where it was read, for messages.
         meta: what else is known: its origin, steps, backbone, diffusion; JSON values.
-        sha256: of the file, where it was read from one.
     """
 
     kind: str
@@ -53,7 +52,6 @@ class Network:
     fields: dict[str, Any]
     source: str = "a network in memory"
     meta: dict[str, Any] = dataclasses.field(default_factory=dict)
-    sha256: str | None = None
 
     def _compiled(self, method: str | None = None, **static: Any) -> Callable:
         return functools.partial(_program(self.module, method, **static), self.params)

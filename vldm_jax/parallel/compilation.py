@@ -16,7 +16,7 @@ import os
 import platform
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from vldm_jax.core.scratch import scratch_folder
 
 VARIABLE = "VLDM_COMPILATION_CACHE"
-LIMIT = 4 << 30  # bytes of entries of one kind of machine; the oldest go first
+LIMIT = 4 << 30  # bytes of entries of one kind of machine; what was not used longest goes first
 COMPILED = "/jax/core/compile/backend_compile_duration"  # said when an entry is written, too
 SETTINGS = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,  # a start has some 70 small programs
@@ -47,7 +47,7 @@ def compilations_kept() -> Iterator[None]:
             shared.mkdir(parents=True, exist_ok=True)
             _prune(shared)
             own = stack.enter_context(scratch_folder(shared))
-            _link(shared, own)
+            known = _link(shared, own, set())
         except OSError as error:
             print(f"compiled programs are not kept: {error}", file=sys.stderr)
         else:
@@ -55,7 +55,7 @@ def compilations_kept() -> Iterator[None]:
 
             def give(event: str, *_: Any, **__: Any) -> None:
                 if event == COMPILED:
-                    _link(own, shared)
+                    known.update(_link(own, shared, known))
 
             jax.monitoring.register_event_duration_secs_listener(give)
             stack.callback(jax.monitoring.unregister_event_duration_listener, give)
@@ -82,18 +82,37 @@ def _machine() -> str:
     return f"{platform.machine()}-{zlib.crc32(instructions.encode()):08x}"
 
 
-def _link(source: Path, target: Path) -> None:
-    """Give the entries of a folder to another one, whole or not at all; a full disk is no error."""
-    for entry in source.glob("*-cache"):
-        with contextlib.suppress(OSError):  # there already, or gone
-            os.link(entry, target / entry.name)
+def _link(source: Path, target: Path, known: Set[str]) -> set[str]:
+    """Give the entries of a folder to another one, whole or not at all; a full disk is no error.
+
+    Args:
+        source: folder.
+        target: folder.
+        known: names that both have; there are thousands, and a link that fails takes its time.
+
+    Returns:
+        Names that both have now, beside these.
+    """
+    linked = set()
+    for name in {entry.name for entry in os.scandir(source)} - known:
+        if name.endswith("-cache"):
+            try:
+                os.link(source / name, target / name)
+            except FileExistsError:
+                pass
+            except OSError:  # gone, or the disk is full
+                continue
+            linked.add(name)
+    return linked
 
 
 def _prune(folder: Path) -> None:
     entries = []
     for entry in folder.glob("*-cache"):
         with contextlib.suppress(FileNotFoundError):
-            entries.append((entry.stat().st_mtime, entry.stat().st_size, entry))
+            stat = entry.stat()
+            # A program that is taken from here every day is old by its writing alone.
+            entries.append((max(stat.st_atime, stat.st_mtime), stat.st_size, entry))
     size = sum(size for _, size, _ in entries)
     for _, bytes_, entry in sorted(entries):
         if size <= LIMIT:

@@ -17,33 +17,9 @@ from vldm_jax.typing import PyTree
 DATA = "data"
 
 
-def make_mesh(
-    axes: Mapping[str, int] | None = None, devices: Sequence[jax.Device] | None = None
-) -> Mesh:
-    """Return a mesh with named axes.
-
-    Args:
-        axes: {axis name: size}; one size may be -1 (what is left). Default: all on "data".
-        devices: devices to use, default all of all processes.
-
-    Raises:
-        InputError: if the sizes do not multiply to the number of devices.
-    """
-    devices = list(jax.devices() if devices is None else devices)
-    axes = {DATA: -1} if axes is None else dict(axes)
-    known = int(np.prod([size for size in axes.values() if size != -1]))
-    wildcards = [name for name, size in axes.items() if size == -1]
-    if len(wildcards) == 1 and len(devices) % known == 0:
-        axes[wildcards[0]] = len(devices) // known
-    if wildcards[1:] or int(np.prod(list(axes.values()))) != len(devices):
-        raise InputError(
-            f"parallel.mesh={axes!r} does not fit {len(devices)} devices: "
-            "the sizes must multiply to that number (one may be -1)"
-        )
-    if DATA not in axes:
-        raise InputError(f"parallel.mesh={axes!r} lacks the axis {DATA!r} that splits the batch")
-    grid = np.asarray(devices).reshape(tuple(axes.values()))
-    return Mesh(grid, tuple(axes))
+def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Return a mesh with the axis "data"; by default over all devices of all processes."""
+    return Mesh(np.asarray(jax.devices() if devices is None else devices), (DATA,))
 
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:

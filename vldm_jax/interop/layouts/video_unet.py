@@ -127,7 +127,7 @@ def absent_parts(widths: Mapping[str, int], fields: Mapping[str, Any]) -> dict[s
 
     Args:
         widths: as other formats have it; the fields tell.
-        fields: of the `VideoUNet`.
+        fields: of the video `UNet`.
     """
     del widths
     if fields.get("added_time_ids", 0):
