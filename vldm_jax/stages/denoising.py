@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -25,12 +24,11 @@ from vldm_jax.data.pipeline import Source
 from vldm_jax.diffusion.denoiser import make_denoiser
 from vldm_jax.interop.weights import WeightsFile, find_weights
 from vldm_jax.models import table
-from vldm_jax.models.autoencoder import Autoencoder
 from vldm_jax.sampling.sampler import Sampler, spread
 from vldm_jax.stages import asking
 from vldm_jax.stages.base import Stage
 from vldm_jax.stages.denoising_loss import denoising_loss
-from vldm_jax.stages.latents import Latents
+from vldm_jax.stages.latents import Latents, check_size, module_of
 from vldm_jax.stages.origin import ADDED, check_latents, check_made_for, fingerprint_of
 from vldm_jax.stages.start import start_from
 from vldm_jax.training.precision import cast_frozen, compute_dtype
@@ -102,7 +100,7 @@ class DenoisingStage(Stage):
     def autoencoder(self) -> WeightsFile:
         """The autoencoder's file; raises if its latents are not the network's."""
         file = self.find("autoencoder", "autoencoder")
-        self._check_size(file)
+        check_size(file, self.config.data, self.network.out_channels)
         return file
 
     @functools.cached_property
@@ -132,24 +130,11 @@ class DenoisingStage(Stage):
     @functools.cached_property
     def latents(self) -> Latents:
         """The latent space; opens the autoencoder's file."""
-        return Latents(_module_of(self.autoencoder))
+        return Latents(module_of(self.autoencoder))
 
     def given(self) -> PyTree:
         """Return the autoencoder's parameters."""
         return {"autoencoder": self.autoencoder.read()}
-
-    def _check_size(self, file: WeightsFile) -> None:
-        data, module = self.config.data, _module_of(file)
-        if data.height % module.factor or data.width % module.factor:
-            raise InputError(
-                f"config.data.height and width, {data.height}x{data.width}, must be multiples of "
-                f"{module.factor}, the factor of {file.path}"
-            )
-        if self.network.out_channels != module.latent_channels:
-            raise InputError(
-                f"config.model.network.out_channels={self.network.out_channels}, but the latents "
-                f"of {file.path} have {module.latent_channels} channels"
-            )
 
     # What it learns.
 
@@ -301,7 +286,3 @@ class DenoisingStage(Stage):
         """
         paths.check_fits(path, network, self.shapes()["network"])
         return cast_frozen({"network": network, **self.given()}, "float32")
-
-
-def _module_of(file: WeightsFile) -> Autoencoder:
-    return table.module_of("autoencoder", file.meta["config"], jnp.float32)

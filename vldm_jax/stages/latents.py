@@ -12,7 +12,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
+from vldm_jax.core.errors import InputError
+from vldm_jax.interop.weights import WeightsFile
+from vldm_jax.models import table
 from vldm_jax.models.autoencoder import Autoencoder
 from vldm_jax.typing import Array, Float, Key, PyTree, UInt8
 
@@ -71,3 +75,32 @@ class Latents:
             return apply(z_raw)
         x = apply(z_raw.reshape(-1, *z.shape[2:]))
         return x.reshape(*z.shape[:2], *x.shape[1:])
+
+
+def module_of(file: WeightsFile) -> Autoencoder:
+    """Return the module, in float32, of an autoencoder's file."""
+    return table.module_of("autoencoder", file.meta["config"], jnp.float32)
+
+
+def check_size(file: WeightsFile, data: ConfigDict, channels: int) -> None:
+    """Raise unless an autoencoder's latents are those of a network and of frames of `data`.
+
+    Args:
+        file: the autoencoder's.
+        data: `config.data`.
+        channels: that the network predicts.
+
+    Raises:
+        InputError: naming the keys of the config that do not fit.
+    """
+    module = module_of(file)
+    if data.height % module.factor or data.width % module.factor:
+        raise InputError(
+            f"config.data.height and width, {data.height}x{data.width}, must be multiples of "
+            f"{module.factor}, the factor of {file.path}"
+        )
+    if channels != module.latent_channels:
+        raise InputError(
+            f"config.model.network.out_channels={channels}, but the latents "
+            f"of {file.path} have {module.latent_channels} channels"
+        )
