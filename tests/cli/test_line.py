@@ -355,6 +355,7 @@ def test_text_enters_through_the_context(line):
         str(CONFIGS.parent / "text2video" / "image.py"),
         [
             *FEW_STEPS,
+            "--config.sampling.grid.kind=trailing",
             f"--config.model.autoencoder={root / 'ae'}",
             f"--config.model.null_context={root / 'null.safetensors'}",
             f"--config.data.height={HEIGHT}", f"--config.data.width={WIDTH}",

@@ -112,3 +112,19 @@ def test_whoever_may_write_beside_it_may_write_into_it(tmp_path):
 def test_a_missing_folder_has_nothing_to_sweep(tmp_path):
     sweep(tmp_path / "absent")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("read", ["listdir", "scandir"])
+def test_the_room_may_vanish_while_it_is_looked_through(tmp_path, monkeypatch, read):
+    """Another writer, the last one in it, removes it at that moment."""
+    room, really = tmp_path / ROOM, getattr(os, read)
+
+    def too_late(path="."):
+        if str(path) == str(room):
+            room.rmdir()
+        return really(path)
+
+    room.mkdir()
+    monkeypatch.setattr(os, read, too_late)
+    sweep(tmp_path)
+    assert not room.exists()

@@ -160,7 +160,7 @@ def test_an_image_network_s_file_says_nothing_of_what_it_has_not():
         ("unet", "added_time_ids", -1),
         ("unet", "dropout", 1.0),
         ("autoencoder", "mult", ()),
-        ("autoencoder", "blocks", 0),
+        ("autoencoder", "blocks", -1),
         ("autoencoder", "latent_scale", 0.0),
         ("autoencoder", "norm_groups", 0),
     ],

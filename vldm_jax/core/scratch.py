@@ -51,7 +51,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 def sweep(parent: Path) -> None:
     """Remove what dead writers have left in a folder, which may be missing."""
     room = parent / ROOM
-    for lock in room.glob("*.lock"):
+    for lock in _locks(room):
         # An error means that the writer lives, has just ended, or is no business of this user.
         with contextlib.suppress(OSError), _opened(lock) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,6 +61,14 @@ def sweep(parent: Path) -> None:
                 lock.unlink()
     with contextlib.suppress(OSError):
         room.rmdir()
+
+
+def _locks(room: Path) -> list[Path]:
+    """Return the lock files of a room, which may be missing, and may go while it is read."""
+    try:
+        return [room / name for name in os.listdir(room) if name.endswith(".lock")]
+    except OSError:
+        return []
 
 
 def _claim(room: Path) -> tuple[Path, int]:

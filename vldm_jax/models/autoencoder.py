@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from einops import pack, unpack
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.fields import COUNT, FLAG, POSITIVE, check_fields, several
+from vldm_jax.core.fields import COUNT, FLAG, NATURAL, POSITIVE, check_fields, several
 from vldm_jax.models.autoencoder_blocks import Decoder, Encoder
 from vldm_jax.models.video_decoder import VideoDecoder
 from vldm_jax.nn.conv import Conv
@@ -53,7 +53,7 @@ SIZES = {
 RULES = {
     "base": COUNT,
     "mult": several(COUNT),
-    "blocks": COUNT,
+    "blocks": NATURAL,
     "latent_channels": COUNT,
     "norm_groups": COUNT,
     "latent_scale": POSITIVE,
