@@ -20,15 +20,11 @@ from vldm_jax.nn.temporal import TemporalSpec
 
 torch, diffusers = reference.torch, reference.diffusers
 
-SIZES = {"sd1": {}, "sd2": reference.ONE_LEVEL | {"attention_head_dim": 2}}
-
 
 @pytest.fixture(scope="module", params=["sd1", "sd2"])
 def fresh(request, saved):
     """A video U-Net with new temporal layers; SD 1.x projects by convolutions, 2.x not."""
-    return insert_temporal(
-        load(saved(request.param, **SIZES[request.param])), TemporalSpec(), jax.random.key(0)
-    )
+    return insert_temporal(load(saved(request.param)), TemporalSpec(), jax.random.key(0))
 
 
 # For what is not about projections.
@@ -83,6 +79,16 @@ def call(net):
     return net(INPUTS.video, INPUTS.time, INPUTS.context)
 
 
+def test_epsilons_are_those_of_the_class():
+    """In outputs they show in late digits only."""
+    model = reference.svd()
+    parts = (*model.down_blocks, model.mid_block, *model.up_blocks)
+    for part, eps in zip(parts, video_unet.stage_eps((True, False)), strict=True):
+        for resnet in part.resnets:
+            for block in (resnet.spatial_res_block, resnet.temporal_res_block):
+                assert (block.norm1.eps, block.norm2.eps) == (eps, eps)
+
+
 def test_equal_outputs_where_the_norms_are_the_classes(trained, tmp_path):
     """Added time ids, which the network has not, are written as zeros and change nothing."""
     net = with_the_classes_norms(trained)
@@ -102,7 +108,7 @@ def test_fresh_layers_leave_the_image_model(fresh, saved, tmp_path):
     """What diffusers computes is then its image U-Net, frame by frame."""
     theirs, _ = exported(with_the_classes_norms(fresh), tmp_path / "out")
     name = "sd2" if fresh.fields["linear_projection"] else "sd1"
-    image = getattr(reference, name)(**SIZES[name])
+    image = getattr(reference, name)()
     for part in image.modules():  # the norms of its residual blocks as the video class has them
         if isinstance(part, diffusers.models.resnet.ResnetBlock2D):
             part.norm1.eps = part.norm2.eps = 1e-6
