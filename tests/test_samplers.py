@@ -130,5 +130,11 @@ def test_an_autoencoder_that_leaves_its_scale_out_has_the_usual():
     fields = {name: v for name, v in FIELDS["autoencoder"].items() if name != "latent_scale"}
     usual = network("autoencoder", {})
     silent = dataclasses.replace(usual, fields=fields)
-    print_ = latents_fingerprint(usual.params, usual.module.latent_scale)
-    make_sampler(network("unet", SAID | {"latents": print_}), silent)
+
+    def unet(scale):
+        print_ = latents_fingerprint(usual.params, scale)
+        return network("unet", SAID | {"latents": print_})
+
+    make_sampler(unet(usual.module.latent_scale), silent)
+    with pytest.raises(InputError, match="latents of another autoencoder"):
+        make_sampler(unet(0.5), silent)

@@ -30,7 +30,8 @@ def load(name, *overrides):
 
 @pytest.mark.parametrize("name", [*NAMES, *(n + ":tiny" for n in NAMES if "driving" in n)])
 def test_config_fits_together(name):
-    make_plan(load(name))
+    plan = make_plan(load(name))
+    assert plan.trained and set(plan.trained) <= flatten(plan.stage.shapes()).keys()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -215,7 +216,7 @@ def test_a_key_that_its_source_knows_may_be_missing(key):
     config = load("driving/video:tiny")
     with config.unlocked():
         del config.data[key.removeprefix("data.")]
-    make_stage(config)
+    assert make_stage(config).config == config and place(config, key) is config.data
 
 
 @pytest.mark.parametrize("key", ["optim", "model.network", "diffusion.schedule", "train.groups"])

@@ -16,6 +16,7 @@ NETWORK = {
     "head_dim": 4, "context_dim": 8, "out_channels": 4,
 }  # fmt: skip
 AUTOENCODER = {"base": 4, "mult": (1, 1), "latent_channels": 4, "norm_groups": 4}
+EVERYTHING = (("^autoencoder/", "frozen"), ("", "all"))
 DATA = {"height": HEIGHT, "width": WIDTH, "path": ".", "cache": None}
 
 
@@ -64,6 +65,12 @@ def config_of(name, **sections):
     if name == "video":
         words += overridden(data={"num_frames": FRAMES})
     return load_config(f"{CONFIGS / 'driving' / name}.py:tiny", [*words, *overridden(**sections)])
+
+
+def with_everything_trained(config):
+    with config.unlocked():
+        config.train.rules, config.train.groups = EVERYTHING, {"all": (1.0, 1.0)}
+    return config
 
 
 def random_params(shapes, seed=0):

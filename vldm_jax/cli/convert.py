@@ -22,7 +22,7 @@ from vldm_jax.interop.imports import import_checkpoint
 from vldm_jax.interop.save import export
 from vldm_jax.stages.plan import make_plan
 from vldm_jax.stages.program import about, sampler_function
-from vldm_jax.stages.table import STAGES, check_sampled
+from vldm_jax.stages.table import STAGES
 
 USAGE = "vldm convert: say what to do: import or export"
 SIZES = ("size", "frames", "tokens")
@@ -134,7 +134,6 @@ def _export_sampler(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     folder = resolve(args.source).is_dir()
     weights = str(Path(args.source) / WEIGHTS) if folder else args.source
     stage = make_plan(config).stage
-    check_sampled(stage)
     params, files = stage.load(weights)
     function = sampler_function(stage, params)
     exports.write_function(function, args.out, about(stage, files), args.dtype)

@@ -1,5 +1,7 @@
 """`vldm train --dry-run`: a few real steps that leave nothing, and what the whole run would take.
 
+Caches are not part of a run: of the videos, `config.data.cache`, and of compiled programs.
+
 Data is read, weights are loaded, the step is compiled and run, so what would fail at its start
 fails here. Memory is what the compiler says of the step, without the loader's and the allocator's.
 """
@@ -22,7 +24,7 @@ STEPS = 4  # the first is warm-up, and not counted
 
 
 def dry_run(config: ConfigDict) -> None:
-    """Take a few steps of a run and print what it would take; write nothing.
+    """Take a few steps of a run and print what it would take; write nothing but caches.
 
     Raises:
         InputError: as training would.
@@ -34,7 +36,7 @@ def dry_run(config: ConfigDict) -> None:
     if hosts.is_main():
         width = max(len(name) for name, _ in lines)
         print("\n".join(f"{name:{width}}  {text}" for name, text in lines))
-        print(f"dry run: {STEPS} steps, nothing is written", flush=True)
+        print(f"dry run: {STEPS} steps, nothing is written but caches", flush=True)
 
 
 def _try(config: ConfigDict, prepared: Prepared) -> list[tuple[str, str]]:

@@ -63,7 +63,7 @@ class _Help(argparse.Action):
     def __call__(self, parser: Any, namespace: argparse.Namespace, *_: Any) -> None:
         print(parser.format_help())
         if name := getattr(namespace, "config", None):
-            from vldm_jax.cli.config_help import config_help
+            from vldm_jax.cli.config_help import config_help  # all tables, and jax: for help alone
 
             print(config_help(load_config(name), name))
         parser.exit()

@@ -20,7 +20,6 @@ from vldm_jax.core.json_files import read_json
 from vldm_jax.parallel.compilation import compilations_kept
 from vldm_jax.stages import asking
 from vldm_jax.stages.plan import make_plan
-from vldm_jax.stages.table import check_sampled
 
 METADATA, SHEET = "metadata.json", "contact_sheet.png"
 
@@ -55,7 +54,6 @@ def run(argv: Sequence[str]) -> None:
 def sample(config: ConfigDict, weights: str, out: Path) -> None:
     """Write samples of trained weights into a folder, each as soon as it is there."""
     stage = make_plan(config).stage
-    check_sampled(stage)
     sampler = stage.sampler()
     params, files = stage.load(weights)
     unknown = files["weights"].meta.get("unknown", {})

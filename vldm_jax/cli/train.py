@@ -38,7 +38,7 @@ def run(argv: Sequence[str]) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     help_workdir = "folder of checkpoints, logs and weights"
     where.add_argument("--workdir", type=folder, help=help_workdir)
-    help_dry = "take a few steps, tell memory and time of the run, write nothing"
+    help_dry = "take a few steps, tell memory and time of the run, write nothing but caches"
     where.add_argument("--dry-run", action="store_true", help=help_dry)
     args, config = parse_with_config(parser, argv)
     with compilations_kept():

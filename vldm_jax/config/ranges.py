@@ -6,33 +6,18 @@ key that shared sections have. A number that would train or sample something sil
 at 0, a rate below 0) is refused by its name.
 """
 
-import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from vldm_jax.config.table import check_keys
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.fields import COUNT, NATURAL, NUMBER, POSITIVE, RATE, number, optional
 
-Rule = tuple[Callable[[Any], bool], str]
-
-
-def _rule(test: Callable[[Any], bool], wanted: str, *types: type) -> Rule:
-    def good(value: Any) -> bool:
-        return type(value) in types and (type(value) is int or math.isfinite(value)) and test(value)
-
-    return good, wanted
-
-
-COUNT = _rule(lambda v: v >= 1, "a whole number of at least 1", int)
-NATURAL = _rule(lambda v: v >= 0, "a whole number of at least 0", int)
-SEED = _rule(lambda v: 0 <= v < 2**32, "a whole number in [0, 2^32)", int)
-POSITIVE = _rule(lambda v: v > 0, "more than 0", int, float)
-NOT_NEGATIVE = _rule(lambda v: v >= 0, "at least 0", int, float)
-FRACTION = _rule(lambda v: 0 <= v <= 1, "in [0, 1]", int, float)
-DECAY = _rule(lambda v: 0 <= v < 1, "in [0, 1)", int, float)
-SCALE = _rule(lambda v: True, "a number", int, float)
+SEED = number(lambda v: 0 <= v < 2**32, "a whole number in [0, 2^32)", int)
+NOT_NEGATIVE = number(lambda v: v >= 0, "at least 0", int, float)
+FRACTION = number(lambda v: 0 <= v <= 1, "in [0, 1]", int, float)
 
 RANGES = {
     "seed": SEED,
@@ -56,14 +41,14 @@ RANGES = {
     "optim.accumulate": COUNT,
     "train.batch_size": COUNT,
     "train.total_steps": COUNT,
-    "train.ema_decay": DECAY,
+    "train.ema_decay": RATE,
     "train.log_every": COUNT,
     "train.sample_every": COUNT,
     "train.stop_after_minutes": POSITIVE,
     "sampling.num_videos": COUNT,
     "sampling.batch_size": COUNT,
     "sampling.steps": COUNT,
-    "sampling.guidance": SCALE,
+    "sampling.guidance": NUMBER,
     "checkpoint.every": COUNT,
     "checkpoint.keep": COUNT,
 }
@@ -93,8 +78,6 @@ MAY_BE_NONE: dict[str, type] = {
     "sampling.grid.sigma_min": float,
     "sampling.grid.sigma_max": float,
 }
-
-
 # Keys that a config may lack: their source knows what is usual, or says that it needs them.
 MAY_BE_MISSING = {
     f"data.{key}"
@@ -160,19 +143,19 @@ def check_ranges(config: ConfigDict) -> None:
     Raises:
         InputError: naming the first that is not, and what it may be.
     """
-    for key, (good, wanted) in RANGES.items():
+    for key, rule in RANGES.items():
         *parents, name = key.split(".")
         section = config[parents[0]] if parents and parents[0] in config else config
         if name not in section:
             continue
         value = section[name]
-        optional = key in MAY_BE_NONE
-        if not (value is None and optional) and not good(value):
-            raise InputError(f"config.{key}={value!r} must be {wanted}{' or None' * optional}")
+        rule = optional(rule) if key in MAY_BE_NONE else rule
+        if not rule.holds(value):
+            raise InputError(f"config.{key}={value!r} must be {rule.wanted}")
     _check_betas(config.optim.betas)
 
 
 def _check_betas(betas: Any) -> None:
     pair = isinstance(betas, tuple) and len(betas) == 2
-    if not pair or not all(DECAY[0](beta) for beta in betas):
+    if not pair or not all(map(RATE.holds, betas)):
         raise InputError(f"config.optim.betas={betas!r} must be two numbers in [0, 1)")

@@ -26,18 +26,25 @@ class Rule(NamedTuple):
     wanted: str
 
 
-def _number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+def number(holds: Callable[[Any], bool], wanted: str, *types: type) -> Rule:
+    """Return the rule of a finite number of one of these types, which truth values are not."""
+
+    def good(value: Any) -> bool:
+        if type(value) not in types or not (type(value) is int or math.isfinite(value)):
+            return False
+        return holds(value)
+
+    return Rule(good, wanted)
 
 
-COUNT = Rule(lambda v: type(v) is int and v >= 1, "a whole number of at least 1")
-NATURAL = Rule(lambda v: type(v) is int and v >= 0, "a whole number of at least 0")
-WHOLE = Rule(lambda v: type(v) is int, "a whole number")
+COUNT = number(lambda v: v >= 1, "a whole number of at least 1", int)
+NATURAL = number(lambda v: v >= 0, "a whole number of at least 0", int)
+WHOLE = number(lambda v: True, "a whole number", int)
+NUMBER = number(lambda v: True, "a finite number", int, float)
+POSITIVE = number(lambda v: v > 0, "more than 0", int, float)
+RATE = number(lambda v: 0 <= v < 1, "in [0, 1)", int, float)
 FLAG = Rule(lambda v: type(v) is bool, "True or False")
 TEXT = Rule(lambda v: isinstance(v, str), "a text")
-NUMBER = Rule(_number, "a finite number")
-POSITIVE = Rule(lambda v: _number(v) and v > 0, "a number above 0")
-RATE = Rule(lambda v: _number(v) and 0 <= v < 1, "a number in [0, 1)")
 
 
 def optional(rule: Rule) -> Rule:

@@ -32,8 +32,8 @@ from vldm_jax.models.perceptual_weights import find_lpips_weights, load_lpips_we
 from vldm_jax.sampling.sampler import to_uint8
 from vldm_jax.stages.autoencoder_loss import AutoencoderLoss, measure_latent_scale
 from vldm_jax.stages.base import Stage
-from vldm_jax.stages.latents import to_pixels
-from vldm_jax.stages.origin import ENCODER, check_made_for, fingerprint_of, scale_of
+from vldm_jax.stages.latents import module_of, to_pixels
+from vldm_jax.stages.origin import ENCODER, check_made_for, fingerprint_of
 from vldm_jax.stages.start import start_from
 from vldm_jax.training.precision import compute_dtype
 from vldm_jax.typing import Array, Float, Int, Key, PyTree, UInt8
@@ -163,7 +163,7 @@ class AutoencoderStage(Stage):
         meta = {"kind": "autoencoder", "steps": steps}
         if "init" in self.files and not any(name.startswith(moved) for name in trained):
             before = self.files["init"]
-            fields["latent_scale"] = scale_of(before)
+            fields["latent_scale"] = module_of(before).latent_scale
             meta["latents"] = fingerprint_of(before)
             meta["same_latents_as"] = [before.sha256, *before.meta.get("same_latents_as", ())]
         else:

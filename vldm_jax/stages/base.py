@@ -161,7 +161,7 @@ class Stage(abc.ABC):
         Raises:
             InputError: if the stage has nothing to sample, or the file does not belong to it.
         """
-        raise InputError(self._nothing_to_sample())
+        raise self._nothing_to_sample()
 
     def sampler(self) -> Sampler:
         """Return how samples are made.
@@ -169,11 +169,16 @@ class Stage(abc.ABC):
         Raises:
             InputError: if the stage has nothing to sample.
         """
-        raise InputError(self._nothing_to_sample())
+        raise self._nothing_to_sample()
 
-    def _nothing_to_sample(self) -> str:
-        kind = self.config.objective.kind
-        return f"objective {kind!r} has nothing to sample: use the config of a stage that has"
+    def _nothing_to_sample(self) -> InputError:
+        from vldm_jax.stages.table import STAGES  # which imports every stage, and they this file
+
+        kinds = (kind for kind, row in STAGES.items() if row.sampler is not Stage.sampler)
+        return InputError(
+            f"objective {self.config.objective.kind!r} has nothing to sample: use the config of a "
+            f"stage that has, {' or '.join(kinds)}"
+        )
 
     def find(self, key: str, *kinds: str) -> WeightsFile:
         """Return the file that `config.model.KEY` names."""

@@ -15,14 +15,13 @@ import hashlib
 from collections.abc import Mapping, Set
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from vldm_jax.checkpoint.configs import canonical
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.interop.weights import WeightsFile
-from vldm_jax.models import table
+from vldm_jax.stages.latents import module_of
 from vldm_jax.typing import PyTree
 
 ENCODER = ("encoder", "quant_conv")  # of an autoencoder: what makes the latents
@@ -60,12 +59,7 @@ def fingerprint_of(autoencoder: WeightsFile) -> str:
     meta = autoencoder.meta
     if "latents" in meta:
         return meta["latents"]
-    return latents_fingerprint(autoencoder.read(), scale_of(autoencoder))
-
-
-def scale_of(autoencoder: WeightsFile) -> float:
-    """Return the scale of an autoencoder's latents; a file that leaves it out means the usual."""
-    return table.module_of("autoencoder", autoencoder.meta["config"], jnp.float32).latent_scale
+    return latents_fingerprint(autoencoder.read(), module_of(autoencoder).latent_scale)
 
 
 def check_made_for(

@@ -43,20 +43,6 @@ def make_stage(config: ConfigDict) -> Stage:
     return stage(config)
 
 
-def check_sampled(stage: Stage) -> None:
-    """Raise unless a stage makes samples.
-
-    Raises:
-        InputError: naming those that do.
-    """
-    if type(stage).sampler is Stage.sampler:
-        kinds = (kind for kind, row in STAGES.items() if row.sampler is not Stage.sampler)
-        raise InputError(
-            f"objective {stage.config.objective.kind!r} has nothing to sample: use the config of "
-            f"a stage that has, {' or '.join(kinds)}"
-        )
-
-
 def _more_keys(stage: type[Stage], config: ConfigDict) -> dict[str, tuple[str, ...] | None]:
     """Return the keys that a section may have beside those of the stage's base."""
     data = keys_of(config.data)
