@@ -9,6 +9,7 @@ A module of the table answers `smallest_inputs` and is initialised by its inputs
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -131,7 +132,9 @@ def abstract_params(module: nn.Module, *inputs: Any) -> PyTree:
     Raises:
         InputError: if the fields of the module do not fit together.
     """
-    return jax.eval_shape(lambda: _init(module, jax.random.key(0), inputs))
+    leaves, structure = jax.tree.flatten(inputs)
+    tree = _abstract(module, structure, *(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves))
+    return jax.tree.map(lambda leaf: leaf, tree)  # the dictionaries are the caller's own
 
 
 def spatial_part(tree: PyTree) -> PyTree:
@@ -142,6 +145,15 @@ def spatial_part(tree: PyTree) -> PyTree:
 def temporal_part(tree: PyTree) -> PyTree:
     """Return the temporal layers of a video network."""
     return paths.select(tree, lambda path: TEMPORAL in path)
+
+
+# Tracing a full-size network takes seconds, and files, checks and stages ask for the same ones.
+@functools.lru_cache(maxsize=64)
+def _abstract(
+    module: nn.Module, structure: jax.tree_util.PyTreeDef, *leaves: jax.ShapeDtypeStruct
+) -> PyTree:
+    inputs = jax.tree.unflatten(structure, leaves)
+    return jax.eval_shape(lambda: _init(module, jax.random.key(0), inputs))
 
 
 def _init(module: nn.Module, key: Key, inputs: tuple[Any, ...]) -> PyTree:
