@@ -20,7 +20,14 @@ def blocks(page):
     return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
+def with_code():
+    """Pages that have blocks; the README's samples with the shipped model, which takes long."""
+    for page in filter(blocks, PAGES):
+        marks = pytest.mark.slow if page.name == "README.md" else ()
+        yield pytest.param(page, marks=marks, id=page.name)
+
+
+@pytest.mark.parametrize("page", with_code())
 def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
     if page.name in ELSEWHERE:
         return

@@ -185,6 +185,7 @@ def small_stage(tmp_path_factory):
     return [*words, "--config.sampling.steps=2"], video
 
 
+@pytest.mark.slow
 def test_a_sampler_leaves_as_a_program(small_stage, tmp_path):
     changes, weights = small_stage
     vldm("convert", "export", weights, "--to", "program", "--config", f"{VIDEO_CONFIG}:tiny",

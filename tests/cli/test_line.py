@@ -272,6 +272,7 @@ def refused(capsys, argv, message):
     assert err.startswith("vldm: error: ") and message in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["image", "video"])
 def test_training_starts_from_given_weights(line, stage):
     """With a learning rate of nearly zero, what comes out is what went in."""
@@ -344,6 +345,7 @@ def test_a_network_on_another_autoencoder_is_refused(line, capsys):
     refused(capsys, [*argv, change], "trained on the latents of another autoencoder")
 
 
+@pytest.mark.slow
 def test_text_enters_through_the_context(line):
     """A text network on the line's autoencoder: other prompts, other videos."""
     root, _ = line

@@ -177,6 +177,7 @@ def test_a_condition_is_what_its_fields_say():
     assert condition_of(json.loads(json.dumps(fields_of(wind)))) == wind
 
 
+@pytest.mark.slow
 def test_a_loaded_network_and_its_program_take_it():
     """By the key of the condition: nothing else says what a network is told."""
     net = network()

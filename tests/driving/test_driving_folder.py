@@ -180,7 +180,9 @@ def whole(renderer, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "stop", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+)
 def test_a_build_that_is_stopped_early_goes_on_to_the_same_result(whole, tmp_path, stop):
     # A second before each clip is written, so that the signal comes before the last one; and a
     # handler of its own, because a background job of a shell is started deaf to SIGINT.

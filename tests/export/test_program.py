@@ -116,6 +116,7 @@ def run_alone(folder, out):
     return np.load(out / "result.npy")
 
 
+@pytest.mark.slow
 def test_the_readme_runs_without_this_project(saved, tmp_path):
     zeros = {name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()}
     expected = load_program(saved)(**zeros)

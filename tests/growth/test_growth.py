@@ -56,6 +56,7 @@ def files(tmp_path_factory):
     return files
 
 
+@pytest.mark.slow
 def test_a_solver_a_source_a_condition_and_temporal_layers_from_outside(grown, files, tmp_path):
     """One run has them all: trained for two steps, sampled, and the condition has a say."""
     config = config_of("video", train={"log_every": 1, "sample_every": None})

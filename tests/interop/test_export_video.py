@@ -21,7 +21,7 @@ from vldm_jax.nn.temporal import TemporalSpec
 torch, diffusers = reference.torch, reference.diffusers
 
 
-@pytest.fixture(scope="module", params=["sd1", "sd2"])
+@pytest.fixture(scope="module", params=["sd1", pytest.param("sd2", marks=pytest.mark.slow)])
 def fresh(request, saved):
     """A video U-Net with new temporal layers; SD 1.x projects by convolutions, 2.x not."""
     return insert_temporal(load(saved(request.param)), TemporalSpec(), jax.random.key(0))
@@ -97,6 +97,7 @@ def test_equal_outputs_where_the_norms_are_the_classes(trained, tmp_path):
     assert_equal(call(net), theirs)
 
 
+@pytest.mark.slow
 @one_is_enough
 def test_other_epsilons_are_told_and_show_in_late_digits(trained, tmp_path):
     theirs, notes = exported(trained, tmp_path / "out")

@@ -102,6 +102,7 @@ def result_of(process):
     return json.loads(out.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self of Linux")
 def test_peak_is_under_the_model_and_its_largest_tensor(wide):
     cases = [
@@ -193,6 +194,7 @@ def test_arrays_are_taken_over_and_stay_what_they_are_when_donated(small):
     np.testing.assert_array_equal(twice, 2 * arrays["encoder.layers.0.mlp.fc2.weight"].T)
 
 
+@pytest.mark.slow
 def test_each_of_two_processes_reads_its_own_bytes(small):
     file, arrays = small
     with socket.socket() as probe:

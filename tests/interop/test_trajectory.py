@@ -57,8 +57,8 @@ def our_ddim(net, target, *, to_x0):
     ("name", "target", "prediction", "to_x0"),
     [
         ("sd1", "epsilon", "epsilon", True),
-        ("sd1", "epsilon", "epsilon", False),
-        ("sd2", "v", "v_prediction", False),
+        pytest.param("sd1", "epsilon", "epsilon", False, marks=pytest.mark.slow),
+        pytest.param("sd2", "v", "v_prediction", False, marks=pytest.mark.slow),
     ],
 )
 def test_ddim(saved, name, target, prediction, to_x0):

@@ -93,6 +93,7 @@ class MeanSpec:
         return None
 
 
+@pytest.mark.slow
 def test_temporal_layers_from_outside_make_a_video_network(monkeypatch):
     monkeypatch.setitem(table.FAMILIES, "mean", MeanSpec)
     assert isinstance(MeanSpec(), TemporalLayers)

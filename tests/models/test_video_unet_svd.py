@@ -103,6 +103,7 @@ def test_it_predicts_what_diffusers_predicts(reference, params, size):
     assert largest_difference(*both(reference, params, size)) < 1e-4
 
 
+@pytest.mark.slow
 def test_that_comparison_sees_an_epsilon_of_the_wrong_stage(reference, params):
     wrong = TINY.copy(norm_eps=(1e-5, 1e-5, 1e-5, 1e-6, 1e-6))
     assert largest_difference(*both(reference, params, (5, 7), wrong)) > 1e-3

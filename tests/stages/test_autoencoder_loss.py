@@ -258,7 +258,7 @@ def test_the_last_kernel_is_the_real_autoencoders():
     assert paths.flatten(params["autoencoder"])[AutoencoderLoss.last_kernel].shape == (3, 3, 128, 3)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_the_real_networks_play_in_both_precisions(precision):
     """LPIPS-VGG16, discriminator and game, differentiated at full size as shapes."""
     stage, params, rules = driving_stage(precision)

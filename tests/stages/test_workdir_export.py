@@ -41,7 +41,9 @@ def leave_run(config, workdir, step=0):
     return trained
 
 
-@pytest.mark.parametrize("name", ["autoencoder", "image", "video", "whole"])
+@pytest.mark.parametrize(
+    "name", ["autoencoder", "image", "video", pytest.param("whole", marks=pytest.mark.slow)]
+)
 def test_raw_is_what_a_stage_of_any_kind_trained(image, video, tmp_path, name):
     make = {"autoencoder": lambda: config_of("autoencoder"), "image": image}
     config = make.get(name, video)()

@@ -77,6 +77,7 @@ def size(tree):
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
 
 
+@pytest.mark.slow
 def test_temporal_training_costs_less_than_full_fine_tuning(params, record_property):
     alone, alone_state, frozen = lowered_step(params, TEMPORAL)
     full, full_state, nothing = lowered_step(params, EVERYTHING)

@@ -57,7 +57,9 @@ def lone(folder, target):
     return shutil.copy(folder / FILE, target / "model.safetensors")
 
 
-@pytest.mark.parametrize("name", UNETS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "sd1" else ()) for name in UNETS]
+)
 def test_unet_folder(saved, name):
     assert_same_unet(load(saved(name, **UNETS[name][0])), name)
 

@@ -22,7 +22,10 @@ def make_adapter(name):
     return reference.motion_adapter(**VERSIONS[name])
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
+@pytest.fixture(
+    scope="module",
+    params=["v2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("v1", "v3"))],
+)
 def version(request, saved):
     """(fields of the version, the adapter of diffusers, what is read from its folder)."""
     fields, adapter = VERSIONS[request.param], make_adapter(request.param)
@@ -111,6 +114,7 @@ class EachFrameAlone(torch.nn.Module):
         return frames.unflatten(0, (len(x), x.shape[2])).transpose(1, 2)
 
 
+@pytest.mark.slow
 def test_the_authors_norm_on_request(saved):
     """Same weights, other statistics: diffusers' modules with the authors' norm put in."""
     spatial = reference.ONE_LEVEL

@@ -84,6 +84,7 @@ def test_openclip_names_are_those_that_diffusers_reads():
     assert all(torch.equal(converted[key], tensor) for key, tensor in wanted.items())
 
 
+@pytest.mark.slow
 def test_the_last_of_24_blocks_of_openclip_is_left_out(tmp_path):
     model = vit_h(24)
     net = load(original.write(tmp_path / "x.safetensors", original.openclip(model.state_dict())))
