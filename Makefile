@@ -18,7 +18,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-skips $(TESTS)
 
 test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-skips -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-skips -m slow $(TESTS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check --fix .

@@ -27,7 +27,7 @@ def with_code():
         yield pytest.param(page, marks=marks, id=page.name)
 
 
-@pytest.mark.parametrize("page", with_code())
+@pytest.mark.parametrize("page", list(with_code()))
 def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
     if page.name in ELSEWHERE:
         return
