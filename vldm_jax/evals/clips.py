@@ -1,0 +1,188 @@
+"""Sets of clips to be compared: all of one length, rate and size, read one at a time.
+
+A folder of anybody's videos becomes a set by cutting windows out of it (`data.source`), so a video
+that is damaged, too short, too slow or too small is left out, counted and reported. Which windows:
+
+    all      every window of a video that overlaps no other
+    one      one of each video, at a place drawn by the seed: the protocol of FVD
+    first    the one that each video begins with: what a generator's samples are
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.data.folder import read_folder
+from vldm_jax.data.source import ClipSource, folder_source
+from vldm_jax.typing import Int, UInt8
+
+WINDOWS = ("all", "one", "first")
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class ClipSet:
+    """Clips to be compared.
+
+    Attributes:
+        read: number -> clip (t h w 3), the same one every time.
+        describe: number -> where it comes from.
+        count: number of clips.
+        fps: frames per second.
+        shape: (t, h, w) of every clip.
+        notes: what a person should know of how it was made.
+        left_out: reason -> number of videos that gave no clip.
+    """
+
+    read: Callable[[int], UInt8[np.ndarray, "t h w 3"]]
+    describe: Callable[[int], str]
+    count: int
+    fps: float
+    shape: tuple[int, int, int]
+    notes: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
+        return map(self.read, range(self.count))
+
+    def picked(self, numbers: Int[np.ndarray, " k"]) -> "ClipSet":
+        """Return the set of the clips with these numbers, in their order."""
+        return dataclasses.replace(
+            self,
+            read=lambda i: self.read(int(numbers[i])),
+            describe=lambda i: self.describe(int(numbers[i])),
+            count=len(numbers),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Look:
+    """How the videos of a folder are.
+
+    Attributes:
+        height: rows, of most of them.
+        width: columns, of most.
+        fps: frames per second, of most.
+        frames: of the shortest one.
+        kinds: how many there are of each ((height, width), fps).
+    """
+
+    height: int
+    width: int
+    fps: float
+    frames: int
+    kinds: Mapping[tuple[tuple[int, int], float], int]
+
+
+def look(folder: Path, index: Path) -> Look:
+    """Return how the videos of a folder are.
+
+    Args:
+        folder: of videos, searched recursively, or one file.
+        index: file that keeps the scan.
+
+    Raises:
+        InputError: if none can be used.
+    """
+    kinds: dict[tuple[tuple[int, int], float], int] = {}
+    videos = [entry.video for entry in read_folder(folder, index=index, cuts=False).entries]
+    for video in videos:
+        kind = ((video.height, video.width), round(video.fps, 2))
+        kinds[kind] = 1 + (kinds[kind] if kind in kinds else 0)
+    (height, width), fps = max(kinds, key=lambda kind: kinds[kind])
+    frames = min(len(video.pts) for video in videos)
+    return Look(height=height, width=width, fps=fps, frames=frames, kinds=kinds)
+
+
+def folder_clips(
+    folder: Path,
+    *,
+    shape: tuple[int, int, int],
+    fps: float,
+    windows: str,
+    seed: int,
+    index: Path,
+    cuts: bool = True,
+) -> ClipSet:
+    """Return the clips of a folder of videos in an order drawn by the seed.
+
+    Args:
+        folder: of videos, searched recursively, or one file.
+        shape: (t, h, w) of a clip; larger videos are cut to the aspect and resized (area).
+        fps: frames per second, at most the videos' own.
+        windows: one of `WINDOWS`.
+        seed: of the order, and of the places of "one".
+        index: file that keeps the scan of the folder.
+        cuts: whether to look for cuts, which no clip then has inside.
+
+    Raises:
+        InputError: if nothing is usable, or `windows` is unknown.
+    """
+    if windows not in WINDOWS:
+        raise InputError(f"windows {windows!r} is unknown: choose one of {', '.join(WINDOWS)}")
+    frames, height, width = shape
+    source = folder_source(
+        folder, height=height, width=width, fps=fps, num_frames=frames,
+        stride=1 if windows == "one" else frames, index=index, cuts=cuts,
+    )  # fmt: skip
+    random = np.random.default_rng(seed)
+    numbers = _chosen(source.video, windows, random)
+    everything = ClipSet(
+        read=lambda i: _content(source, i), describe=source.describe, count=len(source),
+        fps=float(fps), shape=shape, notes=tuple(_notes(source)), left_out=dict(source.reasons),
+    )  # fmt: skip
+    return everything.picked(random.permutation(numbers))
+
+
+def array_clips(videos: UInt8[np.ndarray, "b t h w 3"], fps: float, names: str = "clip") -> ClipSet:
+    """Return clips that are in memory already."""
+    return ClipSet(
+        read=lambda i: videos[i], describe=lambda i: f"{names} {i}", count=len(videos),
+        fps=float(fps), shape=videos.shape[1:4],
+    )  # fmt: skip
+
+
+def digest(clip: UInt8[np.ndarray, "t h w 3"]) -> str:
+    """Return the SHA-256 of a clip's shape and values."""
+    head = f"{clip.dtype} {clip.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(clip).tobytes()).hexdigest()
+
+
+def digest_of_set(digests: list[str]) -> str:
+    """Return the SHA-256 of a set's clips, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
+
+
+def _chosen(
+    video: Int[np.ndarray, " n"], windows: str, random: np.random.Generator
+) -> Int[np.ndarray, " k"]:
+    """Return the windows that are taken, of which `video` says whose they are, in their order."""
+    if windows == "all":
+        return np.arange(len(video))
+    _, starts, counts = np.unique(video, return_index=True, return_counts=True)
+    return starts if windows == "first" else starts + random.integers(0, counts)
+
+
+def _content(source: ClipSource, number: int) -> UInt8[np.ndarray, "t h w 3"]:
+    example = source[number]
+    return example["video"] if "video" in example else example["image"][None]
+
+
+def _notes(source: ClipSource) -> Iterator[str]:
+    """Lines on what is resized or taken at another rate: figures change by it."""
+    used = [source.entries[number].video for number in np.unique(source.video)]
+    sizes = sorted({(v.height, v.width) for v in used} - {(source.height, source.width)})
+    other = sum((v.height, v.width) != (source.height, source.width) for v in used)
+    if other:
+        names = ", ".join(f"{h}x{w}" for h, w in sizes[:3]) + (", ..." if len(sizes) > 3 else "")
+        yield (
+            f"{other} of {len(used)} videos are {names}: cut and resized to "
+            f"{source.height}x{source.width}"
+        )
+    if other := sum(abs(v.fps / source.fps - 1) > 0.02 for v in used):
+        rates = sorted({round(v.fps, 2) for v in used})
+        names = ", ".join(f"{rate:g}" for rate in rates[:3]) + (", ..." if len(rates) > 3 else "")
+        yield f"{other} of {len(used)} videos have {names} fps: frames taken at {source.fps:g} fps"
