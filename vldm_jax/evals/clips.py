@@ -111,7 +111,7 @@ def folder_clips(
 
     Args:
         folder: of videos, searched recursively, or one file.
-        shape: (t, h, w) of a clip; larger videos are cut to the aspect and resized (area).
+        shape: (t, h, w) of a clip; larger videos are cut and resized (`data.transforms`).
         fps: frames per second, at most the videos' own.
         windows: one of `WINDOWS`.
         seed: of the order, and of the places of "one".

@@ -12,6 +12,9 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, UInt8
 
+# Means over a clip's pixels; pixels moved by all of its textured blocks, and the number of those.
+ROWS = ("change", "flicker", "moved", "seen")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Motion:
@@ -42,7 +45,25 @@ def measure_motion(
     Raises:
         ValueError: if there are fewer than two frames or a frame is smaller than a block.
     """
-    _, t, h, w, _ = videos.shape
+    rows = motion_rows(videos, block, reach)
+    change, flicker, motion = (mean_of_rows(rows, name) for name in ("change", "flicker", "motion"))
+    return Motion(change=change, flicker=flicker, motion=motion)
+
+
+def motion_rows(
+    videos: UInt8[np.ndarray, "b t h w 3"], block: int = 8, reach: int = 6
+) -> Float[np.ndarray, "b 4"]:
+    """Return what the figures are means of, a row a clip: see `ROWS`.
+
+    Args:
+        videos: as in `measure_motion`.
+        block: as there.
+        reach: as there.
+
+    Raises:
+        ValueError: as there.
+    """
+    b, t, h, w, _ = videos.shape
     if t < 2 or h < block or w < block:
         raise ValueError(f"needs two frames of at least {block} pixels a side, got {videos.shape}")
     grey = videos.astype(np.float32).mean(axis=-1) / 255.0
@@ -53,11 +74,19 @@ def measure_motion(
     best = errors.argmin(axis=0)
     textured = errors.max(axis=0) - errors.min(axis=0) > 0.02
     lengths = np.linalg.norm(shifts, axis=-1)[best]
-    return Motion(
-        change=float(np.abs(after - before).mean()),
-        flicker=float(errors.min(axis=0).mean()),
-        motion=float(lengths[textured].mean()) if textured.any() else 0.0,
-    )
+    change = np.abs(after - before).reshape(b, -1).mean(axis=1)
+    flicker = errors.min(axis=0).reshape(b, -1).mean(axis=1)
+    seen = textured.reshape(b, -1)
+    moved = (lengths * textured).reshape(b, -1).sum(axis=1)
+    return np.stack([change, flicker, moved, seen.sum(axis=1)], axis=1).astype(np.float32)
+
+
+def mean_of_rows(rows: Float[np.ndarray, "b 4"], name: str) -> float:
+    """Return a figure of the clips whose rows `motion_rows` made: "change", "flicker", "motion"."""
+    if name != "motion":
+        return float(rows[:, ROWS.index(name)].mean())
+    moved, seen = rows[:, ROWS.index("moved")].sum(), rows[:, ROWS.index("seen")].sum()
+    return float(moved / seen) if seen else 0.0
 
 
 def _match(

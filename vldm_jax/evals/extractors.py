@@ -1,0 +1,108 @@
+"""The networks and measurements that figures are made of, a row each."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.evals.extract import Extractor
+from vldm_jax.evals.motion import motion_rows
+from vldm_jax.evals.networks.efficientnet import (
+    EFFICIENTNET_LITE0_WEIGHTS,
+    EfficientNetLite0,
+    load_efficientnet_lite0_weights,
+)
+from vldm_jax.evals.networks.i3d import I3D
+from vldm_jax.evals.networks.i3d_weights import I3D_WEIGHTS, load_i3d_weights
+from vldm_jax.evals.resize import resize
+from vldm_jax.parallel.mesh import make_mesh, replicate, shard_batch
+from vldm_jax.typing import Array, Float, PyTree, UInt8
+
+SIZE = 224  # of the classifiers' frames
+I3D_FRAMES = 9  # fewest that it takes
+
+
+def make_extractor(name: str, weights: Path | None = None) -> Extractor:
+    """Return an extractor by its name.
+
+    Args:
+        name: a key of `EXTRACTORS`.
+        weights: file of the network's weights, where no package has them.
+
+    Raises:
+        InputError: if there is no such one, or its weights cannot be had.
+    """
+    if name not in EXTRACTORS:
+        raise InputError(f"unknown extractor {name!r}; there are {', '.join(EXTRACTORS)}")
+    return EXTRACTORS[name](weights)
+
+
+def _i3d(weights: Path | None) -> Extractor:
+    filter = "bilinear"  # without antialiasing: as the FVD of StyleGAN-V, which people quote
+    params, net = load_i3d_weights(weights), I3D()
+
+    def logits(params: PyTree, video: UInt8[Array, "b t h w 3"]) -> Float[Array, "b 1 400"]:
+        return net.apply({"params": params}, _resized(video, filter))[:, None]
+
+    return Extractor(
+        name="i3d", compute=_on_all_devices(logits, params), batch=_batch(4),
+        recipe={"weights": I3D_WEIGHTS.sha256, "size": [SIZE, SIZE], "filter": filter},
+    )  # fmt: skip
+
+
+def _efficientnet_lite0(weights: Path | None) -> Extractor:
+    filter = "bicubic"
+    params, net = load_efficientnet_lite0_weights(weights), EfficientNetLite0()
+
+    def features(params: PyTree, video: UInt8[Array, "b t h w 3"]) -> Float[Array, "b t d"]:
+        def of_clip(clip: UInt8[Array, "t h w 3"]) -> Float[Array, "t d"]:
+            return net.apply({"params": params}, _resized(clip[None], filter)[0])
+
+        return jax.lax.map(of_clip, video)
+
+    return Extractor(
+        name="efficientnet_lite0", compute=_on_all_devices(features, params), batch=_batch(4),
+        recipe={"weights": EFFICIENTNET_LITE0_WEIGHTS.sha256, "size": [SIZE, SIZE],
+                "filter": filter},
+    )  # fmt: skip
+
+
+def _motion(weights: Path | None) -> Extractor:
+    if weights is not None:
+        raise InputError(f"motion has no weights, got {weights}: leave that out")
+    block, reach = 8, 6
+    return Extractor(
+        name="motion", compute=lambda videos: motion_rows(videos, block, reach)[:, None],
+        recipe={"block": block, "reach": reach}, batch=8,
+    )  # fmt: skip
+
+
+EXTRACTORS: dict[str, Callable[[Path | None], Extractor]] = {
+    "i3d": _i3d,
+    "efficientnet_lite0": _efficientnet_lite0,
+    "motion": _motion,
+}
+
+
+def _resized(video: UInt8[Array, "b t h w 3"], filter: str) -> Float[Array, "b t H W 3"]:
+    """Return frames in [-1, 1] at the classifiers' size."""
+    x = video.reshape(-1, *video.shape[2:]).astype(jnp.float32) / 127.5 - 1.0
+    return resize(x, (SIZE, SIZE), filter).reshape(*video.shape[:2], SIZE, SIZE, 3)
+
+
+def _batch(clips: int) -> int:
+    """Return a batch of about as many clips that divides over this machine's devices."""
+    count = jax.local_device_count()
+    return max(1, clips // count) * count
+
+
+def _on_all_devices(
+    function: Callable[[PyTree, Array], Array], params: PyTree
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function of a batch, split over the devices, with the parameters on each."""
+    mesh = make_mesh(jax.local_devices())
+    held, run = replicate(params, mesh), jax.jit(function)
+    return lambda videos: np.asarray(run(held, shard_batch({"video": videos}, mesh)["video"]))

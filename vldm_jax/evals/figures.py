@@ -1,0 +1,129 @@
+"""The figures: what each is, by which numbers of clips, and which way is better.
+
+A figure compares the samples' numbers with the real clips' (`against_real`), or is a mean of the
+samples' own. Its floor is the same figure with real clips in the place of the samples, as many and
+others than those they are compared with: no generator that is right comes below it but by chance.
+
+A new figure is a row here; a new network or measurement is a row in `extractors`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from vldm_jax.evals.frechet import frechet_distance
+from vldm_jax.evals.interval import bootstrap_interval
+from vldm_jax.evals.kernel import kernel_distance
+from vldm_jax.evals.motion import mean_of_rows
+from vldm_jax.typing import Float
+
+Rows = Float[np.ndarray, "n rows d"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One figure.
+
+    Attributes:
+        extractor: whose numbers it is made of, a key of `extractors.EXTRACTORS`.
+        of: (samples, real) -> value, or of the samples alone; numbers (n rows d), a clip first.
+        against_real: whether it compares with real clips.
+        better: "lower", "higher", or "floor" if nearer to the real clips' own is better.
+        unit: of the value, for a person; "" for none.
+        says: what it is, in a line.
+        fewest: clips that it takes.
+    """
+
+    extractor: str
+    of: Callable[..., float]
+    against_real: bool
+    better: str
+    says: str
+    unit: str = ""
+    fewest: int = 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Value:
+    """What a figure was found to be.
+
+    Attributes:
+        value: of the samples.
+        interval: (low, high), where it would lie for other clips, at 95 %.
+        floor: of as many real clips in the place of the samples.
+        floor_interval: the same of the floor.
+        clips: in each set.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    floor: float
+    floor_interval: tuple[float, float]
+    clips: int
+
+
+def evaluate(figure: Figure, samples: Rows, real: Rows, others: Rows, *, seed: int = 0) -> Value:
+    """Return a figure of samples, with its floor.
+
+    Args:
+        figure: what to measure.
+        samples: numbers of the samples.
+        real: of the real clips that they are compared with.
+        others: of as many other real clips, for the floor.
+        seed: of the intervals' draws.
+
+    Raises:
+        InputError: for too few clips, or numbers that are not finite.
+    """
+
+    def measured(rows: Rows) -> tuple[float, tuple[float, float]]:
+        sets = (rows, real) if figure.against_real else (rows,)
+        value = figure.of(*sets)
+        return value, bootstrap_interval(figure.of, sets, value, seed=seed)
+
+    value, interval = measured(samples)
+    floor, floor_interval = measured(others)
+    return Value(
+        value=value, interval=interval, floor=floor, floor_interval=floor_interval,
+        clips=len(samples),
+    )  # fmt: skip
+
+
+def _of_all_rows(distance: Callable[..., float]) -> Callable[[Rows, Rows], float]:
+    """Return a distance of the rows of all clips: of frames, where a clip has several."""
+    return lambda x, y: distance(x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1]))
+
+
+def _motion(name: str) -> Callable[[Rows], float]:
+    return lambda rows: mean_of_rows(rows[:, 0], name)
+
+
+FRECHET, KERNEL = _of_all_rows(frechet_distance), _of_all_rows(kernel_distance)
+FIGURES: dict[str, Figure] = {
+    "fvd": Figure(
+        extractor="i3d", of=FRECHET, against_real=True, better="lower",
+        says="Fréchet distance of clips, I3D logits (Kinetics-400)",
+    ),
+    "kvd": Figure(
+        extractor="i3d", of=KERNEL, against_real=True, better="lower",
+        says="kernel distance of clips, I3D logits, without bias",
+    ),
+    "frechet_lite0": Figure(
+        extractor="efficientnet_lite0", of=FRECHET, against_real=True, better="lower",
+        says="Fréchet distance of frames, EfficientNet-lite0: like FID, but not FID",
+    ),
+    "flicker": Figure(
+        extractor="motion", of=_motion("flicker"), against_real=False, better="floor",
+        says="change that no motion of blocks explains", unit="of 1",
+    ),
+    "motion": Figure(
+        extractor="motion", of=_motion("motion"), against_real=False, better="floor",
+        says="mean displacement of textured blocks", unit="pixels a frame",
+    ),
+    "change": Figure(
+        extractor="motion", of=_motion("change"), against_real=False, better="floor",
+        says="mean difference of consecutive frames", unit="of 1",
+    ),
+}  # fmt: skip
+DEFAULT = ("fvd", "kvd", "frechet_lite0", "flicker", "motion")

@@ -1,0 +1,45 @@
+"""What a figure was made by: two figures may be compared if their recipes are equal.
+
+A recipe is a table of JSON values with everything that the figure depends on beside the model: the
+clips (how many, how long, their rate, size and resize, which windows), the real set by its content,
+the seeds, and the weights of the networks that judge. What made the samples (weights, steps,
+guidance) is in it, too, under `samples`: that is what a comparison is about, and is told, not held
+against it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+COMPARED = "samples"  # what may differ: it is what is compared
+
+
+def recipe_id(recipe: Mapping[str, Any]) -> str:
+    """Return a short name of a recipe, equal for equal ones, whatever made the samples."""
+    text = json.dumps(_fixed(recipe), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def differences(recipe: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return lines "key: this and that" for what two recipes have otherwise, but the samples."""
+    a, b = (dict(_flat(_fixed(one))) for one in (recipe, other))
+    absent = "nothing"
+    return [
+        f"{key}: {a.get(key, absent)} and {b.get(key, absent)}"
+        for key in sorted(a.keys() | b.keys())
+        if a.get(key, absent) != b.get(key, absent)
+    ]
+
+
+def _fixed(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    # JSON has no tuples: one that was written and read again is equal to itself.
+    return json.loads(json.dumps({k: v for k, v in recipe.items() if k != COMPARED}))
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
