@@ -1,0 +1,64 @@
+"""Figures as a person reads them: a Markdown table whose rows say where recipes differ.
+
+| samples | fvd | flicker | clips | recipe |
+|---|---|---|---|---|
+| mine | 412.3 (390 to 431; floor 96.1) | 0.0121 (...) | 256 | 1f3a... |
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vldm_jax.evals.figures import FIGURES
+from vldm_jax.evals.recipe import differences
+
+ARROWS = {"lower": "↓", "higher": "↑", "floor": "→ floor"}
+
+
+def table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """Return a Markdown table of several evaluations, with what their recipes have otherwise.
+
+    Args:
+        rows: (name, content of a `metrics.json`), the first of which the others are held against.
+    """
+    names = list(dict.fromkeys(name for _, metrics in rows for name in metrics["figures"]))
+    heads = [f"{name} {ARROWS[FIGURES[name].better]}" if name in FIGURES else name
+             for name in names]  # fmt: skip
+    lines = [
+        f"| samples | {' | '.join(heads)} | clips | recipe |",
+        "|---" * (len(names) + 3) + "|",
+    ]
+    notes = []
+    for title, metrics in rows:
+        found = metrics["figures"]
+        cells = [_cell(found[name]) if name in found else "" for name in names]
+        apart = _apart(rows[0][1], metrics)
+        mark = f" ({len(notes) + 1})" if apart else ""
+        notes += [f"({len(notes) + 1}) {title} was made otherwise: {'; '.join(apart)}"] * bool(
+            apart
+        )
+        recipe = metrics["recipe"]
+        words = [title + mark, *cells, str(recipe["clips"]), metrics["recipe_id"]]
+        lines.append(f"| {' | '.join(words)} |")
+    return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def number(value: float) -> str:
+    """Return four digits of a number, without an exponent if it has no more than six."""
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
+
+
+def _cell(found: Mapping[str, Any]) -> str:
+    low, high = found["interval"]
+    return (
+        f"{number(found['value'])} ({number(low)} to {number(high)}; "
+        f"floor {number(found['floor'])})"
+    )
+
+
+def _apart(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return what two evaluations have otherwise, of their clips and of each figure of both."""
+    lines = differences(first["recipe"], other["recipe"])
+    for name in first["figures"].keys() & other["figures"].keys():
+        one, two = (metrics["figures"][name]["made_by"] for metrics in (first, other))
+        lines += [f"{name}.{line}" for line in differences(one, two)]
+    return lines

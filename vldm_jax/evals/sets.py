@@ -1,0 +1,66 @@
+"""The three sets of an evaluation: samples, real clips, and other real clips for the floor."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.evals.clips import ClipSet
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Sets:
+    """What an evaluation compares; all three have as many clips, of one kind.
+
+    Attributes:
+        samples: what is judged.
+        real: what it is compared with.
+        others: other real clips, which stand in for samples in the floor.
+        recipe: how the clips were made, as JSON values.
+        made_with: what made the samples, as JSON values.
+        notes: what a person should know, a line each.
+    """
+
+    samples: ClipSet
+    real: ClipSet
+    others: ClipSet
+    recipe: Mapping[str, Any]
+    made_with: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+def clips_of_each(samples: int | None, real: int, asked: int | None) -> tuple[int, str]:
+    """Return how many clips each of the three sets has, and a line that says why.
+
+    Args:
+        samples: clips that there are; None if as many can be made as are asked for.
+        real: real clips that there are: one set is compared with, another one makes the floor.
+        asked: clips asked for in each set; None for as many as there are.
+
+    Raises:
+        InputError: if there are not as many as asked for, or fewer than two.
+    """
+    most = real // 2 if samples is None else min(samples, real // 2)
+    if asked is not None and asked > most:
+        have = f"{real} real clips" if samples is None else f"{samples} samples, {real} real clips"
+        raise InputError(
+            f"--clips {asked} needs as many samples and twice as many real clips (one half makes "
+            f"the floor), there are {have}: ask for at most {most}, or give more"
+        )
+    if most < 2:
+        raise InputError(
+            f"{real} real clips{'' if samples is None else f' and {samples} samples'} are too few: "
+            "a figure takes at least 2 samples and 4 real clips"
+        )
+    count = asked or most
+    left = [] if samples is None else [f"{samples - count} samples"] * (samples > count)
+    left += [f"{real - 2 * count} real clips"] * (real > 2 * count)
+    spare = f"; {' and '.join(left)} are not used" if left else ""
+    return count, f"{count} samples against {count} real clips, {count} others for the floor{spare}"
+
+
+def halves(real: ClipSet, count: int) -> tuple[ClipSet, ClipSet]:
+    """Return the first clips of a set, and as many others."""
+    return real.picked(np.arange(count)), real.picked(np.arange(count, 2 * count))
