@@ -5,6 +5,7 @@ model alone. They are written as they are made, a file a batch: a second start g
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from vldm_jax.evals.sets import Sets, clips_of_each, halves
 from vldm_jax.stages import asking
 from vldm_jax.stages.base import Stage
 from vldm_jax.stages.plan import make_plan
-from vldm_jax.typing import Conditioning
+from vldm_jax.typing import Conditioning, PyTree
 
 FOLDER = "samples"
 
@@ -60,7 +61,7 @@ def run_sets(config: ConfigDict, args: argparse.Namespace) -> Sets:
         **asking.made_with(stage.conditions, config, files),
     }
     made_with = {key: about[key] for key in ("sampling", "diffusion", "weights_sha256")}
-    samples = _sample(stage, params, config, cond, about, args.out / FOLDER)
+    samples = _sample(stage, params, config, (cond, count), about, args.out / FOLDER)
     return Sets(
         samples=samples,
         real=real,
@@ -102,12 +103,16 @@ def _asked(stage: Stage, source: RelabelledSource, numbers: np.ndarray) -> Condi
 
 
 def _sample(
-    stage: Stage, params: Any, config: ConfigDict, cond: Conditioning, about: Any, out: Path
+    stage: Stage,
+    params: PyTree,
+    config: ConfigDict,
+    asked: tuple[Conditioning, int],
+    about: Mapping[str, Any],
+    out: Path,
 ) -> ClipSet:
     """Write the samples that are not there yet; return them all."""
     begin(out, about)
-    sampler, size = stage.sampler(), config.sampling.batch_size
-    count = len(next(iter(cond.values()))) if cond else 0
+    (cond, count), sampler, size = asked, stage.sampler(), config.sampling.batch_size
     key, index = jax.random.key(config.seed), np.arange(count)
     files = [out / f"{first:06}.npy" for first in range(0, count, size)]
     with tqdm(total=count, desc="sampling", unit="clip", disable=None) as bar:

@@ -101,7 +101,7 @@ def folder_clips(
     folder: Path,
     *,
     shape: tuple[int, int, int],
-    fps: float,
+    fps: int | float,
     windows: str,
     seed: int,
     index: Path,
@@ -137,7 +137,9 @@ def folder_clips(
     return everything.picked(random.permutation(numbers))
 
 
-def array_clips(videos: UInt8[np.ndarray, "b t h w 3"], fps: float, names: str = "clip") -> ClipSet:
+def array_clips(
+    videos: UInt8[np.ndarray, "b t h w 3"], fps: int | float, names: str = "clip"
+) -> ClipSet:
     """Return clips that are in memory already."""
     return ClipSet(
         read=lambda i: videos[i], describe=lambda i: f"{names} {i}", count=len(videos),

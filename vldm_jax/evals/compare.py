@@ -107,6 +107,12 @@ def _check_sets(samples: ClipSet, real: ClipSet, others: ClipSet, names: Sequenc
                 f"samples are {samples.shape} (frames, rows, columns) at {samples.fps:g} fps, real "
                 f"clips {clips.shape} at {clips.fps:g} fps: compare clips of one kind"
             )
+    for name in names:
+        if samples.shape[0] < FIGURES[name].frames:
+            raise InputError(
+                f"{name} takes clips of at least {FIGURES[name].frames} frames, these have "
+                f"{samples.shape[0]}: leave it out with --figures, or take longer clips"
+            )
     fewest = max(FIGURES[name].fewest for name in names)
     if (count := min(samples.count, real.count, others.count)) < fewest:
         raise InputError(

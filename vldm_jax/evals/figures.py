@@ -33,6 +33,7 @@ class Figure:
         unit: of the value, for a person; "" for none.
         says: what it is, in a line.
         fewest: clips that it takes.
+        frames: that a clip must have.
     """
 
     extractor: str
@@ -42,6 +43,7 @@ class Figure:
     says: str
     unit: str = ""
     fewest: int = 2
+    frames: int = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,11 +105,11 @@ FRECHET, KERNEL = _of_all_rows(frechet_distance), _of_all_rows(kernel_distance)
 FIGURES: dict[str, Figure] = {
     "fvd": Figure(
         extractor="i3d", of=FRECHET, against_real=True, better="lower",
-        says="Fréchet distance of clips, I3D logits (Kinetics-400)",
+        says="Fréchet distance of clips, I3D logits (Kinetics-400)", frames=2,
     ),
     "kvd": Figure(
         extractor="i3d", of=KERNEL, against_real=True, better="lower",
-        says="kernel distance of clips, I3D logits, without bias",
+        says="kernel distance of clips, I3D logits, without bias", frames=2,
     ),
     "frechet_lite0": Figure(
         extractor="efficientnet_lite0", of=FRECHET, against_real=True, better="lower",
@@ -115,15 +117,15 @@ FIGURES: dict[str, Figure] = {
     ),
     "flicker": Figure(
         extractor="motion", of=_motion("flicker"), against_real=False, better="floor",
-        says="change that no motion of blocks explains", unit="of 1",
+        says="change that no motion of blocks explains", unit="of 1", frames=2,
     ),
     "motion": Figure(
         extractor="motion", of=_motion("motion"), against_real=False, better="floor",
-        says="mean displacement of textured blocks", unit="pixels a frame",
+        says="mean displacement of textured blocks", unit="pixels a frame", frames=2,
     ),
     "change": Figure(
         extractor="motion", of=_motion("change"), against_real=False, better="floor",
-        says="mean difference of consecutive frames", unit="of 1",
+        says="mean difference of consecutive frames", unit="of 1", frames=2,
     ),
 }  # fmt: skip
 DEFAULT = ("fvd", "kvd", "frechet_lite0", "flicker", "motion")

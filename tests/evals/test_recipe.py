@@ -1,0 +1,55 @@
+"""Equal recipes have one name; tables of unequal ones name what is unequal."""
+
+import json
+
+from vldm_jax.evals.recipe import differences, recipe_id
+from vldm_jax.evals.report import table
+
+RECIPE = {
+    "clips": 256, "frames": 16, "size": (64, 128), "real_sha256": "a",
+    "samples": {"seed": 0, "sha256": "b"},
+}  # fmt: skip
+
+
+def metrics(recipe, value=412.345, **made_by):
+    fvd = {"value": value, "interval": [390.0, 431.0], "floor": 96.1, "floor_interval": [90, 99],
+           "made_by": {"extractor": "i3d", "filter": "bilinear", **made_by}}  # fmt: skip
+    return {"recipe": recipe, "recipe_id": recipe_id(recipe), "figures": {"fvd": fvd}}
+
+
+def test_a_recipe_that_was_written_and_read_is_the_same():
+    again = json.loads(json.dumps(RECIPE))
+    assert recipe_id(again) == recipe_id(RECIPE) and differences(again, RECIPE) == []
+
+
+def test_what_made_the_samples_is_what_is_compared():
+    other = {**RECIPE, "samples": {"seed": 1, "guidance": 2.0}}
+    assert recipe_id(other) == recipe_id(RECIPE) and differences(other, RECIPE) == []
+
+
+def test_anything_else_is_a_difference():
+    for key, value in {"clips": 255, "size": [64, 64], "real_sha256": "c", "resize": "x"}.items():
+        other = {**RECIPE, key: value}
+        assert recipe_id(other) != recipe_id(RECIPE)
+        (line,) = differences(RECIPE, other)
+        assert line.startswith(f"{key}: ")
+
+
+def test_a_table_has_value_interval_and_floor():
+    lines = table([("mine", metrics(RECIPE))]).splitlines()
+    assert lines[0] == "| samples | fvd ↓ | clips | recipe |"
+    assert "| mine | 412.3 (390 to 431; floor 96.1) | 256 |" in lines[2] and len(lines) == 3
+
+
+def test_a_table_names_what_was_made_otherwise():
+    rows = [
+        ("mine", metrics(RECIPE)),
+        ("same", metrics(RECIPE, 300.0)),
+        ("theirs", metrics({**RECIPE, "clips": 100}, filter="bicubic")),
+    ]
+    text = table(rows)
+    assert "| same | 300" in text and "| theirs (1) |" in text
+    assert (
+        "(1) theirs was made otherwise: clips: 256 and 100; fvd.filter: bilinear and bicubic"
+        in text
+    )
