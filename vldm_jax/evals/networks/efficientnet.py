@@ -9,6 +9,7 @@ The network was trained on (p - 127) / 128 of pixels p in 0 ... 255, so of x in 
 p = 127.5 (x + 1), it sees (127.5 x + 0.5) / 128.
 """
 
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,7 +66,7 @@ class Depthwise(nn.Module):
     Attributes:
         size: of the kernel.
         stride: in both directions.
-        dtype: compute dtype.
+        dtype: of what it takes and gives; the sum is float32.
     """
 
     size: int
@@ -76,16 +77,15 @@ class Depthwise(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
         """Return the convolved maps, padded as SAME."""
         k, s, c = self.size, self.stride, x.shape[-1]
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (k, k, c)).astype(self.dtype)
-        bias = self.param("bias", nn.initializers.zeros, (c,)).astype(self.dtype)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (k, k, c))
+        bias = self.param("bias", nn.initializers.zeros, (c,))
         pads = lax.padtype_to_pads(x.shape[1:3], (k, k), (s, s), "SAME")
         x = jnp.pad(x.astype(self.dtype), ((0, 0), *pads, (0, 0)))
         h, w = (n - k + 1 for n in x.shape[1:3])
-        shifts = [(i, j) for i in range(k) for j in range(k)]
-        y = sum(
-            x[:, i : i + h : s, j : j + w : s] * kernel[i, j, None, None, None] for i, j in shifts
-        )
-        return y + bias[None, None, None]
+        y = bias[None, None, None]
+        for i, j in itertools.product(range(k), repeat=2):
+            y = y + x[:, i : i + h : s, j : j + w : s] * kernel[i, j, None, None, None]
+        return y.astype(self.dtype)
 
 
 class Block(nn.Module):

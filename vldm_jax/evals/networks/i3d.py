@@ -63,14 +63,15 @@ class Unit(nn.Module):
     def __call__(self, x: Float[Array, "b t h w c"]) -> Float[Array, "b t2 h2 w2 c2"]:
         """Return the activations, padded as SAME."""
         shape = (self.size, self.size, self.size, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape).astype(self.dtype)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        kernel, bias = (jnp.asarray(p, self.dtype) for p in (kernel, bias))
         x = x.astype(self.dtype)
         if self.size == 1:
             x = jnp.einsum("bthwi,io->bthwo", x, kernel[0, 0, 0])
         else:
             x = _convolve(x, kernel, self.stride)
-        return nn.relu(x + bias.reshape(1, 1, 1, 1, -1))
+        return nn.relu(x + bias[None, None, None, None])
 
 
 class Mixed(nn.Module):
