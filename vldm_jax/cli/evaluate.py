@@ -58,8 +58,10 @@ def run(argv: Sequence[str]) -> None:
                 parser.error("--real goes with --samples; a run has its config's data")
             if args.config is not None:
                 config = load_config(args.config, overrides)
-            else:
+            elif args.workdir is not None:
                 config = run_config(args.workdir, overrides)
+            else:
+                parser.error("--weights needs --config, the experiment that they are of")
             sets = run_sets(config, args)
         for note in sets.notes:
             print(note, flush=True)
@@ -78,9 +80,9 @@ def _parser() -> Parser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--samples", type=Path, help="folder of generated videos, anybody's")
     what.add_argument("--workdir", type=folder, help="folder that a stage was trained in")
+    what.add_argument("--weights", help="weights file of a stage, also asset:NAME, with --config")
     parser.add_argument("--real", type=Path, help="folder of real videos, with --samples")
     add_config(parser, required=False)
-    parser.add_argument("--weights", help="weights file instead of the workdir's, also asset:NAME")
     parser.add_argument("--out", type=folder, required=True, help="new folder to write to")
     names = ", ".join(FIGURES)
     parser.add_argument("--figures", type=_names, help=f"of {names}; {','.join(DEFAULT)}")

@@ -11,18 +11,18 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.evals.extract import Extractor
 from vldm_jax.evals.motion import motion_rows
 from vldm_jax.evals.networks.efficientnet import (
-    EFFICIENTNET_LITE0_WEIGHTS,
+    EFFICIENTNET_WEIGHTS,
     EfficientNetLite0,
-    load_efficientnet_lite0_weights,
+    load_efficientnet_weights,
 )
-from vldm_jax.evals.networks.i3d import I3D
+from vldm_jax.evals.networks.i3d import I3D, SMALLEST
 from vldm_jax.evals.networks.i3d_weights import I3D_WEIGHTS, load_i3d_weights
 from vldm_jax.evals.resize import resize
 from vldm_jax.parallel.mesh import make_mesh, replicate, shard_batch
 from vldm_jax.typing import Array, Float, PyTree, UInt8
 
 SIZE = 224  # of the classifiers' frames
-I3D_FRAMES = 9  # fewest that it takes
+FILLED = 16  # frames of a clip that is too short for I3D, played forth and back until then
 
 
 def make_extractor(name: str, weights: Path | None = None) -> Extractor:
@@ -45,17 +45,20 @@ def _i3d(weights: Path | None) -> Extractor:
     params, net = load_i3d_weights(weights), I3D()
 
     def logits(params: PyTree, video: UInt8[Array, "b t h w 3"]) -> Float[Array, "b 1 400"]:
-        return net.apply({"params": params}, _resized(video, filter))[:, None]
+        return net.apply({"params": params}, _resized(_long_enough(video), filter))[:, None]
 
     return Extractor(
         name="i3d", compute=_on_all_devices(logits, params), batch=_batch(4),
-        recipe={"weights": I3D_WEIGHTS.sha256, "size": [SIZE, SIZE], "filter": filter},
+        recipe={
+            "weights": I3D_WEIGHTS.sha256, "size": [SIZE, SIZE], "filter": filter,
+            "short_clips": f"under {SMALLEST[0]} frames forth and back to {FILLED}",
+        },
     )  # fmt: skip
 
 
 def _efficientnet_lite0(weights: Path | None) -> Extractor:
     filter = "bicubic"
-    params, net = load_efficientnet_lite0_weights(weights), EfficientNetLite0()
+    params, net = load_efficientnet_weights(weights), EfficientNetLite0()
 
     def features(params: PyTree, video: UInt8[Array, "b t h w 3"]) -> Float[Array, "b t d"]:
         def of_clip(clip: UInt8[Array, "t h w 3"]) -> Float[Array, "t d"]:
@@ -65,7 +68,7 @@ def _efficientnet_lite0(weights: Path | None) -> Extractor:
 
     return Extractor(
         name="efficientnet_lite0", compute=_on_all_devices(features, params), batch=_batch(4),
-        recipe={"weights": EFFICIENTNET_LITE0_WEIGHTS.sha256, "size": [SIZE, SIZE],
+        recipe={"weights": EFFICIENTNET_WEIGHTS.sha256, "size": [SIZE, SIZE],
                 "filter": filter},
     )  # fmt: skip
 
@@ -85,6 +88,15 @@ EXTRACTORS: dict[str, Callable[[Path | None], Extractor]] = {
     "efficientnet_lite0": _efficientnet_lite0,
     "motion": _motion,
 }
+
+
+def _long_enough(video: UInt8[Array, "b t h w 3"]) -> UInt8[Array, "b T h w 3"]:
+    """Return clips that I3D takes: too short ones end where they began, without a jump."""
+    frames = video.shape[1]
+    if frames >= SMALLEST[0]:
+        return video
+    there_and_back = np.pad(np.arange(frames), (0, FILLED - frames), mode="reflect")
+    return video[:, there_and_back]
 
 
 def _resized(video: UInt8[Array, "b t h w 3"], filter: str) -> Float[Array, "b t H W 3"]:
