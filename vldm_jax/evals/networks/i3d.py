@@ -5,9 +5,9 @@ SAME, which depends on the input's size: a layer of stride s makes ceil(n / s) o
 number of zeros the extra one comes last. Batch norm is folded into the convolutions by
 `vldm_jax.evals.networks.i3d_weights`, which reads the published weights.
 
-XLA's convolution and pooling over three axes are slow on CPU. So a convolution here is one over
-space whose input channels are those of all frames under the kernel, and a maximum is taken over one
-axis after another; both are exact.
+XLA's convolution and pooling over three axes are slow on CPU: with them the network takes 3 to 4
+times as long. So a convolution here is one over space whose input channels are those of all frames
+under the kernel, and a maximum is taken over one axis after another, which gives the same.
 """
 
 import flax.linen as nn
