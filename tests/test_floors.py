@@ -23,7 +23,7 @@ ALLOWED = {
     "interop": BASE | {"nn", "models", "checkpoint"},
     "export": BASE | {"nn", "conditions", "models", "checkpoint", "interop"},
     "training": BASE | {"diffusion", "parallel", "checkpoint"},
-    "evals": BASE | {"models", "sampling"},
+    "evals": BASE | {"nn", "models", "sampling", "interop"},
     "driving": BASE | {"data"},
 }
 SYSTEMS = set(ALLOWED) - {"driving"}
