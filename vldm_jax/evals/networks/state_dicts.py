@@ -8,6 +8,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,10 +44,15 @@ class Layout:
     def check(
         self,
         path: str | Path,
-        tensors: Mapping[str, Shaped[np.ndarray, "..."]],
+        tensors: Mapping[str, Any],
         shapes: Mapping[str, tuple[int, ...]],
     ) -> None:
         """Raise unless the tensors are those of `shapes` and ones that are ignored.
+
+        Args:
+            path: of the file, for messages.
+            tensors: whatever has a shape, by name.
+            shapes: that are wanted.
 
         Raises:
             InputError: naming the first that is missing, unknown or of another shape.
