@@ -152,7 +152,5 @@ def _blur(x: Frame) -> Float[np.ndarray, "h2 w2 c"]:
     weights = np.exp(-(offsets**2) / (2 * DEVIATION**2))
     weights /= weights.sum()
     for axis in (0, 1):
-        size = x.shape[axis] - WINDOW + 1
-        parts = (np.take(x, range(i, i + size), axis) for i in range(WINDOW))
-        x = sum(weight * part for weight, part in zip(weights, parts, strict=True))
+        x = np.lib.stride_tricks.sliding_window_view(x, WINDOW, axis) @ weights
     return x

@@ -12,7 +12,11 @@ from torch.nn import functional as F
 
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
-from vldm_jax.evals.networks.inception import Inception, load_inception_weights
+from vldm_jax.evals.networks.inception import (
+    Inception,
+    load_inception_weights,
+    prepare_inception,
+)
 
 
 class BasicConv2d(nn.Module):
@@ -220,6 +224,15 @@ def test_names_that_do_not_matter_may_be_absent_or_there(tensors, tmp_path):
     save_file(kept, tmp_path / "a.safetensors")
     params = load_inception_weights(tmp_path / "a.safetensors", Inception(16))
     assert "fc" not in params and "AuxLogits" not in params
+
+
+@pytest.mark.parametrize("size", [(64, 96), (299, 299), (400, 640)])
+def test_frames_are_prepared_as_by_pytorch_fid(size):
+    frames = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
+    x = torch.from_numpy(frames).permute(0, 3, 1, 2).double() / 255
+    x = 2 * F.interpolate(x, (299, 299), mode="bilinear", align_corners=False) - 1
+    prepared = np.asarray(prepare_inception(jnp.asarray(frames)))
+    np.testing.assert_allclose(prepared, x.permute(0, 2, 3, 1).numpy(), atol=2e-4)
 
 
 WRONG = {

@@ -24,7 +24,7 @@ from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.evals.networks.inception_blocks import BLOCKS, STEM, AvgPool, Conv, MaxPool, Split
 from vldm_jax.evals.networks.state_dicts import Layout, our_axes, read_tensors, torch_axes
-from vldm_jax.typing import Array, DTypeLike, Float, PyTree, Shaped
+from vldm_jax.typing import Array, DTypeLike, Float, PyTree, Shaped, UInt8
 
 SIZE = 299
 SMALLEST = 75  # of which one pixel is left
@@ -110,6 +110,17 @@ class Inception(nn.Module):
         for name, block in BLOCKS.items():
             x = Layers((block,), self.thin, self.dtype, name=name)(x)
         return jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
+
+
+@jax.jit
+def prepare_inception(frames: UInt8[Array, "b h w 3"]) -> Float[Array, "b 299 299 3"]:
+    """Return what the network takes of R G B frames of any size.
+
+    Resized as pytorch-fid does: bilinear between the nearest four pixels, also where frames shrink.
+    """
+    x = frames.astype(jnp.float32)
+    x = jax.image.resize(x, (x.shape[0], SIZE, SIZE, 3), "linear", antialias=False)
+    return x / 127.5 - 1
 
 
 def load_inception_weights(path: str | Path, network: Inception | None = None) -> PyTree:
