@@ -23,7 +23,7 @@ ALLOWED = {
     "interop": BASE | {"nn", "models", "checkpoint"},
     "export": BASE | {"nn", "conditions", "models", "checkpoint", "interop"},
     "training": BASE | {"diffusion", "parallel", "checkpoint"},
-    "evals": BASE | {"data", "models", "parallel", "sampling"},
+    "evals": BASE | {"nn", "data", "models", "parallel", "interop", "sampling"},
     "driving": BASE | {"data"},
 }
 SYSTEMS = set(ALLOWED) - {"driving"}
