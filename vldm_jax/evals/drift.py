@@ -23,10 +23,10 @@ from vldm_jax.typing import Float, UInt8
 NAMES = ("lightness", "red", "yellow", "contrast", "sharpness")
 FRAMES = 16  # that are in memory as Lab at once
 
-_WHITE = np.asarray([0.95047, 1.0, 1.08883])
 _TO_XYZ = np.asarray(  # IEC 61966-2-1
     [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
 )
+_WHITE = _TO_XYZ.sum(axis=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

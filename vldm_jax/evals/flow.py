@@ -6,8 +6,11 @@ middle at p + s(p), where s = -F_0(p + s), found by iterating from s = -F_0; all
 
     F(p) = (F_1 - F_0)(p + s(p)).
 
+At the edges of what moves, half its way wide, two such s hold and either may be found; taking the
+one that explains the picture better changed the warp error of real clips by less than 2 %.
+
 Asking for the flows at the first frame's own time would be shorter, but the network, trained to
-place frames inside the interval, is off by pixels there (1 to 4 for shifts of 0 to 6).
+place frames inside the interval, is off by pixels there (1 to 4 for shifts of up to 6).
 """
 
 from collections.abc import Callable

@@ -31,7 +31,8 @@ def over_pairs(function: Callable[..., PyTree], videos: UInt8[np.ndarray, "b t h
     for start in range(0, count, PAIRS):
         which = np.minimum(np.arange(start, start + PAIRS), count - 1)
         video, frame = np.divmod(which, t - 1)
-        parts.append(jax.device_get(function(videos[video, frame], videos[video, frame + 1])))
+        pair = (jnp.asarray(videos[video, later]) for later in (frame, frame + 1))
+        parts.append(jax.device_get(function(*pair)))
     return jax.tree.map(
         lambda *leaves: np.concatenate(leaves)[:count].reshape(b, t - 1, *leaves[0].shape[1:]),
         *parts,

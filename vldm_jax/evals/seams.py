@@ -6,7 +6,7 @@ difference across a line, the lowest one that lies evenly about it, scaled so th
 between smooth sides gives s, and averaged along stretches of 16 pixels, in which texture cancels
 and a step does not:
 
-    jump(r) = mean over stretches |mean over a stretch (x(r+1) - 3 x(r) + 3 x(r-1) - x(r-2))| / 3
+    jump(r) = mean over stretches |mean over a stretch (x(r+1) - 3 x(r) + 3 x(r-1) - x(r-2))| / 2
 
 Pictures differ from top to bottom, so a line is compared with those near it. Half a grey level is
 added above and below, so that what eight bits can't tell apart is no seam. Some pictures have a
@@ -93,7 +93,7 @@ def _jumps(videos: UInt8[np.ndarray, "b t n m 3"]) -> Float[np.ndarray, " n-3"]:
         stretches = np.array_split(third, max(x.shape[2] // STRETCH, 1), axis=2)
         means = np.stack([stretch.mean(axis=2) for stretch in stretches], axis=2)
         total += np.abs(means).mean(axis=(0, 2, 3))
-    return total / (3 * 255 * len(videos))
+    return total / (2 * 255 * len(videos))
 
 
 def _ratios(jumps: Float[np.ndarray, " lines"], borders: np.ndarray, name: str) -> list[float]:
