@@ -67,14 +67,17 @@ def test_opposite_drifts_cancel_in_the_mean_but_not_in_size():
 
 
 def test_lab_of_colours_that_are_known():
-    """White, black, and the primaries as colour tables give them for sRGB and D65."""
-    colours = np.uint8([[255, 255, 255], [0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]])
+    """White, black, primaries and a dark grey as colour tables give them for sRGB and D65."""
+    colours = np.uint8(
+        [[255, 255, 255], [0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [48] * 3]
+    )
     expected = [
         [100, 0, 0],
         [0, 0, 0],
         [53.24, 80.09, 67.20],
         [87.73, -86.18, 83.18],
         [32.30, 79.19, -107.86],
+        [19.87, 0, 0],
     ]
     np.testing.assert_allclose(lab(colours), expected, atol=0.03)
     np.testing.assert_allclose(lab(colours)[:2, 1:], 0, atol=1e-9)

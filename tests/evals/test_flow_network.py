@@ -108,6 +108,9 @@ def test_inside_is_where_a_flow_stays_in_the_picture():
     expected = np.zeros((4, 5))
     expected[:, :3] = 1
     np.testing.assert_array_equal(inside(flows)[0], expected)
+    down = jnp.zeros((1, 4, 5, 2)).at[..., 1].set(2.0)
+    np.testing.assert_array_equal(inside(down)[0].sum(axis=1), [5, 5, 0, 0])
+    np.testing.assert_array_equal(inside(-down)[0].sum(axis=1), [0, 0, 5, 5])
     assert not inside(flows - jnp.array([0.0, 5.0]).reshape(1, 1, 1, 2)).any()
 
 

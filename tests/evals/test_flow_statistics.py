@@ -54,6 +54,7 @@ def test_cells_are_where_the_motion_is():
     found = named(flows)
     moving_cells = {name for name, value in found.items() if value and name.startswith("length_")}
     assert moving_cells == {"length_1_3", "length_deviation"}
+    assert found["unevenness"] == found["change"] == 0
     assert found["length_1_3"] == found["direction_270"] * 16 == 2
 
 

@@ -107,7 +107,8 @@ def visible(
         forward: (b h w 2) pixels, from the frame to the other.
         back: (b h w 2) from the other to the frame.
 
-    Source: Sundaram et al., Dense Point Trajectories, ECCV 2010, eq. 5, as arXiv:1604.08610.
+    Source: Sundaram et al., Dense Point Trajectories by GPU-accelerated Large Displacement
+    Optical Flow, ECCV 2010; Ruder et al., arXiv:1604.08610.
     """
     back = warp(back, forward)
     bound = RELATIVE * (_square(forward) + _square(back)) + ABSOLUTE

@@ -59,7 +59,7 @@ def warp_errors(params: PyTree, videos: UInt8[np.ndarray, "b t h w 3"]) -> WarpE
     Raises:
         InputError: if there is no video or fewer than two frames.
 
-    Source: Lai et al., Learning Blind Video Temporal Consistency, arXiv:1808.00449, Sec. 4.2.
+    Source: Lai et al., Learning Blind Video Temporal Consistency, arXiv:1808.00449, warping error.
     """
     found = over_pairs(lambda before, after: _errors(params, before, after), videos)
     return WarpErrors(visible=found[0], everywhere=found[1], share=found[2])

@@ -4,8 +4,8 @@ Four blocks, from an eighth of the size to the whole, each correct what the one 
 (arXiv:2011.06294, Sec. 3.2). With frames I_0 and I_1, a time t between them, flows F_0 and F_1 from
 the frame at t to the two, a mask m and the backward warping W,
 
-    F^i = F^{i-1} + g^i(W(I_0, F_0^{i-1}), W(I_1, F_1^{i-1}), t, m^{i-1}, F^{i-1})        (eq. 4)
-    I_t = sigmoid(m) * W(I_0, F_0) + (1 - sigmoid(m)) * W(I_1, F_1)                       (eq. 1)
+    F^i = F^{i-1} + g^i(W(I_0, F_0^{i-1}), W(I_1, F_1^{i-1}), t, m^{i-1}, F^{i-1})
+    I_t = sigmoid(m) * W(I_0, F_0) + (1 - sigmoid(m)) * W(I_1, F_1)
 
 This is the network alone, the IFNet of RIFE's version 3.9, which takes a time and refines nothing
 after the merge. What figures ask of it is `vldm_jax.evals.flow`; where its parameters come from,
