@@ -36,8 +36,8 @@ def interpolate(
 ) -> Float[Array, "b h w 3"]:
     """Return the frames in the middle: what a network that interpolates has to beat.
 
-    The network looks at frames twice as large: on the driving clips that is 1 to 2 dB better than
-    at their own size, and four times is no better.
+    The network looks at frames twice as large: on the driving clips that is 0.8 to 2.2 dB better
+    than at their own size; four times adds 0.1 dB.
 
     Args:
         params: of `load_flow_weights`.
