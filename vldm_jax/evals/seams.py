@@ -1,0 +1,117 @@
+"""Seam ratios: the error where chunks or tiles of a video meet, over the error elsewhere.
+
+1.0 where no seam is seen. In time the error is the warp error over all pixels: of the visible ones
+alone, a jump that the flow takes for another scene would leave nothing. In space it is the third
+difference across a line, the lowest one that lies evenly about it, scaled so that a step of s
+between smooth sides gives s, and averaged along stretches of 16 pixels, in which texture cancels
+and a step does not:
+
+    jump(r) = mean over stretches |mean over a stretch (x(r+1) - 3 x(r) + 3 x(r-1) - x(r-2))| / 2
+
+Pictures differ from top to bottom, so a line is compared with those near it. Half a grey level is
+added above and below, so that what eight bits can't tell apart is no seam. Some pictures have a
+line of their own at a border, as the horizon of a camera in a car: divide by real clips' ratio.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.evals.warp import warp_errors
+from vldm_jax.typing import Float, PyTree, UInt8
+
+FLOOR = 0.5 / 255
+STRETCH = 16
+REACH = 8  # lines to either side that a border is compared with
+
+
+def seam_ratio_in_time(
+    params: PyTree, videos: UInt8[np.ndarray, "b t h w 3"], borders: Sequence[int]
+) -> float:
+    """Return the warp error at borders in time over that elsewhere, a mean over videos.
+
+    Args:
+        params: of `load_flow_weights`.
+        videos: frames with values in [0, 255].
+        borders: k where frames k - 1 and k come from different chunks.
+
+    Raises:
+        InputError: if there is no border, one is no frame after the first, or all frames are.
+    """
+    return time_ratio(warp_errors(params, videos).everywhere, borders)
+
+
+def time_ratio(errors: Float[np.ndarray, "b pairs"], borders: Sequence[int]) -> float:
+    """Return the same of errors in [0, 1] that are known; `borders` as above, errors[k - 1] theirs.
+
+    Raises:
+        InputError: as `seam_ratio_in_time`.
+    """
+    pairs = errors.shape[1]
+    at = np.zeros(pairs, bool)
+    at[_checked(borders, 1, pairs, "frames") - 1] = True
+    if at.all():
+        raise InputError("every frame begins at a border: leave some to compare with")
+    ratios = (errors[:, at].mean(axis=1) + FLOOR) / (errors[:, ~at].mean(axis=1) + FLOOR)
+    return float(ratios.mean())
+
+
+def seam_ratio_in_space(
+    videos: UInt8[np.ndarray, "b t h w 3"],
+    *,
+    rows: Sequence[int] = (),
+    columns: Sequence[int] = (),
+) -> float:
+    """Return the jump across border lines over that across lines near them, a mean over borders.
+
+    Args:
+        videos: frames with values in [0, 255].
+        rows: r where rows r - 1 and r come from different tiles.
+        columns: the same of columns.
+
+    Raises:
+        InputError: if there is no border, one has fewer than two pixels to a side, or only other
+            borders near it.
+    """
+    if not len(rows) and not len(columns):
+        raise InputError("no borders of tiles are given: give rows or columns")
+    ratios = []
+    for axis, borders, name in ((2, rows, "rows"), (3, columns, "columns")):
+        if len(borders):
+            jumps = _jumps(np.moveaxis(videos, axis, 2))
+            ratios += _ratios(jumps, _checked(borders, 2, videos.shape[axis] - 2, name), name)
+    return float(np.mean(ratios))
+
+
+def _jumps(videos: UInt8[np.ndarray, "b t n m 3"]) -> Float[np.ndarray, " n-3"]:
+    """Return the mean jump before lines 2 to n - 2, one video in memory at a time."""
+    total = np.zeros(videos.shape[2] - 3)
+    for video in videos:
+        x = video.astype(np.int16)
+        third = x[:, 3:] - 3 * x[:, 2:-1] + 3 * x[:, 1:-2] - x[:, :-3]
+        stretches = np.array_split(third, max(x.shape[2] // STRETCH, 1), axis=2)
+        means = np.stack([stretch.mean(axis=2) for stretch in stretches], axis=2)
+        total += np.abs(means).mean(axis=(0, 2, 3))
+    return total / (2 * 255 * len(videos))
+
+
+def _ratios(jumps: Float[np.ndarray, " lines"], borders: np.ndarray, name: str) -> list[float]:
+    lines = np.arange(2, 2 + len(jumps))
+    ratios = []
+    for border in borders:
+        # A step is seen by the third differences one line away, too.
+        near = (np.abs(lines - border) <= REACH) & (
+            np.abs(lines[:, None] - borders[None, :]).min(axis=1) > 1
+        )
+        if not near.any():
+            raise InputError(f"{name} {border}: only borders are near it; give fewer")
+        ratios.append((jumps[border - 2] + FLOOR) / (jumps[near].mean() + FLOOR))
+    return ratios
+
+
+def _checked(borders: Sequence[int], low: int, high: int, name: str) -> np.ndarray:
+    found = np.unique(np.asarray(borders, int))
+    if not len(found) or found[0] < low or found[-1] > high:
+        raise InputError(f"borders {list(borders)}: give {name} from {low} to {high}")
+    return found
