@@ -12,7 +12,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from vldm_jax.core.errors import InputError
+from vldm_jax.evals.drift import NAMES
 from vldm_jax.evals.frechet import frechet_distance
+from vldm_jax.evals.inception_score import inception_score
 from vldm_jax.evals.interval import bootstrap_interval
 from vldm_jax.evals.kernel import kernel_distance
 from vldm_jax.evals.motion import mean_of_rows
@@ -101,6 +104,29 @@ def _motion(name: str) -> Callable[[Rows], float]:
     return lambda rows: mean_of_rows(rows[:, 0], name)
 
 
+def _warp_error(rows: Rows) -> float:
+    error, share = rows.reshape(-1, 2).sum(axis=0)
+    if not share:
+        raise InputError("no pixel is visible in two frames: give videos without a cut a frame")
+    return float(error / share)
+
+
+def _drift(*names: str) -> Callable[[Rows], float]:
+    """Return the mean over clips of how far they end from where they began, in a quarter each."""
+    columns = [NAMES.index(name) for name in names]
+
+    def of(rows: Rows) -> float:
+        quarter = max(rows.shape[1] // 4, 1)
+        apart = rows[:, -quarter:].mean(axis=1) - rows[:, :quarter].mean(axis=1)
+        return float(np.linalg.norm(apart[:, columns], axis=1).mean())
+
+    return of
+
+
+def _inception_score(rows: Rows) -> float:
+    return inception_score(rows[:, 0], splits=min(10, len(rows))).mean
+
+
 FRECHET, KERNEL = _of_all_rows(frechet_distance), _of_all_rows(kernel_distance)
 FIGURES: dict[str, Figure] = {
     "fvd": Figure(
@@ -115,6 +141,33 @@ FIGURES: dict[str, Figure] = {
         extractor="efficientnet_lite0", of=FRECHET, against_real=True, better="lower",
         says="Fréchet distance of frames, EfficientNet-lite0: like FID, but not FID",
     ),
+    "fid": Figure(
+        extractor="inception", of=FRECHET, against_real=True, better="lower",
+        says="Fréchet distance of frames, Inception-v3 of 2015",
+    ),
+    "is": Figure(
+        extractor="c3d", of=_inception_score, against_real=False, better="higher",
+        says="inception score of clips, C3D of UCF-101", frames=16, fewest=10,
+    ),
+    "motion_distance": Figure(
+        extractor="flow", of=FRECHET, against_real=True, better="lower",
+        says="Fréchet distance of statistics of the optical flow", frames=3,
+    ),
+    "warp_error": Figure(
+        extractor="warp", of=_warp_error, against_real=False, better="floor",
+        says="difference of frames from the one before, moved by the optical flow", unit="of 1",
+        frames=2,
+    ),
+    "drift_colour": Figure(
+        extractor="look", of=_drift("lightness", "red", "yellow"), against_real=False,
+        better="floor", says="how far the mean colour goes from first to last quarter",
+        unit="CIELAB", frames=4,
+    ),
+    "drift_sharpness": Figure(
+        extractor="look", of=_drift("sharpness"), against_real=False, better="floor",
+        says="how far the variance of the Laplacian goes from first to last quarter",
+        unit="L* squared", frames=4,
+    ),
     "flicker": Figure(
         extractor="motion", of=_motion("flicker"), against_real=False, better="floor",
         says="change that no motion of blocks explains", unit="of 1", frames=2,
@@ -128,4 +181,6 @@ FIGURES: dict[str, Figure] = {
         says="mean difference of consecutive frames", unit="of 1", frames=2,
     ),
 }  # fmt: skip
-DEFAULT = ("fvd", "kvd", "frechet_lite0", "flicker", "motion")
+DEFAULT = (
+    "fvd", "kvd", "frechet_lite0", "motion_distance", "warp_error", "flicker", "motion",
+)  # fmt: skip

@@ -32,4 +32,16 @@ PRESETS = {
         figures=("fvd",), clips=2048, frames=16, fps=30.0, windows="one",
         says="Align your Latents, App. G: 2,048 clips of 16 frames at 30 fps",
     ),
+    "paper-fid": Preset(
+        figures=("fid",), clips=2048, frames=16, fps=30.0, windows="one",
+        says="Align your Latents, App. G: frames of the same clips (all 32,768, not 10,000)",
+    ),
+    "vista": Preset(
+        figures=("fvd", "fid"), clips=5369, frames=25, fps=10.0, windows="all",
+        says="Vista on nuScenes: 5,369 clips of 25 frames (FID there leaves out given frames)",
+    ),
+    "epona": Preset(
+        figures=("fvd", "fid"), clips=1646, frames=16, fps=5.0, windows="all",
+        says="Epona on nuScenes: 1,646 clips",
+    ),
 }  # fmt: skip
