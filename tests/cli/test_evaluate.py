@@ -1,0 +1,126 @@
+"""`vldm evaluate` as a user calls it: two folders, or a run, to figures that carry their recipe."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vldm_jax.cli import main as entry
+from vldm_jax.data.write import write_video
+
+FIGURES = "flicker,motion,change"
+FAST = ["--figures", FIGURES, "--frames", "6"]
+
+
+def scene(frames, seed, size=(32, 48)):
+    y, x = np.mgrid[: size[0], : size[1]] / size[0]
+    phase = np.arange(frames)[:, None, None] / 5 + seed
+    waves = [np.sin(3 * x + phase), np.cos(4 * y - phase), np.sin(2 * (x + y) + 2 * phase)]
+    return np.uint8(127 + 100 * np.stack(waves, axis=-1))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("VLDM_FEATURE_CACHE", str(tmp_path / "numbers"))
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for number in range(4):
+        write_video(tmp_path / "real" / f"{number}.mp4", scene(20, number), 8)
+        write_video(tmp_path / "made" / f"{number}.mp4", scene(8, number + 0.5), 8)
+    return ["--real", str(tmp_path / "real"), "--samples", str(tmp_path / "made")]
+
+
+def evaluate(*argv):
+    return entry.main(["evaluate", *map(str, argv)])
+
+
+def metrics_of(folder):
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_two_folders(folders, tmp_path, capsys):
+    assert evaluate(*folders, *FAST, "--out", tmp_path / "out") == 0
+    metrics = metrics_of(tmp_path / "out")
+    assert set(metrics["figures"]) == set(FIGURES.split(","))
+    recipe = metrics["recipe"]
+    assert (recipe["clips"], recipe["frames"], recipe["fps"]) == (4, 6, 8.0)
+    assert recipe["size"] == [32, 48] and recipe["real_windows"] == "all"
+    for found in metrics["figures"].values():
+        assert found["interval"][0] <= found["value"] <= found["interval"][1]
+        assert found["clips"] == 4 and found["floor"] > 0
+    out = capsys.readouterr().out
+    assert "| samples | flicker → floor |" in out and metrics["recipe_id"] in out
+    assert "4 real clips are not used" in out
+    for name in ("figures.png", "best_and_worst.png"):
+        with Image.open(tmp_path / "out" / name) as image:
+            assert min(image.size) > 50
+    assert (tmp_path / "out" / "table.md").read_text().count("\n") == 3
+
+
+def test_equal_recipes_give_equal_figures_and_the_second_computes_nothing(folders, tmp_path):
+    for name in ("one", "two"):
+        assert evaluate(*folders, *FAST, "--out", tmp_path / name) == 0
+    one, two = (metrics_of(tmp_path / name) for name in ("one", "two"))
+    assert one["figures"] == two["figures"] and one["recipe_id"] == two["recipe_id"]
+    assert (one["recalled"], two["recalled"]) == (0, 12)
+
+
+def test_another_recipe_is_shown_beside_it_with_what_differs(folders, tmp_path, capsys):
+    assert evaluate(*folders, *FAST, "--out", tmp_path / "one") == 0
+    beside = ["--beside", tmp_path / "one" / "metrics.json"]
+    assert evaluate(*folders, *FAST, "--clips", 3, "--out", tmp_path / "two", *beside) == 0
+    assert "one was made otherwise: clips: 3 and 4; real_sha256" in capsys.readouterr().out
+
+
+def test_what_gives_no_clip_is_told_and_kept(folders, tmp_path, capsys):
+    write_video(tmp_path / "made" / "short.mp4", scene(3, 9), 8)
+    whole = (tmp_path / "made" / "0.mp4").read_bytes()
+    (tmp_path / "made" / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    assert evaluate(*folders, *FAST, "--out", tmp_path / "out") == 0
+    out = capsys.readouterr().out
+    assert "samples: 1 videos left out: too short for 6 frames at 8 fps" in out
+    assert "samples: 1 videos left out: truncated" in out
+    left_out = metrics_of(tmp_path / "out")["left_out"]
+    assert left_out["samples"] == {"too short for 6 frames at 8 fps": 1, "truncated": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--figures", "fvd,fwd"], "unknown figure 'fwd'"),
+        (["--clips", "9"], "--clips 9 needs as many samples and twice as many real clips"),
+        (["--clips", "0"], "must be at least 1, got 0"),
+        (["--frames", "50"], "too short for 50 frames"),
+        (["--fps", "100"], "slower than 100 fps"),
+        (["--fps", "-1"], "--fps must be positive"),
+        (["--size", "64x96"], "smaller than 64x96"),
+        (["--samples", "nowhere"], "nowhere: no such folder of videos"),
+        (["--network", "i3d"], "write NAME=FILE"),
+        (["--network", "vgg=a.pth"], "there is no such network"),
+        (["--beside", "nowhere.json"], "nowhere.json: no such file"),
+        (["--workdir", "run"], "not allowed with argument"),
+        (["--preset", "paper"], "invalid choice: 'paper'"),
+    ],
+)
+def test_bad_input_is_one_line(folders, tmp_path, capsys, change, message):
+    assert evaluate(*folders, *FAST, "--out", tmp_path / "out", *change) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("vldm: error: ") and message in err and err.count("\n") == 1
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_rates_that_differ_are_to_be_decided(folders, tmp_path, capsys):
+    write_video(tmp_path / "made" / "other.mp4", scene(20, 9), 16)
+    assert evaluate(*folders, *FAST, "--out", tmp_path / "out") == 2
+    assert "videos of 8, 16 fps: say at which rate" in capsys.readouterr().err
+    assert evaluate(*folders, *FAST, "--fps", 8, "--out", tmp_path / "out") == 0
+    assert "samples: 1 of 5 videos have 8, 16 fps: frames taken at 8 fps" in capsys.readouterr().out
+
+
+def test_figures_are_not_written_over(folders, tmp_path, capsys):
+    assert evaluate(*folders, *FAST, "--out", tmp_path / "out") == 0
+    assert evaluate(*folders, *FAST, "--out", tmp_path / "out") == 2
+    assert "exists and holds" in capsys.readouterr().err
