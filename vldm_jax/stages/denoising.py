@@ -271,7 +271,8 @@ class DenoisingStage(Stage):
         """
         if not weights.startswith("asset:") and not Path(weights).exists():
             raise InputError(
-                f"{weights} does not exist: train first (vldm train writes it at its end)"
+                f"{weights} does not exist: vldm train writes it at its end, and a run that was "
+                "stopped goes on with the same command"
             )
         file = find_weights(weights, kinds, "--weights")
         check_made_for(file, self.meaning())
