@@ -80,6 +80,8 @@ def sample(config: ConfigDict, weights: str, out: Path) -> None:
         **asking.made_with(stage.conditions, config, files),
     }
     begin(out, about)
+    if "steps" in files["weights"].meta:
+        print(f"{weights}: the weights after step {files['weights'].meta['steps']}", flush=True)
     for key, names in unknown.items():
         if names and key in cond:
             print(f"{key} {', '.join(names)} were unknown in training: samples do not ask for them")
