@@ -22,7 +22,7 @@ def run(folder, *flags):
     return subprocess.run(command, capture_output=True, text=True, cwd=folder)
 
 
-@pytest.mark.parametrize("where", SKIPPING)
+@pytest.mark.parametrize("where", ["inside", pytest.param("at import", marks=pytest.mark.slow)])
 def test_a_skip_is_a_failure_where_none_is_allowed(tmp_path, where):
     (tmp_path / "test_skipping.py").write_text(SKIPPING[where])
     strict = run(tmp_path, "--no-skips")

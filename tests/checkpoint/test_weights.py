@@ -146,6 +146,7 @@ def test_a_foreign_file_is_named(tmp_path, metadata, message):
         {"size": [8]},
         {"size": [8.5, 8]},
         {"num_frames": "3"},
+        {"steps": "7"},
         {"kind": "autoencoder", "config": {"latent_scale": None}},
     ],
     ids=str,

@@ -244,7 +244,7 @@ BAD = [
     (("import", IMAGE, "--out", "OUT", "--fields", "{heads"), "is not JSON"),
     (("import", IMAGE, "--out", "OUT", "--dtype", "int8"), "invalid choice: 'int8'"),
     (("import", IMAGE, "--out", "OUT", "--onto", IMAGE), "--onto is for temporal layers"),
-    (("export", TEMPORAL, "--out", "OUT"), "have no class in diffusers: .*--to weights.*--onto"),
+    (("export", TEMPORAL, "--out", "OUT"), "have no class in diffusers, .*--to weights.*--onto"),
     (("export", TEMPORAL, "--out", "OUT", "--onto", IMAGE), "cannot express mix = 'per_frame'"),
     (("export", IMAGE, "--out", "OUT"), "cannot express label_tokens"),
     (("export", IMAGE, "--out", "OUT", "--raw"), "--raw needs a run's workdir"),

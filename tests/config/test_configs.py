@@ -44,7 +44,7 @@ def test_unknown_variant_is_refused(name):
     ("name", "in_space", "in_time"),
     [
         ("text2video/video", 865_910_724, 656_076_838),
-        ("text2video/video:sd14", 859_520_964, 649_687_078),
+        pytest.param("text2video/video:sd14", 859_520_964, 649_687_078, marks=pytest.mark.slow),
     ],
 )
 def test_text_to_video_is_stable_diffusion_with_the_papers_temporal_layers(name, in_space, in_time):

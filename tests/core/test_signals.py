@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from vldm_jax.core.signals import ECHO_SECONDS
+
 LIBRARY = 'hashlib.pbkdf2_hmac("sha256", b"", b"", 1 << 30)'
 LISTENER = f"""
 import hashlib
@@ -61,6 +63,18 @@ def test_signals_are_heard_at_once_wherever_the_main_thread_is():
         assert process.wait(10) == 130
 
 
+def test_a_signal_and_its_echo_are_one():
+    """`timeout` signals a program, and then the group that the program is in."""
+    with running(LISTENER) as process:
+        for _ in range(3):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.05)
+        assert process.stdout.readline() == "SIGTERM 1\n" and process.poll() is None
+        time.sleep(ECHO_SECONDS + 0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "SIGTERM 2\n" and process.wait(10) == 143
+
+
 @pytest.mark.parametrize(
     ("number", "code", "said"),
     [
@@ -99,6 +113,7 @@ def test_a_second_signal_ends_a_command_at_once():
         begun = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.stderr.readline() == "vldm: interrupted\n"
+        time.sleep(ECHO_SECONDS + 0.1)
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130
         assert time.monotonic() - begun < 5

@@ -50,6 +50,13 @@ def test_images_have_a_sheet_and_no_video(clips, tmp_path):
     assert names == {"sheet.png", "summary.txt"}
 
 
+def test_images_leave_no_clips_of_an_earlier_inspection(clips, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "clips.mp4").touch()
+    write_inspection(folder_source(clips, **{**SMALL, "num_frames": 1}), tmp_path / "out", count=2)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"sheet.png", "summary.txt"}
+
+
 def test_mosaic_keeps_every_pixel():
     videos = np.random.default_rng(0).integers(0, 256, (5, 3, 8, 16, 3), dtype=np.uint8)
     grid = mosaic(videos)

@@ -261,7 +261,7 @@ def test_errors_of_the_system_within_ffmpeg_pass(tmp_path, monkeypatch):
         monkeypatch.setattr(av, "open", fail)
         with pytest.raises(VideoError) as caught:
             scan(tmp_path / "x.mp4")
-        assert caught.value.passing
+        assert caught.value.passing and str(caught.value).endswith("try again")
 
 
 def test_an_error_travels_from_a_worker_whole(tmp_path):

@@ -226,3 +226,21 @@ def test_a_video_that_breaks_is_named_by_its_record(stored, monkeypatch):
 def test_files_travel_to_another_process(stored):
     files = pickle.loads(pickle.dumps(RecordFiles(stored, "train", read_metadata(stored))))
     assert len(files) == 3 and files[2].name == "c.mp4"
+
+
+def test_threads_that_read_first_import_one_after_the_other(stored):
+    """At once they would wait for each other's locks, for ever, every few runs."""
+    code = (
+        "import sys, threading; from pathlib import Path; "
+        "from vldm_jax.data import record_files; "
+        "from vldm_jax.data.record_source import records_source; "
+        f"source = records_source(Path({str(stored)!r}), num_frames=4); "
+        "threads = [threading.Thread(target=source.__getitem__, args=(0,)) for _ in range(8)]; "
+        "record_files._IMPORTING.acquire(); "  # as a thread that imports
+        "[thread.start() for thread in threads]; threads[0].join(2); "
+        "waiting = all(thread.is_alive() for thread in threads); "
+        "print(waiting, 'tensorflow_datasets' in sys.modules, flush=True); "
+        "record_files._IMPORTING.release(); [thread.join() for thread in threads]; print('read')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["True", "False", "read"], done.stderr

@@ -79,7 +79,9 @@ def test_lower_crf_is_a_bigger_file(tmp_path):
     assert sizes[0] > 1.3 * sizes[1]
 
 
-@pytest.mark.parametrize("width", [64, 128, 144])
+@pytest.mark.parametrize(
+    "width", [144, *(pytest.param(width, marks=pytest.mark.slow) for width in (64, 128))]
+)
 def test_the_same_frames_are_the_same_bytes_whatever_memory_held_before(tmp_path, width):
     noise = np.random.default_rng(0).integers(0, 20, (30, 32, width, 3), dtype=np.uint8)
     moving = scene(0, 30, 32, width) // 2 + scene(1, 30, 32, width, speed=3) // 4 + noise

@@ -99,6 +99,7 @@ def copy(saved, tmp_path):
     return shutil.copytree(saved, tmp_path / "net")
 
 
+@pytest.mark.slow
 def test_a_loaded_network_is_the_network_at_another_batch(saved):
     inputs = random_inputs(3)
     expected = jax.jit(denoise(NET))(PARAMS, **inputs)

@@ -89,6 +89,7 @@ def test_epsilons_are_those_of_the_class():
                 assert (block.norm1.eps, block.norm2.eps) == (eps, eps)
 
 
+@pytest.mark.slow
 def test_equal_outputs_where_the_norms_are_the_classes(trained, tmp_path):
     """Added time ids, which the network has not, are written as zeros and change nothing."""
     net = with_the_classes_norms(trained)

@@ -35,6 +35,7 @@ def check(video):
     reference.assert_same_params(spatial, image)
 
 
+@pytest.mark.slow
 def test_the_example_of_the_documentation(folder):
     text = (ROOT / "docs" / "interop.md").read_text()
     scope = {}

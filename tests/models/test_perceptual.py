@@ -123,6 +123,7 @@ def test_grows_with_noise_and_with_blur(alexnet):
     assert noisy[0] > 0 and blurred[0] > 0
 
 
+@pytest.mark.slow
 def test_gradient_is_finite_at_equal_and_at_flat_images(alexnet):
     """At x = y the distance has its minimum; flat images have features of length zero."""
     distance, _ = alexnet

@@ -80,7 +80,11 @@ def output_of(layer, path, args, kwargs, params, options):
 
 
 BOTH = pytest.mark.parametrize(
-    "options", [OPTIMISED, UNOPTIMISED], ids=["optimised", "unoptimised"]
+    "options",
+    [
+        pytest.param(OPTIMISED, marks=pytest.mark.slow, id="optimised"),
+        pytest.param(UNOPTIMISED, id="unoptimised"),
+    ],
 )
 EACH = pytest.mark.parametrize("kind", LAYERS)
 

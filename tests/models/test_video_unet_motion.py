@@ -91,6 +91,7 @@ def test_a_module_follows_every_layer_and_the_middle_one_if_asked(version, middl
     assert modules == expected | ({"mid_block/temporal_motion_modules_0"} if middle else set())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "count"),
     [
@@ -153,6 +154,7 @@ def pair(spec):
     return unet, adapter, diffusers.UNetMotionModel.from_unet2d(unet, adapter).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "size"),
     [

@@ -98,7 +98,8 @@ def both(reference, params, size, net=TINY):
     return ours, np.moveaxis(out, 2, -1)
 
 
-@pytest.mark.parametrize("size", [pytest.param((4, 6), marks=pytest.mark.slow), (5, 7)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(4, 6), (5, 7)])
 def test_it_predicts_what_diffusers_predicts(reference, params, size):
     assert largest_difference(*both(reference, params, size)) < 1e-4
 

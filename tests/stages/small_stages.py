@@ -79,7 +79,7 @@ def random_params(shapes, seed=0):
     return jax.tree.map(lambda leaf: 0.2 * rng.normal(size=leaf.shape).astype(np.float32), shapes)
 
 
-def leave(config, path, *, source=None):
+def leave(config, path, *, source=None, steps=0):
     """Write what the stage of a config leaves behind; the frozen part is its files'."""
     plan = make_plan(config)
     tree = random_params(plan.stage.shapes())
@@ -88,4 +88,4 @@ def leave(config, path, *, source=None):
         network = paths.flatten(tree["network"]) | {k: np.float32(v) for k, v in backbone.items()}
         tree["network"] = paths.unflatten(network)
     source = source or Clips(config.data.num_frames)
-    plan.stage.export(Path(path), tree | plan.stage.given(), plan.trained, 0, source)
+    plan.stage.export(Path(path), tree | plan.stage.given(), plan.trained, steps, source)

@@ -209,9 +209,9 @@ def test_weights_that_are_not_numbers_are_refused(image, world, tmp_path, value)
 @pytest.mark.parametrize(
     ("network", "temporal"),
     [
-        ({"dropout": 0.5}, {}),
+        pytest.param({"dropout": 0.5}, {}, marks=pytest.mark.slow),
         ({"dropout": 0.5, "remat": True}, {}),
-        ({}, {"positions": "relative", "mix": "scalar"}),
+        pytest.param({}, {"positions": "relative", "mix": "scalar"}, marks=pytest.mark.slow),
         ({}, {"family": "animatediff", "heads": 2}),
     ],
     ids=["dropout", "remat", "relative", "animatediff"],

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from vldm_jax.core.signals import ECHO_SECONDS
+
 COMPILING = """
 import hashlib
 from vldm_jax.training.stopping import StopRequest
@@ -40,6 +42,7 @@ def test_a_compilation_hears_both_signals_at_once(number):
         process.send_signal(number)
         line = f"{number.name}: stopping after this step; once more to stop now\n"
         assert process.stdout.readline() == line
+        time.sleep(ECHO_SECONDS + 0.1)
         process.send_signal(number)
         line = f"{number.name} again: stopped at once, the last checkpoint stands\n"
         assert process.stdout.readline() == line

@@ -203,6 +203,7 @@ _ENTRIES = {
     "settings": (_is_table, "a table"),
     "size": (lambda value: _is_numbers(value) and len(value) == 2, "[height, width]"),
     "num_frames": (lambda value: type(value) is int, "a whole number"),
+    "steps": (lambda value: type(value) is int, "a whole number"),
 }
 
 

@@ -11,16 +11,28 @@ from ml_collections import ConfigDict
 from vldm_jax.checkpoint.weights import DTYPES
 from vldm_jax.config.data import SOURCES
 from vldm_jax.config.diffusion import GRIDS, SCHEDULES, SOLVERS
+from vldm_jax.data.windows import SPLITS
 from vldm_jax.diffusion.targets import TARGETS
+from vldm_jax.models.perceptual import BACKBONES
 from vldm_jax.models.table import FAMILIES
+from vldm_jax.nn.temporal import MIXES, POSITIONS
 from vldm_jax.stages.table import STAGES
+from vldm_jax.training import optimiser
+from vldm_jax.training.precision import POLICIES
 
 CHOICES = {
     "data.kind": SOURCES,
+    "data.split": SPLITS,
     "objective.kind": STAGES,
+    "model.perceptual": BACKBONES,
     "model.temporal.family": FAMILIES,
+    "model.temporal.mix": MIXES,
+    "model.temporal.positions": POSITIONS,
     "diffusion.schedule.kind": SCHEDULES,
     "diffusion.target": TARGETS,
+    "optim.name": optimiser.OPTIMISERS,
+    "optim.schedule": optimiser.SCHEDULES,
+    "train.precision": POLICIES,
     "sampling.solver.kind": SOLVERS,
     "sampling.grid.kind": GRIDS,
     "checkpoint.weights_dtype": DTYPES,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vldm_jax.checkpoint.weights import DTYPES, WEIGHTS
-from vldm_jax.cli.flags import Parser, load_config, positive, size
+from vldm_jax.cli.flags import Parser, load_config, overrides_of, positive, size
 from vldm_jax.cli.run_config import run_config
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
@@ -62,8 +62,9 @@ def _export(argv: Sequence[str]) -> None:
     parser = _export_parser()
     args, rest = parser.parse_known_args(argv)
     sampler = args.config is not None
-    if rest and not (sampler and all(word.startswith("--config.") for word in rest)):
+    if rest and not sampler:
         parser.error(f"unknown argument {rest[0]!r}")
+    overrides = overrides_of(parser, rest)
     if sampler and args.to != "program":
         parser.error("--config needs --to program")
     if sampler and (args.raw or args.part or args.onto):
@@ -73,7 +74,7 @@ def _export(argv: Sequence[str]) -> None:
     if any(getattr(args, name) is not None for name in SIZES) and (sampler or args.to != "program"):
         parser.error("--size, --frames and --tokens go with --to program without --config")
     if sampler:
-        return _export_sampler(args, rest)
+        return _export_sampler(args, overrides)
     raw = _raw_tree(args.source) if args.raw else None
     network, notes = exports.find_network(
         args.source, part=args.part, raw=raw, onto=args.onto, non_finite=args.non_finite

@@ -12,10 +12,11 @@ from vldm_jax.config.base import base_config
 from vldm_jax.config.data import build_source
 from vldm_jax.config.ranges import check_complete, check_ranges
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.files import check_writable
-from vldm_jax.data.inspect import write_inspection
+from vldm_jax.core.files import check_new
+from vldm_jax.data.inspect import FILES, write_inspection
 from vldm_jax.data.records import build_records
 
+HELP = ("-h", "--help")
 USAGE = "vldm data: say what to do: build folder, build driving, or inspect"
 
 
@@ -29,7 +30,7 @@ def run(argv: Sequence[str]) -> None:
     for words, command in commands.items():
         if tuple(argv[: len(words)]) == words:
             return command(argv[len(words) :])
-    if argv and argv[0] in ("-h", "--help"):
+    if argv and argv[-1] in HELP and tuple(argv[:-1]) in ((), ("build",)):
         print(__doc__)
         return None
     raise InputError(USAGE)
@@ -88,12 +89,13 @@ def _build_driving(argv: Sequence[str]) -> None:
 def _inspect(argv: Sequence[str]) -> None:
     parser = Parser("data inspect", "Write a contact sheet of exactly what the model sees.")
     add_config(parser)
-    parser.add_argument("--out", type=folder, required=True, help="folder to write to")
+    help_out = "folder to write to, new or with an earlier inspection"
+    parser.add_argument("--out", type=folder, required=True, help=help_out)
     parser.add_argument("--count", type=int, default=16, help="examples to show")
     args, config = parse_with_config(parser, argv)
     check_complete(config, base_config())
     check_ranges(config)
-    check_writable(args.out)
+    check_new(args.out, replaced=FILES)
     if args.count < 1:
         raise InputError(f"vldm data inspect: --count must be at least 1, got {args.count}")
     source = build_source(config.data)

@@ -5,7 +5,10 @@ changes one value and is refused, with the nearest key named, where there is no 
 """
 
 import argparse
+import ast
 import importlib.util
+import shlex
+import symtable
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -85,9 +88,12 @@ def overrides_of(parser: Parser, rest: Sequence[str]) -> list[str]:
     Raises:
         InputError: naming a word that is no flag of the command.
     """
-    for word in rest:
-        if not word.startswith("--config."):
-            parser.error(f"unknown argument {word!r}")
+    for before, word in zip(("", *rest), rest, strict=False):
+        if word.startswith("--config."):
+            continue
+        if before.startswith("--config.") and "=" not in before:
+            parser.error(f"unknown argument {word!r}: write {shlex.quote(f'{before}={word}')}")
+        parser.error(f"unknown argument {word!r}")
     return list(rest)
 
 
@@ -116,13 +122,25 @@ def _call(path: str, variant: str) -> object:
         raise InputError(f"{path} is no Python file: a config is FILE.py with get_config()")
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        if _has_get_config(path):
+            spec.loader.exec_module(module)
         if "get_config" not in vars(module):
             raise InputError("there is no get_config() in it")
         return module.get_config(variant) if variant else module.get_config()
     except Exception as error:  # the file is a user's program: it may raise anything
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise InputError(f"{path}: {kind}{' '.join(str(error).split())}") from error
+
+
+def _has_get_config(path: str) -> bool:
+    """Return whether a Python file may have a `get_config`, by its text: another one is not run."""
+    text = Path(path).read_bytes()
+    imports = [node for node in ast.walk(ast.parse(text, path)) if isinstance(node, ast.ImportFrom)]
+    symbols = symtable.symtable(text, path, "exec").get_symbols()
+    return any(node.names[0].name == "*" for node in imports) or any(
+        symbol.get_name() == "get_config" and (symbol.is_assigned() or symbol.is_imported())
+        for symbol in symbols
+    )
 
 
 def positive(text: str) -> int:

@@ -7,12 +7,13 @@ None                             where the config has None, or a value that may 
 
 import ast
 import difflib
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from vldm_jax.config.ranges import MAY_BE_NONE
+from vldm_jax.config.ranges import EMPTY_MEANS, MAY_BE_NONE
 from vldm_jax.config.table import GONE
 from vldm_jax.core.errors import InputError
 
@@ -20,8 +21,9 @@ EXPECTED = {
     int: "a whole number",
     float: "a number",
     bool: "True or False",
-    tuple: "a tuple; in a shell, quote it and its text: \"('night', 'cars')\"",
+    tuple: "a tuple",
 }
+TEXTS = "('night', 'cars')"
 
 
 def override(config: ConfigDict, word: str, where: str) -> None:
@@ -55,9 +57,18 @@ def override(config: ConfigDict, word: str, where: str) -> None:
     try:
         section[name] = parse(text, current, wanted, key)
     except (TypeError, ValueError, SyntaxError) as error:
-        raise InputError(
-            f"{where}: config.{key}={text}: expected {EXPECTED.get(wanted, wanted.__name__)}"
-        ) from error
+        expected = EXPECTED.get(wanted, wanted.__name__)
+        hint = _of_tuple(key, text, current) if wanted is tuple else ""
+        raise InputError(f"{where}: config.{key}={text}: expected {expected}{hint}") from error
+
+
+def _of_tuple(key: str, text: str, current: Any) -> str:
+    """Return how a tuple is given: as the one that is there, or what an empty one means."""
+    if text == "None" and key in EMPTY_MEANS:
+        return f"; {EMPTY_MEANS[key]}"
+    if current and not any(isinstance(value, str) for value in current):
+        return f"; in a shell, quote it: {shlex.quote(f'--config.{key}={current}')}"
+    return f'; in a shell, quote it and its text: "{current or TEXTS}"'
 
 
 def parse(text: str, current: Any, wanted: type, key: str) -> Any:

@@ -6,7 +6,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from vldm_jax.checkpoint.steps import newest_config
+from vldm_jax.checkpoint.steps import all_steps, newest_config
+from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.overrides import override
 from vldm_jax.config.table import GONE
 from vldm_jax.core.errors import InputError
@@ -20,6 +21,11 @@ def run_config(workdir: Path, overrides: Sequence[str] = ()) -> ConfigDict:
     """
     found = newest_config(workdir / "checkpoints")
     if found is None:
+        if not (workdir / WEIGHTS).exists() and not all_steps(workdir / "checkpoints"):
+            raise InputError(
+                f"{workdir} holds no checkpoint and no {WEIGHTS}: if a run ended there before its "
+                "first checkpoint, it goes on with the same command, vldm train"
+            )
         raise InputError(
             f"{workdir} holds no checkpoint, or none that is whole, that tells its config: give "
             "--config, the experiment that was trained there"

@@ -15,6 +15,7 @@ from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.flags import Parser, add_config, folder, load_config, overrides_of
 from vldm_jax.cli.output import write_sheet, write_videos
 from vldm_jax.cli.run_config import run_config
+from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_new, write_json
 from vldm_jax.core.json_files import read_json
 from vldm_jax.parallel.compilation import compilations_kept
@@ -35,6 +36,8 @@ def run(argv: Sequence[str]) -> None:
     parser.add_argument("--num", type=int, help="number of samples, config.sampling.num_videos")
     parser.add_argument("--seed", type=int, help="of the noise, config.seed")
     args, rest = parser.parse_known_args(argv)
+    if args.workdir is not None:
+        check_workdir(args.workdir)
     overrides = overrides_of(parser, rest)
     if args.num is not None:
         overrides.append(f"--config.sampling.num_videos={args.num}")
@@ -51,6 +54,18 @@ def run(argv: Sequence[str]) -> None:
         sample(config, weights, args.out)
 
 
+def check_workdir(workdir: Path) -> None:
+    """Raise unless a folder to sample from is there.
+
+    Raises:
+        InputError: naming it, and what to give instead.
+    """
+    if not workdir.exists():
+        raise InputError(f"--workdir: no such folder: {str(workdir)!r}; give that of a run")
+    if not workdir.is_dir():
+        raise InputError(f"--workdir: {workdir} is a file: give its folder, or --weights {workdir}")
+
+
 def sample(config: ConfigDict, weights: str, out: Path) -> None:
     """Write samples of trained weights into a folder, each as soon as it is there."""
     stage = make_plan(config).stage
@@ -65,6 +80,8 @@ def sample(config: ConfigDict, weights: str, out: Path) -> None:
         **asking.made_with(stage.conditions, config, files),
     }
     begin(out, about)
+    if "steps" in files["weights"].meta:
+        print(f"{weights}: the weights after step {files['weights'].meta['steps']}", flush=True)
     for key, names in unknown.items():
         if names and key in cond:
             print(f"{key} {', '.join(names)} were unknown in training: samples do not ask for them")

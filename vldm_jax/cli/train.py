@@ -107,8 +107,10 @@ def _preview_hook(
         if not hosts.is_main():
             return
         params = _whole(state, run.update.frozen)
-        frames = plan.stage.preview(params, run.source, config.sampling.num_videos)
-        write_sheet(workdir / "samples" / f"{step:08}.png", frames, [""] * len(frames))
+        count = config.sampling.num_videos
+        frames = plan.stage.preview(params, run.source, count)
+        captions = plan.stage.preview_captions(run.source, count) or [""] * len(frames)
+        write_sheet(workdir / "samples" / f"{step:08}.png", frames, captions)
         log.videos(step, "samples", frames, fps=float(config.data.fps))
 
     return hook

@@ -1,5 +1,6 @@
 """config.data -> source of examples and loader of batches."""
 
+import difflib
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -79,9 +80,25 @@ def build_source(data: ConfigDict) -> RelabelledSource:
     fields = ConfigDict({key: value for key, value in data.items() if key not in left_out})
     source = from_table({data.kind: row.make}, fields, "data", path=resolve(data.path))
     source = RelabelledSource(source, data.labels)
+    _check_labels(source)
     if jax.process_index() == 0:
         print(source.report, flush=True)
     return source
+
+
+def _check_labels(source: RelabelledSource) -> None:
+    """Raise for a label that is spelt almost as one that the data has: it would be unknown.
+
+    Raises:
+        InputError: naming both.
+    """
+    spare = [name for name in source.source.label_names if name not in source.label_names]
+    for name in source.unknown["labels"]:
+        if near := difflib.get_close_matches(name, spare, 1):
+            raise InputError(
+                f"config.data.labels names {name!r}, which the data has not; did you mean "
+                f"{near[0]!r}?"
+            )
 
 
 def build_loader(config: ConfigDict, source: RelabelledSource) -> Loader:

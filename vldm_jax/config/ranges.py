@@ -78,6 +78,11 @@ MAY_BE_NONE: dict[str, type] = {
     "sampling.grid.sigma_min": float,
     "sampling.grid.sigma_max": float,
 }
+# What an empty tuple says where one may want to say None.
+EMPTY_MEANS = {
+    "data.labels": "() is none of them",
+    "sampling.labels": "() asks for any",
+}
 # Keys that a config may lack: their source knows what is usual, or says that it needs them.
 MAY_BE_MISSING = {
     f"data.{key}"

@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,10 @@ def allocate(path: Path, size: int) -> None:
 
 
 def check_writable(folder: str | os.PathLike[str]) -> None:
-    """Raise unless `folder` is a folder that can be written, or could be made; makes nothing.
+    """Raise unless `folder` is a folder that can be written, or could be made; leaves nothing.
+
+    Where the permissions allow it, it is tried: some file systems, as /proc, take nothing anyway.
+    A full disk is not looked for: there may be room when it is needed.
 
     Raises:
         InputError: naming the folder.
@@ -90,12 +93,26 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
     if not path.is_dir() or not os.access(path, os.W_OK):
         what = "is not writable" if path.is_dir() else "is a file"
         raise InputError(f"cannot write to the folder {folder}: {path} {what}; choose another one")
+    trial = path / f"{ROOM}.{secrets.token_hex(8)}"
+    try:
+        trial.mkdir()
+        trial.rmdir()
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise InputError(
+                f"cannot write to the folder {folder}: {path} takes no new folder "
+                f"({error.strerror}); choose another one"
+            ) from error
 
 
-def check_new(folder: str | os.PathLike[str]) -> None:
+def check_new(folder: str | os.PathLike[str], replaced: Collection[str] = ()) -> None:
     """Raise unless `folder` can be made: it is absent or empty, so that nothing can be lost.
 
     What a dead writer has left in it does not count.
+
+    Args:
+        folder: to be written.
+        replaced: names of files that may be there: an earlier result, which is made again.
 
     Raises:
         InputError: naming what it holds, or why it cannot be written.
@@ -104,7 +121,9 @@ def check_new(folder: str | os.PathLike[str]) -> None:
     path = Path(folder)
     if path.is_symlink():
         raise InputError(f"{folder} is a symbolic link: give the folder itself")
-    if path.is_dir() and (entries := sorted(e for e in path.iterdir() if e.name != ROOM)):
+    if path.is_dir() and (
+        entries := sorted(e for e in path.iterdir() if e.name not in (ROOM, *replaced))
+    ):
         raise InputError(
             f"{folder} exists and holds {entries[0].name}: choose another folder, or remove it "
             "first"

@@ -11,11 +11,15 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+# Who ends a program often tells it and then its process group (`timeout` does): within this time
+# the same signal again is the one that came.
+ECHO_SECONDS = 0.2
 
 
 class Stopped(SystemExit):
@@ -33,7 +37,8 @@ def listening(
     """Hear SIGINT and SIGTERM in this context; outside the main thread it does nothing.
 
     Args:
-        at_once: (signal, how many have come) -> None, called in a thread, without delay.
+        at_once: (signal, how many have come) -> None, called in a thread, without delay. An echo
+            is not counted.
         in_main: Python's own kind of handler: called in the main thread once that is in Python.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -43,11 +48,14 @@ def listening(
     mouth.setblocking(False)
 
     def listen() -> None:
-        count = 0
+        count, last, when = 0, 0, -ECHO_SECONDS
         while heard := ear.recv(64):
             for number in heard:
-                if number in STOPPING:
-                    count += 1
+                if number not in STOPPING:
+                    continue
+                now = time.monotonic()
+                if number != last or now - when >= ECHO_SECONDS:
+                    count, last, when = count + 1, number, now
                     at_once(signal.Signals(number), count)
 
     thread = threading.Thread(target=listen, name="signals", daemon=True)

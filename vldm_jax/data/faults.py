@@ -16,7 +16,11 @@ import av
 from vldm_jax.core.errors import InputError
 
 Path_ = str | os.PathLike[str]
-REMEDY = "re-encode the file or remove it"
+REENCODE, REMOVE = "re-encode the file or remove it", "remove it"
+GET_AGAIN = "get the file again or remove it"
+LACKING = frozenset(("not a video", "truncated", "no frames"))
+"""Reasons of files that lack what no encoder could bring back."""
+
 PASSING = frozenset((errno.EACCES, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
 """Errors of the system that say nothing about what a file holds."""
 
@@ -27,13 +31,16 @@ class Fault(Exception):
     Attributes:
         reason: the kind of fault, for counting: "not a video", "truncated", "corrupt", ...
         detail: what exactly, for a person.
-        remedy: what to do about it.
+        remedy: what to do about it; by default what fits the reason.
         passing: whether it may be gone at the next try.
     """
 
-    def __init__(self, reason: str, detail: str, remedy: str = REMEDY, *, passing: bool = False):
+    def __init__(
+        self, reason: str, detail: str, remedy: str | None = None, *, passing: bool = False
+    ):
         super().__init__(reason, detail)
-        self.reason, self.detail, self.remedy, self.passing = reason, detail, remedy, passing
+        self.reason, self.detail, self.passing = reason, detail, passing
+        self.remedy = remedy or (GET_AGAIN if reason in LACKING else REENCODE)
 
 
 class VideoError(InputError):
@@ -49,7 +56,7 @@ class VideoError(InputError):
         path: Path_ | io.BytesIO,
         reason: str,
         detail: str,
-        remedy: str = REMEDY,
+        remedy: str = REENCODE,
         passing: bool = False,
     ):
         name = "a stored clip" if isinstance(path, io.BytesIO) else shown(path)
@@ -77,7 +84,10 @@ def fault_of(error: av.FFmpegError, reason: str) -> Fault:
     """Return the fault behind an error of FFmpeg, called `reason` unless the system is to blame."""
     if isinstance(error, OSError) and error.errno == errno.EACCES:
         return unreadable(error)
-    return Fault(reason, error.strerror or str(error), passing=error.errno in PASSING)
+    detail = error.strerror or str(error)
+    if error.errno in PASSING:
+        return Fault(reason, detail, "try again", passing=True)
+    return Fault(reason, detail)
 
 
 def shown(path: Path_) -> str:

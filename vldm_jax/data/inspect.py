@@ -21,6 +21,7 @@ from vldm_jax.data.labels import describe_labels
 from vldm_jax.data.pipeline import make_loader
 from vldm_jax.data.write import write_contact_sheet, write_video
 
+FILES = SHEET, CLIPS, SUMMARY = "sheet.png", "clips.mp4", "summary.txt"
 Path_ = str | os.PathLike[str]
 
 
@@ -74,11 +75,12 @@ def write_inspection(
     times = [f"{index / fps:.2f} s" for index in range(videos.shape[1])] if is_video else []
     scale = max(1, 96 // videos.shape[2])
     out = Path(out)
-    write_contact_sheet(out / "sheet.png", list(videos), titles, columns=times, scale=scale)
+    write_contact_sheet(out / SHEET, list(videos), titles, columns=times, scale=scale)
+    (out / CLIPS).unlink(missing_ok=True)  # of an earlier inspection, if these are images
     if is_video:
-        write_video(out / "clips.mp4", mosaic(videos), fps)
+        write_video(out / CLIPS, mosaic(videos), fps)
     summary = _summary(source, batch, videos, fps)
-    with atomic_path(out / "summary.txt") as temporary:
+    with atomic_path(out / SUMMARY) as temporary:
         temporary.write_text(summary + "\n", encoding="utf-8")
     return summary
 

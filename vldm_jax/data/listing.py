@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.data.faults import Fault, VideoError, shown, unreadable
+from vldm_jax.data.faults import REMOVE, Fault, VideoError, shown, unreadable
 
 SUFFIXES = frozenset(
     ".mp4 .m4v .mov .qt .mj2 .3gp .3g2 .f4v .ismv .mkv .mk3d .webm .avi .divx .mpg .mpeg .mpe "
@@ -124,7 +124,7 @@ class _Found:
             if stat.S_ISREG(mode):
                 self.files.append(path)
             else:
-                self._blame(path, Fault("not a video", "it is no regular file"))
+                self._blame(path, Fault("not a video", "it is no regular file", REMOVE))
         elif path != self.root / LABELS:
             self.others[suffix or "without a suffix"] += 1
 

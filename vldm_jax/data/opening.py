@@ -15,7 +15,7 @@ from typing import Any
 import av
 from av.stream import Disposition
 
-from vldm_jax.data.faults import Fault, Path_, fault_of, unreadable
+from vldm_jax.data.faults import REMOVE, Fault, Path_, fault_of, unreadable
 
 MAX_PIXELS = 8192 * 8192
 """Pixels of the largest frame: a decoder holds up to 17, and a small file can ask for any size."""
@@ -44,6 +44,8 @@ def open_video(source: Path_ | io.BytesIO) -> Iterator[av.container.InputContain
             except OSError as error:
                 raise unreadable(error) from error
             stack.callback(os.close, descriptor)
+            if os.fstat(descriptor).st_size == 0:
+                raise Fault("not a video", "it is empty")
             kwargs["container_options"] = {"fd": str(descriptor), "protocol_whitelist": "fd"}
         try:
             container = stack.enter_context(av.open(file, **kwargs))
@@ -64,10 +66,10 @@ def picture_of(
         Fault: if there is none, or none that can be decoded within bounds.
     """
     if not container.streams.video:
-        raise Fault("not a video", "it has no video stream")
+        raise Fault("not a video", "it has no video stream", REMOVE)
     moving = [s for s in container.streams.video if not s.disposition & NOT_THE_PICTURE]
     if not moving:
-        raise Fault("not a video", "its only picture is a cover")
+        raise Fault("not a video", "its only picture is a cover", REMOVE)
     known = [s for s in moving if s.codec_context is not None]
     if not known:
         raise Fault("unknown codec", "FFmpeg has no decoder for its video stream")

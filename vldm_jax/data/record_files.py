@@ -9,6 +9,7 @@ known beforehand. A set that is damaged, incomplete or of another kind is an `In
 """
 
 import re
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -26,6 +27,11 @@ LONGEST = 1 << 20
 """Frames of a record, at most."""
 FRAMES_A_BYTE = 16
 """Frames that a byte of a shard can stand for, at most; still pictures compress well."""
+
+
+# Its imports are lazy and take locks of their own: two threads that come first at once would wait
+# for each other for ever.
+_IMPORTING = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +175,9 @@ def _find_shards(path: Path, split: str) -> list[Path]:
 
 def _parse(content: bytes) -> Record | None:
     """The record of an Example proto; None if it lacks a feature or has it of another type."""
-    from google.protobuf.message import DecodeError
-    from tensorflow_datasets.proto import tf_example_pb2
+    with _IMPORTING:
+        from google.protobuf.message import DecodeError
+        from tensorflow_datasets.proto import tf_example_pb2
 
     try:
         features = tf_example_pb2.Example.FromString(content).features.feature

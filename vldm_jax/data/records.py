@@ -25,7 +25,7 @@ from vldm_jax.data.folder import Entry, read_folder
 from vldm_jax.data.read import scan
 from vldm_jax.data.record_files import KEY_EVERY
 from vldm_jax.data.source import decode_clip
-from vldm_jax.data.windows import SLOWEST, even_runs, held_out
+from vldm_jax.data.windows import SLOWEST, SPLITS, even_runs, held_out
 from vldm_jax.data.write import check_crf, frame_rate, write_video
 
 Path_ = str | os.PathLike[str]
@@ -178,7 +178,7 @@ def _cut_segments(
     entries: Sequence[Entry], fps: float, lengths: tuple[int, int], test_fraction: Number
 ) -> tuple[dict[str, list[Segment]], int]:
     """The pieces of either split, and how many shots are too short for any."""
-    splits: dict[str, list[Segment]] = {"train": [], "test": []}
+    splits: dict[str, list[Segment]] = {split: [] for split in SPLITS}
     short = 0
     for entry in entries:
         for number, shot in enumerate(entry.shots):

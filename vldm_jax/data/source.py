@@ -30,7 +30,7 @@ from vldm_jax.data.faults import Path_, counts_of, shown
 from vldm_jax.data.folder import Entry, Folder, read_folder
 from vldm_jax.data.read import read_frames
 from vldm_jax.data.transforms import resize_crop
-from vldm_jax.data.windows import SLOWEST, clip_windows, held_out
+from vldm_jax.data.windows import SLOWEST, SPLITS, clip_windows, held_out
 
 Example = dict[str, Any]
 
@@ -133,7 +133,7 @@ def folder_source(
         InputError: if nothing is usable, or an argument is out of range.
     """
     check_positive(path, height=height, width=width, fps=fps, num_frames=num_frames, stride=stride)
-    if split not in ("train", "test") or not 0 <= test_fraction <= 1:
+    if split not in SPLITS or not 0 <= test_fraction <= 1:
         raise InputError(
             f'{path}: split must be "train" or "test" and test_fraction in [0, 1], '
             f"got {split!r} and {test_fraction}"

@@ -89,6 +89,9 @@ def even_runs(
     return runs
 
 
+SPLITS = ("train", "test")  # the shots that are not held out, and those that are
+
+
 def held_out(name: str, shot: int, fraction: int | float) -> bool:
     """Return whether a shot belongs to the held-out part: by a hash, so new files move no old one.
 

@@ -14,10 +14,11 @@ import numpy as np
 
 from vldm_jax.checkpoint.weights import cast, save_arrays, save_weights
 from vldm_jax.core import paths
+from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_new
 from vldm_jax.interop.card import model_card
 from vldm_jax.interop.layouts import names
-from vldm_jax.interop.layouts.formats import Format, format_of
+from vldm_jax.interop.layouts.formats import Format, format_of, ways_out
 from vldm_jax.models.network import Network
 
 SHARD_BYTES = 5_000_000_000
@@ -48,7 +49,10 @@ def export(
     form = format_of(network.kind, network.fields)
     check_new(folder)
     flat = paths.flatten(network.params)
-    config = form.config_of(network.fields, _channels(flat, network))
+    try:
+        config = form.config_of(network.fields, _channels(flat, network))
+    except InputError as error:
+        raise InputError(f"{error}: {ways_out(network.kind)}") from error
     notes = form.notes(network.fields)
     with atomic_path(folder) as temporary:
         temporary.mkdir(parents=True)

@@ -65,15 +65,22 @@ def find_weights(path: str | None, kinds: tuple[str, ...], flag: str) -> Weights
     wanted = " or ".join(kinds)
     if not path:
         raise InputError(f"{flag[2:]} is not set: give {wanted} weights, {flag}=FILE")
-    file = resolve(path)
-    if file.is_dir():
-        if not (file / WEIGHTS).is_file():
-            raise InputError(
-                f"{flag}: the folder {path} holds no {WEIGHTS}; a stage writes it when it ends, "
-                "and a public checkpoint must come in first, with vldm convert import"
-            )
-        file = file / WEIGHTS
-    meta = read_meta(file)
+    try:
+        file = _weights_in(path)
+        meta = read_meta(file)
+    except InputError as error:
+        raise InputError(f"{flag}: {error}") from error
     if meta["kind"] not in kinds:
         raise InputError(f"{flag}: {path} holds weights of kind {meta['kind']!r}, not {wanted!r}")
     return WeightsFile(str(path), file, meta)
+
+
+def _weights_in(path: str) -> Path:
+    """Return the file that a path names, or the one that a stage has left in that folder."""
+    file = resolve(path)
+    if file.is_dir() and not (file / WEIGHTS).is_file():
+        raise InputError(
+            f"the folder {path} holds no {WEIGHTS}; a stage writes it when it ends, and a public "
+            "checkpoint must come in first, with vldm convert import"
+        )
+    return file / WEIGHTS if file.is_dir() else file

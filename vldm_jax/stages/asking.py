@@ -123,6 +123,7 @@ def made_with(
     )
     # Another file of the same name is another text.
     texts = {name: path for name in named if (path := _value(config, name)) is not None}
+    below = {key: file for key, file in files.items() if key != "init"}
     hashes = {name: sha256(resolve(path)) for name, path in texts.items()}
     return {
         "fps": float(config.data.fps),
@@ -130,7 +131,8 @@ def made_with(
         "seed": config.seed,
         "sampling": config.sampling.to_dict(),
         "diffusion": config.diffusion.to_dict(),
-        "weights_sha256": {key: file.sha256 for key, file in files.items() if key != "init"},
+        "weights_sha256": {key: file.sha256 for key, file in below.items()},
+        "weights_steps": {k: f.meta["steps"] for k, f in below.items() if "steps" in f.meta},
         **({"text_sha256": hashes} if hashes else {}),
     }
 

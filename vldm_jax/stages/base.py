@@ -130,6 +130,11 @@ class Stage(abc.ABC):
     def preview(self, params: PyTree, source: Source, count: int) -> UInt8[np.ndarray, "b t h w 3"]:
         """Return frames that show how far training is."""
 
+    def preview_captions(self, source: Source, count: int) -> list[str]:
+        """Return a line on each row of a preview that asks for something; [] if it does not."""
+        del source, count
+        return []
+
     @abc.abstractmethod
     def export(
         self, path: Path, params: PyTree, trained: Sequence[str], steps: int, source: Source

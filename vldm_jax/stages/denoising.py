@@ -241,10 +241,17 @@ class DenoisingStage(Stage):
 
     def preview(self, params: PyTree, source: Source, count: int) -> UInt8[np.ndarray, "b t h w 3"]:
         """Return samples of what `config.sampling` asks for, as far as the data knows it."""
-        cond = self.request(count, unknown=source.unknown)
+        cond = self._asked_of(source, count)
         key, index = jax.random.key(self.config.seed), np.arange(count)
         size = self.config.sampling.batch_size
         return np.concatenate(list(self._preview.in_batches(params, key, index, cond, size)))
+
+    def preview_captions(self, source: Source, count: int) -> list[str]:
+        """Return a line on each sample of a preview: what it was asked for."""
+        return self.captions(self._asked_of(source, count))
+
+    def _asked_of(self, source: Source, count: int) -> Conditioning:
+        return self.request(count, unknown=source.unknown)
 
     # What it leaves behind.
 
@@ -271,7 +278,8 @@ class DenoisingStage(Stage):
         """
         if not weights.startswith("asset:") and not Path(weights).exists():
             raise InputError(
-                f"{weights} does not exist: train first (vldm train writes it at its end)"
+                f"{weights} does not exist: vldm train writes it at its end, and a run that was "
+                "stopped goes on with the same command"
             )
         file = find_weights(weights, kinds, "--weights")
         check_made_for(file, self.meaning())

@@ -48,6 +48,14 @@ class VideoStage(DenoisingStage):
     # A mix a frame has another shape for another number of frames.
     new_layers = f"{DenoisingStage.new_layers}|{TEMPORAL}.*mixer/logit"
 
+    def __init__(self, config: ConfigDict) -> None:
+        if config.data.num_frames == 1:
+            raise InputError(
+                "config.data.num_frames=1: temporal layers are trained on clips, set it to at "
+                "least 2"
+            )
+        super().__init__(config)
+
     def fields(self, config: ConfigDict) -> dict[str, Any]:
         """Return the network's fields; a mix a frame has the clips' number of frames."""
         temporal = config.model.temporal.to_dict()

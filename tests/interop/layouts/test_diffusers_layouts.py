@@ -58,7 +58,8 @@ def lone(folder, target):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name == "sd1" else ()) for name in UNETS]
+    "name",
+    ["sd2", "upscaler", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sd1", "svd"))],
 )
 def test_unet_folder(saved, name):
     assert_same_unet(load(saved(name, **UNETS[name][0])), name)

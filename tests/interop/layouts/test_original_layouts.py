@@ -175,6 +175,7 @@ def svd_in_the_original(model):
     return model
 
 
+@pytest.mark.slow
 def test_stable_video_diffusion(tmp_path):
     unet = svd_in_the_original(reference.svd(**WIDE, num_attention_heads=(1, 2)))
     vae = reference.temporal_autoencoder()

@@ -96,6 +96,7 @@ def test_the_last_of_24_blocks_of_openclip_is_left_out(tmp_path):
         assert_equal(net(INPUTS.tokens), norm(out.hidden_states[-2]).numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [23, 25, 3], ids=["written by diffusers' tools", "more", "less"])
 def test_other_numbers_of_blocks_are_all_used(saved, tmp_path, layers):
     model = vit_h(layers)

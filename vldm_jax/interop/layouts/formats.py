@@ -173,8 +173,24 @@ def format_of(kind: str, fields: Fields) -> Format:
     for form in FORMATS.values():
         if form.kind == kind and form.leaves(fields):
             return form
+    family = fields["temporal"]["family"]
     raise InputError(
-        f"temporal layers of the family {fields['temporal']['family']!r} have no class in "
-        "diffusers: export them with --to weights, or the video U-Net that they make with --onto a "
-        "backbone"
+        f"temporal layers of the family {family!r} have no class in diffusers{_alone(kind, fields)}"
     )
+
+
+def ways_out(kind: str) -> str:
+    """Return how a network of a kind leaves that no public class can express."""
+    return f"export with --to weights or --to program{' --onto UNET' if kind == 'temporal' else ''}"
+
+
+def _alone(kind: str, fields: Fields) -> str:
+    """Return what can be done with temporal layers that have no class: their network may have."""
+    whole = [f for f in FORMATS.values() if f.kind == "video_unet" and f.leaves(fields)]
+    if not whole:
+        return f": {ways_out(kind)}"
+    try:
+        whole[0].config_of(fields, 0)
+    except InputError as error:
+        return f", nor has the video U-Net that they make ({error}): {ways_out(kind)}"
+    return ": export with --to weights, or with --onto UNET the video U-Net that they make"
