@@ -39,12 +39,7 @@ def run_sets(config: ConfigDict, args: argparse.Namespace) -> Sets:
     Raises:
         InputError: if the stage has nothing to sample, or the data too little.
     """
-    for flag in ("frames", "fps", "size"):
-        if getattr(args, flag) is not None:
-            raise InputError(
-                f"--{flag} is for folders: a run's clips are as its config says, "
-                f"--config.data.{'height' if flag == 'size' else flag.replace('fra', 'num_fra')}"
-            )
+    _check_shape(args, config)
     with config.unlocked():
         config.data.stride = float(config.data.num_frames)
     stage = make_plan(config).stage
@@ -79,6 +74,22 @@ def run_sets(config: ConfigDict, args: argparse.Namespace) -> Sets:
         made_with={**made_with, "seed": config.seed},
         notes=(line,),
     )
+
+
+def _check_shape(args: argparse.Namespace, config: ConfigDict) -> None:
+    """Raise for clips other than the run's own, which flags or a preset ask for."""
+    data = config.data
+    for flag, own, keys in (
+        ("frames", data.num_frames, "num_frames"),
+        ("fps", data.fps, "fps"),
+        ("size", (data.height, data.width), "height, width"),
+    ):
+        asked = getattr(args, flag)
+        if asked is not None and asked != own:
+            raise InputError(
+                f"clips with {flag} {asked} are asked for, the run makes {own}: evaluate a run at "
+                f"its own (config.data.{keys}), or its videos with --samples"
+            )
 
 
 def _clips(source: RelabelledSource, config: ConfigDict) -> ClipSet:

@@ -40,8 +40,4 @@ PRESETS = {
         figures=("fvd", "fid"), clips=5369, frames=25, fps=10.0, windows="all",
         says="Vista on nuScenes: 5,369 clips of 25 frames (FID there leaves out given frames)",
     ),
-    "epona": Preset(
-        figures=("fvd", "fid"), clips=1646, frames=16, fps=5.0, windows="all",
-        says="Epona on nuScenes: 1,646 clips",
-    ),
 }  # fmt: skip
