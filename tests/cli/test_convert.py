@@ -118,6 +118,7 @@ def other_backbone(tmp_path_factory):
     return file
 
 
+@pytest.mark.slow
 def test_temporal_layers_move_to_another_backbone(other_backbone, tmp_path, capsys):
     vldm("convert", "import", TEMPORAL, "--onto", other_backbone, "--out", tmp_path / "moved")
     moved = tmp_path / "moved" / "temporal.safetensors"
@@ -213,6 +214,7 @@ def random_weights(kind, folder, **changes):
     return folder / f"{kind}.safetensors"
 
 
+@pytest.mark.slow
 def test_a_network_with_labels_takes_them_and_no_text(tmp_path):
     one_level = {"channels": [32], "attention": [True], "label_tokens": ["binary", "count"]}
     file = random_weights("unet", tmp_path, **one_level)

@@ -34,6 +34,7 @@ def exported(tmp_path, *argv):
     assert entry.main(["convert", "export", *map(str, argv), "--out", str(tmp_path / "ok")]) == 0
 
 
+@pytest.mark.slow
 def test_a_backbone_is_no_way_out_for_layers_whose_network_has_no_class(refused, tmp_path):
     err = refused(TEMPORAL)
     says(err, "cannot express mix = 'per_frame'", "--to weights", "--to program --onto")

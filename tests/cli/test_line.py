@@ -200,6 +200,7 @@ def test_an_export_is_the_average_or_with_raw_the_last_weights(line):
     assert all(word in card for word in ("metrics", "loss", "folder", "steps", "sha256"))
 
 
+@pytest.mark.slow
 def test_samples_do_not_depend_on_the_batch(line):
     root, configs = line
     out = []
@@ -213,6 +214,7 @@ def test_samples_do_not_depend_on_the_batch(line):
     assert np.abs(out[0] - out[1]).max() <= 1  # one grey level: kernels differ by batch size
 
 
+@pytest.mark.slow
 def test_a_second_start_goes_on_where_the_first_ended(line, capsys):
     root, configs = line
     argv = ["train", f"--workdir={root / 'video'}", *configs["video"]]

@@ -101,6 +101,7 @@ def test_the_network_s_fields_say_it_and_come_back():
     assert conditions.needs(net.conditions) == ("context", "wind")
 
 
+@pytest.mark.slow
 def test_temporal_layers_hear_of_it_and_nothing_else_does():
     net = network()
     params = random_params(net)
@@ -114,6 +115,7 @@ def test_temporal_layers_hear_of_it_and_nothing_else_does():
     np.testing.assert_array_equal(changed[1], base[1])
 
 
+@pytest.mark.slow
 def test_tokens_stand_in_for_text_and_reach_the_prediction():
     net = network("unet", as_tokens=True)
     params = random_params(net)

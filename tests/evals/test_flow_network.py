@@ -67,6 +67,7 @@ def test_equals_the_published_module(published, time, enlarge):
     np.testing.assert_allclose(found.frame, frame, atol=5e-5)
 
 
+@pytest.mark.slow
 def test_middle_of_any_size_equals_the_published_module_on_padded_frames(published):
     first, last = pair(40, 70)
     padded = [np.pad(f, ((0, 0), (0, 24), (0, 26), (0, 0)), mode="edge") for f in (first, last)]

@@ -66,6 +66,7 @@ def test_a_jerk_is_uneven_and_a_turn_is_a_change():
     assert named(turn)["change"] == pytest.approx(np.hypot(2, 2) / 7)
 
 
+@pytest.mark.slow
 def test_features_of_clips_whose_motion_is_known():
     steps = [[(2 * n, 0) for n in range(3)], [(0, -2 * n) for n in range(3)], [(0, 0)] * 3]
     clips = np.concatenate([moving(s, seed=i) for i, s in enumerate(steps)])

@@ -26,6 +26,7 @@ def brighter(videos, where, by):
     return np.uint8(np.clip(out, 0, 255))
 
 
+@pytest.mark.slow
 def test_a_jump_of_brightness_at_a_border_in_time_is_seen():
     video = moving([(n, 0) for n in range(7)])
     jump = brighter(video, np.s_[:, 3:], 10)

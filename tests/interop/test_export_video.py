@@ -18,6 +18,8 @@ from vldm_jax.models import table
 from vldm_jax.models.network import Denoiser
 from vldm_jax.nn.temporal import TemporalSpec
 
+pytestmark = pytest.mark.slow  # whole public networks; CI runs them
+
 torch, diffusers = reference.torch, reference.diffusers
 
 

@@ -48,7 +48,13 @@ class Pair:
         self.net = load(folder)
 
 
-@pytest.fixture(scope="module", params=KINDS)
+QUICK = ("sd2", "autoencoder", "temporal_autoencoder", "text_encoder")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in KINDS],
+)
 def pair(request, tmp_path_factory):
     return Pair(request.param, tmp_path_factory.mktemp(request.param))
 

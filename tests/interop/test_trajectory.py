@@ -14,6 +14,8 @@ from vldm_jax.sampling.grids import uniform
 from vldm_jax.sampling.loop import sample
 from vldm_jax.sampling.solvers.ddim import DDIM
 
+pytestmark = pytest.mark.slow  # whole public networks; CI runs them
+
 torch, diffusers = reference.torch, reference.diffusers
 
 STEPS = 20

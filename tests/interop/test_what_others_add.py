@@ -91,6 +91,7 @@ TOLD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("others", "metadata", "told"), TOLD.values(), ids=TOLD)
 def test_what_a_file_says_of_its_diffusion(single, others, metadata, told):
     file = single(others, {"format": "pt", **metadata})

@@ -73,6 +73,7 @@ def output_and_gradient(net, params, key):
     return out, paths.flatten(grads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "family", ["video_ldm", pytest.param("animatediff", marks=pytest.mark.slow)]
 )

@@ -107,6 +107,7 @@ def worst(ours, theirs):
     return np.abs(np.asarray(ours) - theirs).max() / theirs.std()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["AutoencoderKL", "AutoencoderKLTemporalDecoder"])
 def test_equals_the_model_of_diffusers(kind):
     torch, theirs = public_model(kind)

@@ -64,6 +64,7 @@ def trained(params):
     return paths.unflatten({k: v if v.any() else v + 0.1 for k, v in flat.items()})
 
 
+@pytest.mark.slow
 def test_at_insertion_the_video_model_is_the_image_model():
     params = random_params(NETS["v2"])
     out = predict(NETS["v2"], params, Z, TIME, COND)

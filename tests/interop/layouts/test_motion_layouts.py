@@ -9,6 +9,8 @@ from reference import INPUTS, assert_equal, assert_same_network
 from vldm_jax.core.errors import InputError
 from vldm_jax.interop import load
 
+pytestmark = pytest.mark.slow  # whole public networks; CI runs them
+
 torch, diffusers = reference.torch, reference.diffusers
 
 VERSIONS = {

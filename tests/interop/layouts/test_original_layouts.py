@@ -16,6 +16,8 @@ from reference import INPUTS, assert_equal, assert_same_network
 from vldm_jax.core.errors import InputError
 from vldm_jax.interop import Pipeline, load
 
+pytestmark = pytest.mark.slow  # whole public networks; CI runs them
+
 torch = reference.torch
 
 # The widths at which heads of 64 channels, what SD 2.x has and nothing in a file says, can be had.

@@ -10,6 +10,8 @@ from reference import INPUTS, assert_equal, assert_same_network
 
 from vldm_jax.interop import load
 
+pytestmark = pytest.mark.slow  # whole public networks; CI runs them
+
 torch = reference.torch
 ACTIVATIONS = ("quick_gelu", "gelu")
 
