@@ -5,7 +5,7 @@ import pytest
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.evals.clips import array_clips
-from vldm_jax.evals.compare import compare
+from vldm_jax.evals.compare import compare, make_extractors
 from vldm_jax.evals.extract import Extractor
 from vldm_jax.evals.extractors import EXTRACTORS
 from vldm_jax.evals.figures import FIGURES
@@ -24,7 +24,7 @@ NAMES = ("flicker", "motion", "change", "drift_colour")
 
 
 def found(videos, names=NAMES, **more):
-    settings = {"weights": {}, "cache": None, "seed": 0} | more
+    settings = {"cache": None, "seed": 0, "extractors": make_extractors(names, {})} | more
     return compare(array_clips(videos, 8), REAL, OTHERS, names, **settings)
 
 
@@ -44,7 +44,8 @@ def test_a_frozen_clip_does_not_move_and_a_noisy_one_flickers():
 
 def test_the_floor_is_the_figure_of_the_other_real_clips():
     result = found(clips(24, 2))
-    swapped = compare(OTHERS, REAL, OTHERS, NAMES, weights={}, cache=None, seed=0)
+    extractors = make_extractors(NAMES, {})
+    swapped = compare(OTHERS, REAL, OTHERS, NAMES, extractors=extractors, cache=None, seed=0)
     for name in NAMES:
         assert result.figures[name]["floor"] == swapped.figures[name]["value"]
         low, high = result.figures[name]["interval"]
@@ -80,13 +81,17 @@ def test_a_network_is_run_once_for_all_its_figures(monkeypatch, tmp_path):
         (clips(1, 2), NAMES, "1 clips are too few for flicker"),
         (clips(24, 2), ("fwd",), "unknown figure 'fwd'; there are fvd, kvd"),
         (clips(24, 2), (), "no figure is asked for"),
-        (clips(24, 2), ("is",), "is takes clips of at least 16 frames, these have 6"),
         (clips(24, 2), ("fid",), "no package has the weights of inception: get pt_inception"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(videos, names, message):
     with pytest.raises(InputError, match=message):
         found(videos, names)
+
+
+def test_clips_that_are_too_short_for_a_figure_are_said():
+    with pytest.raises(InputError, match="is takes clips of at least 16 frames, these have 6"):
+        found(clips(24, 2), ("is",), extractors={})
 
 
 def test_every_figure_has_an_extractor():

@@ -22,7 +22,7 @@ from vldm_jax.core.json_files import read_json
 from vldm_jax.data.write import write_contact_sheet
 from vldm_jax.evals.bars import write_bars
 from vldm_jax.evals.clips import WINDOWS
-from vldm_jax.evals.compare import Comparison, check_figures, compare
+from vldm_jax.evals.compare import Comparison, compare, make_extractors
 from vldm_jax.evals.extract import cache_folder
 from vldm_jax.evals.figures import DEFAULT, FIGURES
 from vldm_jax.evals.likeness import by_likeness
@@ -42,8 +42,7 @@ def run(argv: Sequence[str]) -> None:
     args, rest = parser.parse_known_args(argv)
     overrides = overrides_of(parser, rest)
     _apply_preset(args)
-    check_figures(args.figures)
-    weights = _weights(args.network)
+    extractors = make_extractors(args.figures, _weights(args.network))
     beside = [(path.parent.name or str(path), _read(path)) for path in args.beside]
     check_writable(args.out)
     if (args.out / METRICS).exists():
@@ -67,7 +66,7 @@ def run(argv: Sequence[str]) -> None:
             print(note, flush=True)
         result = compare(
             sets.samples, sets.real, sets.others, args.figures,
-            weights=weights, cache=cache_folder(), seed=args.seed,
+            extractors=extractors, cache=cache_folder(), seed=args.seed,
         )  # fmt: skip
     metrics = _metrics(args, sets, result)
     _write(args.out, metrics, sets, result)

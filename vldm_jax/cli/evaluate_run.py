@@ -128,13 +128,15 @@ def _sample(
     files = [out / f"{first:06}.npy" for first in range(0, count, size)]
     with tqdm(total=count, desc="sampling", unit="clip", disable=None) as bar:
         for number, file in enumerate(files):
-            rows = index[number * size : (number + 1) * size]
+            left = min(size, count - number * size)
             if not file.exists():
+                # The last batch is filled up: one program serves all.
+                rows = index[(number * size + np.arange(size)) % count]
                 part = {name: value[rows] for name, value in cond.items()}
                 (frames,) = sampler.in_batches(params, key, rows, part, size)
                 with atomic_path(file) as temporary:
-                    np.save(temporary, frames)
-            bar.update(len(rows))
+                    np.save(temporary, frames[:left])
+            bar.update(left)
     write_json(out / METADATA, {**about, "complete": True})
     return ClipSet(
         read=lambda i: np.load(files[i // size], mmap_mode="r")[i % size],

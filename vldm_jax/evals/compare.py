@@ -9,7 +9,7 @@ import numpy as np
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.evals.clips import ClipSet, digest_of_set
-from vldm_jax.evals.extract import Extracted, extract
+from vldm_jax.evals.extract import Extracted, Extractor, extract
 from vldm_jax.evals.extractors import make_extractor
 from vldm_jax.evals.figures import FIGURES, evaluate
 
@@ -46,13 +46,28 @@ def check_figures(names: Sequence[str]) -> None:
             raise InputError(f"unknown figure {name!r}; there are {', '.join(FIGURES)}")
 
 
+def make_extractors(names: Sequence[str], weights: Mapping[str, Path]) -> dict[str, Extractor]:
+    """Return what the figures are made of, by name; to be asked before anything slow.
+
+    Args:
+        names: of the figures.
+        weights: extractor -> file of its weights, where no package has them.
+
+    Raises:
+        InputError: for an unknown figure, or weights that cannot be had.
+    """
+    check_figures(names)
+    wanted = sorted({FIGURES[name].extractor for name in names})
+    return {name: make_extractor(name, weights.get(name)) for name in wanted}
+
+
 def compare(
     samples: ClipSet,
     real: ClipSet,
     others: ClipSet,
     names: Sequence[str],
     *,
-    weights: Mapping[str, Path],
+    extractors: Mapping[str, Extractor],
     cache: Path | None,
     seed: int,
 ) -> Comparison:
@@ -63,21 +78,18 @@ def compare(
         real: what it is compared with.
         others: as many other real clips, for the floors.
         names: of the figures.
-        weights: extractor -> file of its weights, where no package has them.
+        extractors: what `make_extractors` made for these figures.
         cache: folder that keeps the numbers of clips; None for none.
         seed: of the intervals.
 
     Raises:
-        InputError: for too few clips, unequal shapes, an unknown figure, weights that lack.
+        InputError: for too few clips, or unequal shapes.
     """
-    check_figures(names)
     _check_sets(samples, real, others, names)
     sets = {"samples": samples, "real clips": real, "other real clips": others}
-    extractors = {FIGURES[name].extractor for name in names}
-    made = {name: make_extractor(name, weights.get(name)) for name in sorted(extractors)}
     found: dict[str, dict[str, Extracted]] = {}
     figures: dict[str, dict[str, Any]] = {}
-    for name, extractor in made.items():
+    for name, extractor in extractors.items():
         found[name] = {
             what: extract(extractor, clips, cache=cache, what=what) for what, clips in sets.items()
         }
@@ -85,7 +97,7 @@ def compare(
         figure = FIGURES[name]
         rows = [one.rows for one in found[figure.extractor].values()]
         value = dataclasses.asdict(evaluate(figure, *rows, seed=seed))
-        made_by = {"extractor": figure.extractor, **made[figure.extractor].recipe}
+        made_by = {"extractor": figure.extractor, **extractors[figure.extractor].recipe}
         figures[name] = {**value, "unit": figure.unit, "says": figure.says, "made_by": made_by}
     first = next(iter(found.values()))
     digests = {what: one.digests for what, one in first.items()}
