@@ -24,7 +24,9 @@ NAMES = ("flicker", "motion", "change", "drift_colour")
 
 
 def found(videos, names=NAMES, **more):
-    settings = {"cache": None, "seed": 0, "extractors": make_extractors(names, {})} | more
+    settings = {"cache": None, "seed": 0} | more
+    if "extractors" not in settings:
+        settings["extractors"] = make_extractors(names, {})
     return compare(array_clips(videos, 8), REAL, OTHERS, names, **settings)
 
 
