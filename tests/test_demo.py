@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.slow
 def test_demo_writes_what_it_promises(tmp_path):
     done = subprocess.run(
-        [sys.executable, "launch/demo.py", f"--out={tmp_path}", "--minutes=0.5"],
+        [sys.executable, "launch/demo.py", f"--out={tmp_path}", "--minutes=1.5"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -101,6 +101,7 @@ def test_what_gives_no_clip_is_told_and_kept(folders, tmp_path, capsys):
         (["--network", "i3d"], "write NAME=FILE"),
         (["--network", "vgg=a.pth"], "there is no such network"),
         (["--beside", "nowhere.json"], "nowhere.json: no such file"),
+        (["--seed", "-1"], "must not be negative"),
         (["--workdir", "run"], "not allowed with argument"),
         (["--preset", "paper"], "invalid choice: 'paper'"),
     ],
@@ -124,3 +125,52 @@ def test_figures_are_not_written_over(folders, tmp_path, capsys):
     assert evaluate(*folders, *FAST, "--out", tmp_path / "out") == 0
     assert evaluate(*folders, *FAST, "--out", tmp_path / "out") == 2
     assert "exists and holds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [{}, {"recipe": 1, "recipe_id": "a", "figures": {"fvd": 3}}])
+def test_what_is_no_evaluation_is_not_shown_beside_one(folders, tmp_path, capsys, content):
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    beside = ["--beside", tmp_path / "other.json", "--out", tmp_path / "out"]
+    assert evaluate(*folders, *FAST, *beside) == 2
+    assert "other.json is no metrics.json of vldm evaluate" in capsys.readouterr().err
+
+
+def test_frames_are_no_clips_for_fvd_and_this_is_said_before_sampling(tmp_path, capsys):
+    config = [
+        "--config",
+        "configs/driving/image.py:tiny",
+        "--weights",
+        "asset:driving/image.safetensors",
+    ]
+    assert evaluate(*config, "--figures", "motion", "--out", tmp_path / "out") == 2
+    assert "motion takes clips of at least 2 frames, these have 1" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_run_is_sampled_for_the_labels_of_the_real_clips_and_goes_on_where_it_was_killed(
+    tmp_path,
+):
+    config = ["--config", "configs/driving/video.py:tiny", "--clips", 3, "--figures", FIGURES]
+    few = ["--config.sampling.steps=2", "--config.sampling.batch_size=2"]
+    argv = [*config, *few, "--weights", "asset:driving/temporal.safetensors"]
+    assert evaluate(*argv, "--out", tmp_path / "whole") == 0
+    metadata = json.loads((tmp_path / "whole" / "samples" / "metadata.json").read_text())
+    assert metadata["complete"] and len({tuple(row) for row in metadata["labels"]}) > 1
+    files = {path.name: path for path in (tmp_path / "whole" / "samples").glob("*.npy")}
+    assert {name: len(np.load(path)) for name, path in files.items()} == {
+        "000000.npy": 2,
+        "000002.npy": 1,
+    }
+    # As a kill leaves it: the first batch alone, and no figures.
+    (tmp_path / "half" / "samples").mkdir(parents=True)
+    half = tmp_path / "half" / "samples"
+    (half / "metadata.json").write_text(json.dumps(metadata | {"complete": False}))
+    marked = np.load(files["000000.npy"]) ^ 1
+    np.save(half / "000000.npy", marked)
+    assert evaluate(*argv, "--out", tmp_path / "half") == 0
+    np.testing.assert_array_equal(np.load(half / "000000.npy"), marked)  # not made again
+    np.testing.assert_array_equal(np.load(half / "000002.npy"), np.load(files["000002.npy"]))
+    one, two = (metrics_of(tmp_path / name) for name in ("whole", "half"))
+    assert one["recipe_id"] == two["recipe_id"] and two["recalled"] == 7
+    assert one["recipe"]["samples"]["sampling"]["steps"] == 2

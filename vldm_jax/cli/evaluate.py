@@ -95,7 +95,7 @@ def _parser() -> Parser:
             f"--{kind}-windows", choices=WINDOWS, default=None if kind == "real" else default,
             help=f"clips of a {kind} video, {default}",
         )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
+    parser.add_argument("--seed", type=_seed, default=0, help="of all that is drawn")
     parser.add_argument(
         "--network", action="append", default=[], metavar="NAME=FILE",
         help="weights of a network that no package has",
@@ -159,9 +159,10 @@ def _write_sheet(path: Path, sets: Sets, result: Comparison) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     metrics = read_json(path, "figures that vldm evaluate wrote")
-    for key in ("recipe", "recipe_id", "figures"):
-        if key not in metrics:
-            raise InputError(f"{path} has no {key!r}: give the metrics.json of vldm evaluate")
+    try:
+        table([(path.name, metrics)])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is no metrics.json of vldm evaluate: give one") from error
     return metrics
 
 
@@ -181,6 +182,12 @@ def _weights(words: Sequence[str]) -> dict[str, Path]:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _seed(text: str) -> int:
+    if (value := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"must not be negative, got {value}")
+    return value
 
 
 def _positive(text: str) -> int:

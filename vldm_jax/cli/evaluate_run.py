@@ -22,6 +22,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, write_json
 from vldm_jax.data.relabel import RelabelledSource
 from vldm_jax.evals.clips import ClipSet
+from vldm_jax.evals.compare import check_length
 from vldm_jax.evals.sets import Sets, clips_of_each, halves
 from vldm_jax.stages import asking
 from vldm_jax.stages.base import Stage
@@ -40,6 +41,7 @@ def run_sets(config: ConfigDict, args: argparse.Namespace) -> Sets:
         InputError: if the stage has nothing to sample, or the data too little.
     """
     _check_shape(args, config)
+    check_length(args.figures, config.data.num_frames)
     with config.unlocked():
         config.data.stride = float(config.data.num_frames)
     stage = make_plan(config).stage

@@ -46,6 +46,20 @@ def check_figures(names: Sequence[str]) -> None:
             raise InputError(f"unknown figure {name!r}; there are {', '.join(FIGURES)}")
 
 
+def check_length(names: Sequence[str], frames: int) -> None:
+    """Raise for a figure that takes longer clips than these; to be asked before they are made.
+
+    Raises:
+        InputError: naming it.
+    """
+    for name in names:
+        if frames < FIGURES[name].frames:
+            raise InputError(
+                f"{name} takes clips of at least {FIGURES[name].frames} frames, these have "
+                f"{frames}: leave it out with --figures, or take longer clips"
+            )
+
+
 def make_extractors(names: Sequence[str], weights: Mapping[str, Path]) -> dict[str, Extractor]:
     """Return what the figures are made of, by name; to be asked before anything slow.
 
@@ -119,12 +133,7 @@ def _check_sets(samples: ClipSet, real: ClipSet, others: ClipSet, names: Sequenc
                 f"samples are {samples.shape} (frames, rows, columns) at {samples.fps:g} fps, real "
                 f"clips {clips.shape} at {clips.fps:g} fps: compare clips of one kind"
             )
-    for name in names:
-        if samples.shape[0] < FIGURES[name].frames:
-            raise InputError(
-                f"{name} takes clips of at least {FIGURES[name].frames} frames, these have "
-                f"{samples.shape[0]}: leave it out with --figures, or take longer clips"
-            )
+    check_length(names, samples.shape[0])
     fewest = max(FIGURES[name].fewest for name in names)
     if (count := min(samples.count, real.count, others.count)) < fewest:
         raise InputError(
