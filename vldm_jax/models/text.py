@@ -139,18 +139,18 @@ class MLP(nn.Module):
         return Dense(x.shape[-1], dtype=self.dtype, name="fc2")(y)
 
 
-class TextLayer(nn.Module):
+class ClipLayer(nn.Module):
     """Attention and MLP, each normalised and residual (layer_norm1, self_attn, layer_norm2, mlp).
 
     Attributes:
-        heads: of the attention.
+        attention: makes one, given its name.
         mlp_width: hidden width of the MLP.
         activation: key of `ACTIVATIONS`.
         eps: of the norms.
         dtype: compute type.
     """
 
-    heads: int
+    attention: functools.partial
     mlp_width: int
     activation: str
     eps: float
@@ -160,7 +160,7 @@ class TextLayer(nn.Module):
     def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
         """Return the tokens after the layer."""
         y = LayerNorm(self.eps, self.dtype, name="layer_norm1")(x)
-        x = x + CausalAttention(self.heads, self.dtype, name="self_attn")(y)
+        x = x + self.attention(name="self_attn")(y)
         y = LayerNorm(self.eps, self.dtype, name="layer_norm2")(x)
         return x + MLP(self.mlp_width, self.activation, self.dtype, name="mlp")(y)
 
@@ -239,8 +239,9 @@ class TextEncoder(nn.Module):
         embed = Embeddings(
             self.vocab_size, self.max_tokens, self.width, self.dtype, name="embeddings"
         )
+        attention = functools.partial(CausalAttention, self.heads, self.dtype)
         make_layer = functools.partial(
-            TextLayer, self.heads, self.mlp_width, self.activation, self.eps, self.dtype
+            ClipLayer, attention, self.mlp_width, self.activation, self.eps, self.dtype
         )
         x = TextLayers(self.layers, make_layer, name="encoder")(embed(tokens))
         return LayerNorm(self.eps, name="final_layer_norm")(x)

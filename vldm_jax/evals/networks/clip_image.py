@@ -3,7 +3,7 @@
     x = pre_layrnorm([class; patches] + position);   L layers as the text's, without its mask
     out = post_layernorm(x[0])
 
-Norms, MLPs and the row of layers are those of `vldm_jax.models.text`. Names of parameters are those
+The layers, but for their attention, and the row of them are those of `vldm_jax.models.text`. Names of parameters are those
 of transformers' `CLIPVisionModel` with `_i` for `.i`, its misspelt norm included, but for the
 attention's, which are the house's (to_q, to_k, to_v, to_out_0).
 
@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.models.text import ACTIVATIONS, MLP, TextLayers
+from vldm_jax.models.text import ACTIVATIONS, ClipLayer, TextLayers
 from vldm_jax.nn.attention import Attention
 from vldm_jax.nn.conv import Conv
 from vldm_jax.nn.norm import LayerNorm
@@ -51,32 +51,6 @@ def normalise_for_clip(squares: UInt8[np.ndarray, "n s s 3"]) -> Float[np.ndarra
     return ((squares / np.float32(255) - np.float32(MEAN)) / np.float32(DEVIATION)).astype(
         np.float32
     )
-
-
-class ImageLayer(nn.Module):
-    """Attention and MLP, each normalised and residual (layer_norm1, self_attn, layer_norm2, mlp).
-
-    Attributes:
-        heads: of the attention.
-        mlp_width: hidden width of the MLP.
-        activation: key of `vldm_jax.models.text.ACTIVATIONS`.
-        eps: of the norms.
-        dtype: compute type.
-    """
-
-    heads: int
-    mlp_width: int
-    activation: str
-    eps: float
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
-        """Return the tokens after the layer."""
-        y = LayerNorm(self.eps, self.dtype, name="layer_norm1")(x)
-        x = x + Attention(self.heads, qkv_bias=True, dtype=self.dtype, name="self_attn")(y)
-        y = LayerNorm(self.eps, self.dtype, name="layer_norm2")(x)
-        return x + MLP(self.mlp_width, self.activation, self.dtype, name="mlp")(y)
 
 
 class Patches(nn.Module):
@@ -161,8 +135,9 @@ class ImageEncoder(nn.Module):
             )
         x = Patches(self.width, self.patch, self.dtype, name="embeddings")(x)
         x = LayerNorm(self.eps, self.dtype, name="pre_layrnorm")(x)
+        attention = functools.partial(Attention, self.heads, qkv_bias=True, dtype=self.dtype)
         make_layer = functools.partial(
-            ImageLayer, self.heads, self.mlp_width, self.activation, self.eps, self.dtype
+            ClipLayer, attention, self.mlp_width, self.activation, self.eps, self.dtype
         )
         x = TextLayers(self.layers, make_layer, name="encoder")(x)
         return LayerNorm(self.eps, name="post_layernorm")(x[:, 0])
