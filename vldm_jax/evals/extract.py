@@ -14,7 +14,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from vldm_jax.core.caches import kept_folder
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path
 from vldm_jax.evals.clips import ClipSet, digest
@@ -106,13 +106,7 @@ def extract(extractor: Extractor, clips: ClipSet, *, cache: Path | None, what: s
 
 def cache_folder() -> Path | None:
     """Return where numbers of clips are kept, as the module says."""
-    place = os.environ.get(VARIABLE) or "default"
-    if place == "off":
-        return None
-    if place == "default":
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        place = Path(home) / "vldm_jax" / "features"
-    return Path(place).absolute()
+    return kept_folder(VARIABLE, "features")
 
 
 def _compute(

@@ -24,6 +24,7 @@ import jax
 import jax.monitoring
 from jax.experimental.compilation_cache import compilation_cache
 
+from vldm_jax.core.caches import kept_folder
 from vldm_jax.core.scratch import scratch_folder
 
 VARIABLE = "VLDM_COMPILATION_CACHE"
@@ -63,13 +64,8 @@ def compilations_kept() -> Iterator[None]:
 
 
 def _shared_folder() -> Path | None:
-    place = os.environ.get(VARIABLE) or "default"
-    if place == "off":
-        return None
-    if place == "default":
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        place = Path(home) / "vldm_jax" / "compiled"
-    return Path(place).absolute() / _machine()
+    folder = kept_folder(VARIABLE, "compiled")
+    return None if folder is None else folder / _machine()
 
 
 def _machine() -> str:

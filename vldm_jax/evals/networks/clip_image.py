@@ -3,9 +3,9 @@
     x = pre_layrnorm([class; patches] + position);   L layers as the text's, without its mask
     out = post_layernorm(x[0])
 
-The layers, but for their attention, and the row of them are those of `vldm_jax.models.text`. Names of parameters are those
-of transformers' `CLIPVisionModel` with `_i` for `.i`, its misspelt norm included, but for the
-attention's, which are the house's (to_q, to_k, to_v, to_out_0).
+The layers, but for their attention, and the row of them are those of `vldm_jax.models.text`. Names
+of parameters are those of transformers' `CLIPVisionModel` with `_i` for `.i`, its misspelt norm
+included, but for the attention's, which are the house's (to_q, to_k, to_v, to_out_0).
 
 Source: Radford et al., arXiv:2103.00020, Sec. 2.4; Dosovitskiy et al., arXiv:2010.11929.
 """
