@@ -135,6 +135,12 @@ def test_what_is_no_evaluation_is_not_shown_beside_one(folders, tmp_path, capsys
     assert "other.json is no metrics.json of vldm evaluate" in capsys.readouterr().err
 
 
+def test_a_run_that_is_not_there_is_said(tmp_path, capsys):
+    argv = ["--workdir", tmp_path / "none", "--figures", "motion", "--out", tmp_path / "out"]
+    assert evaluate(*argv) == 2
+    assert "--workdir: no such folder" in capsys.readouterr().err
+
+
 def test_frames_are_no_clips_for_fvd_and_this_is_said_before_sampling(tmp_path, capsys):
     config = [
         "--config",

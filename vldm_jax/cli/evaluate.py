@@ -14,8 +14,8 @@ import numpy as np
 import vldm_jax
 from vldm_jax.cli.evaluate_folders import folder_sets
 from vldm_jax.cli.evaluate_run import run_sets
-from vldm_jax.cli.flags import Parser, add_config, folder, load_config, overrides_of, size
-from vldm_jax.cli.run_config import run_config
+from vldm_jax.cli.flags import Parser, add_config, folder, overrides_of, size
+from vldm_jax.cli.run_config import asked_config
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_new, check_writable, write_json
 from vldm_jax.core.json_files import read_json
@@ -55,13 +55,7 @@ def run(argv: Sequence[str]) -> None:
         else:
             if args.real is not None:
                 parser.error("--real goes with --samples; a run has its config's data")
-            if args.config is not None:
-                config = load_config(args.config, overrides)
-            elif args.workdir is not None:
-                config = run_config(args.workdir, overrides)
-            else:
-                parser.error("--weights needs --config, the experiment that they are of")
-            sets = run_sets(config, args)
+            sets = run_sets(asked_config(parser, args, overrides), args)
         for note in sets.notes:
             print(note, flush=True)
         result = compare(

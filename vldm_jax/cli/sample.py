@@ -12,10 +12,9 @@ from tqdm import tqdm
 import vldm_jax
 from vldm_jax.checkpoint.configs import canonical
 from vldm_jax.checkpoint.weights import WEIGHTS
-from vldm_jax.cli.flags import Parser, add_config, folder, load_config, overrides_of
+from vldm_jax.cli.flags import Parser, add_config, folder, overrides_of
 from vldm_jax.cli.output import write_sheet, write_videos
-from vldm_jax.cli.run_config import run_config
-from vldm_jax.core.errors import InputError
+from vldm_jax.cli.run_config import asked_config
 from vldm_jax.core.files import check_new, write_json
 from vldm_jax.core.json_files import read_json
 from vldm_jax.parallel.compilation import compilations_kept
@@ -36,34 +35,15 @@ def run(argv: Sequence[str]) -> None:
     parser.add_argument("--num", type=int, help="number of samples, config.sampling.num_videos")
     parser.add_argument("--seed", type=int, help="of the noise, config.seed")
     args, rest = parser.parse_known_args(argv)
-    if args.workdir is not None:
-        check_workdir(args.workdir)
     overrides = overrides_of(parser, rest)
     if args.num is not None:
         overrides.append(f"--config.sampling.num_videos={args.num}")
     if args.seed is not None:
         overrides.append(f"--config.seed={args.seed}")
-    if args.config is not None:
-        config = load_config(args.config, overrides)
-    elif args.workdir is not None:
-        config = run_config(args.workdir, overrides)
-    else:
-        parser.error("--weights needs --config, the experiment that they are of")
+    config = asked_config(parser, args, overrides)
     weights = args.weights or str(args.workdir / WEIGHTS)
     with compilations_kept():
         sample(config, weights, args.out)
-
-
-def check_workdir(workdir: Path) -> None:
-    """Raise unless a folder to sample from is there.
-
-    Raises:
-        InputError: naming it, and what to give instead.
-    """
-    if not workdir.exists():
-        raise InputError(f"--workdir: no such folder: {str(workdir)!r}; give that of a run")
-    if not workdir.is_dir():
-        raise InputError(f"--workdir: {workdir} is a file: give its folder, or --weights {workdir}")
 
 
 def sample(config: ConfigDict, weights: str, out: Path) -> None:
