@@ -140,6 +140,7 @@ def video_config() -> ConfigDict:
     config.model.temporal.mix_logit = 0.0  # mix = 0.5 at step 0
     config.model.temporal.positions = "absolute"  # or "relative"
     config.model.temporal.max_frame_distance = placeholder(int)
+    config.model.temporal.convolutions = True  # False: attention over frames alone
     config.model.backbone = placeholder(str)  # image model, never changed
     config.data.num_frames = 8
     config.objective.kind = "video"

@@ -31,7 +31,7 @@ from vldm_jax.models import table
 from vldm_jax.models.table import TEMPORAL
 from vldm_jax.nn.mixer import mixes
 from vldm_jax.stages.denoising import DenoisingStage
-from vldm_jax.stages.origin import check_latents, check_made_for
+from vldm_jax.stages.origin import check_made_for
 from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree
 
 WHOLE = "video_unet"
@@ -81,7 +81,7 @@ class VideoStage(DenoisingStage):
         """The image model's file; raises if it means another network or other latents."""
         file = self.find("backbone", "unet")
         check_made_for(file, super().meaning())
-        check_latents(file, self.autoencoder)
+        self.space.check(file)
         return file
 
     @staticmethod
@@ -115,7 +115,7 @@ class VideoStage(DenoisingStage):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape (t h w c) of one sample's latents."""
+        """Shape (t h w c) of one sample in the space."""
         return (self.config.data.num_frames, *super().shape)
 
     def fixed(self, shape: tuple[Any, ...]) -> Conditioning:
@@ -148,9 +148,9 @@ class VideoStage(DenoisingStage):
         save_weights(path, layers, meta | self.about(source), dtype=dtype)
 
     def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
-        """Return temporal layers on their backbone, or a whole network, and the autoencoder."""
+        """Return temporal layers on their backbone, or a whole network, with its space's."""
         file = self.trained_file(weights, TEMPORAL, WHOLE)
-        files = {"autoencoder": self.autoencoder, "weights": file}
+        files = {**self.space.files, "weights": file}
         if file.meta["kind"] == WHOLE:
             return self.whole(weights, file.read()), files
         backbone = self.backbone
