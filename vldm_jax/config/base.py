@@ -96,7 +96,7 @@ def denoising_config() -> ConfigDict:
     """Return the base of a stage that denoises latents, on Stable Diffusion's noise schedule."""
     config = base_config()
     config.model.network.remat = False  # recompute layers in the backward pass: less memory
-    config.model.autoencoder = placeholder(str)
+    config.model.autoencoder = placeholder(str)  # or "pixels"
 
     config.diffusion = ConfigDict()
     config.diffusion.schedule = ConfigDict(
@@ -141,7 +141,7 @@ def video_config() -> ConfigDict:
     config.model.temporal.positions = "absolute"  # or "relative"
     config.model.temporal.max_frame_distance = placeholder(int)
     config.model.temporal.convolutions = True  # False: attention over frames alone
-    config.model.backbone = placeholder(str)  # image model, never changed
+    config.model.backbone = placeholder(str)  # image model, never changed; or "fresh"
     config.data.num_frames = 8
     config.objective.kind = "video"
     config.train.rules = (

@@ -4,7 +4,9 @@
     one time a clip, independent noise a frame, then the loss of `denoising_loss.py`          (2)
 
 The spatial layers see the frames as a batch of images and stay as they are (the rule list freezes
-them); the gradient reaches the temporal layers and their mix with the spatial ones.
+them); the gradient reaches the temporal layers and their mix with the spatial ones. With
+`config.model.backbone = "fresh"` there is no image model, and everything is learned from clips: the
+paper's end-to-end baseline (Table 1).
 
 What was trained decides what is left: the temporal layers alone (kind "temporal", which names its
 backbone), or, if the rules train any spatial path, the whole network (kind "video_unet").
@@ -32,9 +34,11 @@ from vldm_jax.models.table import TEMPORAL
 from vldm_jax.nn.mixer import mixes
 from vldm_jax.stages.denoising import DenoisingStage
 from vldm_jax.stages.origin import check_made_for
+from vldm_jax.training.state import split_params
 from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree
 
 WHOLE = "video_unet"
+FRESH = "fresh"  # in the place of a backbone
 
 
 class VideoStage(DenoisingStage):
@@ -72,9 +76,20 @@ class VideoStage(DenoisingStage):
     def files(self) -> dict[str, WeightsFile]:
         """Autoencoder, backbone, and the layers that training starts from."""
         found = dict(super().files)
-        if not self._starts_whole(found) or self.config.model.backbone is not None:
+        if self.config.model.backbone == FRESH:
+            self._check_all_trained()
+        elif not self._starts_whole(found) or self.config.model.backbone is not None:
             found["backbone"] = self.backbone
         return found
+
+    def _check_all_trained(self) -> None:
+        _, frozen = split_params(self.shapes(), self.config.train.rules)
+        if frozen:
+            raise InputError(
+                f"config.model.backbone={FRESH!r} and config.train.rules freezes "
+                f"{next(iter(paths.flatten(frozen)))}: layers that start at random must be "
+                "trained; give an image model, or rules that freeze nothing of the network"
+            )
 
     @functools.cached_property
     def backbone(self) -> WeightsFile:
@@ -93,8 +108,11 @@ class VideoStage(DenoisingStage):
         return {**super().meaning(), "fps": float(self.config.data.fps)}
 
     def init(self, key: Key) -> PyTree:
-        """Return the backbone's parameters, and temporal layers: fresh, or those of `init`."""
-        if self._starts_whole(self.files):
+        """Return the backbone's parameters, and temporal layers: fresh, or those of `init`.
+
+        Without a backbone, all are fresh, or a whole network's.
+        """
+        if "backbone" not in self.files or self._starts_whole(self.files):
             return {"network": self.started(key)}
         spatial = self._backbone()
         layers = self.started(key, part=lambda path: TEMPORAL in path)
