@@ -29,6 +29,7 @@ from vldm_jax.core.files import write_json
 from vldm_jax.core.json_files import read_json
 from vldm_jax.evals.arms import write_table
 
+WHAT = "notes of launch/table.py"
 TABLES = Path(__file__).parents[1] / "configs" / "tables"
 
 
@@ -62,7 +63,7 @@ def main() -> None:
         if not note(out, step).exists():
             print(f"[{number} of {len(steps)}] vldm {' '.join(step.argv)}", flush=True)
             run(step)
-            write_json(note(out, step), list(step.argv))
+            write_json(note(out, step), {"command": list(step.argv)})
             write(table, out, args.seeds)
     write(table, out, args.seeds)
     print((out / "table.md").read_text(encoding="utf-8"))
@@ -129,7 +130,7 @@ def check_done(out: Path, steps: list[Step]) -> None:
     """
     for step in steps:
         path = note(out, step)
-        if path.exists() and tuple(read_json(path, "notes of launch/table.py")) != step.argv:
+        if path.exists() and read_json(path, WHAT).get("command") != list(step.argv):
             raise InputError(
                 f"{step.name} in {out} was made by another command than the table has now: "
                 "give a new --out, or remove that one"
