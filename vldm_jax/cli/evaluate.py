@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-import vldm_jax
 from vldm_jax.cli.evaluate_folders import folder_sets
 from vldm_jax.cli.evaluate_run import run_sets
 from vldm_jax.cli.flags import Parser, add_config, folder, overrides_of, size
@@ -27,7 +26,7 @@ from vldm_jax.evals.extract import cache_folder
 from vldm_jax.evals.figures import DEFAULT, FIGURES
 from vldm_jax.evals.likeness import by_likeness
 from vldm_jax.evals.presets import PRESETS
-from vldm_jax.evals.recipe import recipe_id
+from vldm_jax.evals.record import record
 from vldm_jax.evals.report import table
 from vldm_jax.evals.sets import Sets
 from vldm_jax.parallel.compilation import compilations_kept
@@ -62,7 +61,7 @@ def run(argv: Sequence[str]) -> None:
             sets.samples, sets.real, sets.others, args.figures,
             extractors=extractors, cache=cache_folder(), seed=args.seed,
         )  # fmt: skip
-    metrics = _metrics(args, sets, result)
+    metrics = record(sets, result, seed=args.seed, preset=args.preset)
     _write(args.out, metrics, sets, result)
     print(table([(args.name or args.out.name, metrics), *beside]))
     print(f"{args.out}: {METRICS}, {TABLE}, {BARS}, {SHEET}")
@@ -110,25 +109,6 @@ def _apply_preset(args: argparse.Namespace) -> None:
         if getattr(args, name) is None:
             own = name.removeprefix("real_")
             setattr(args, name, value if preset is None else getattr(preset, own))
-
-
-def _metrics(args: argparse.Namespace, sets: Sets, result: Comparison) -> dict[str, Any]:
-    recipe = {
-        **sets.recipe,
-        "seed": args.seed,
-        "real_sha256": result.real_sha256,
-        "samples": {**sets.made_with, "sha256": result.samples_sha256},
-    }
-    return {
-        "version": vldm_jax.__version__,
-        "preset": args.preset,
-        "recipe_id": recipe_id(recipe),
-        "recipe": recipe,
-        "figures": result.figures,
-        "left_out": {"real": dict(sets.real.left_out), "samples": dict(sets.samples.left_out)},
-        "notes": list(sets.notes),
-        "recalled": result.recalled,
-    }
 
 
 def _write(out: Path, metrics: Mapping[str, Any], sets: Sets, result: Comparison) -> None:
