@@ -11,10 +11,11 @@ from vldm_jax.checkpoint.steps import all_steps, newest_config
 from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.flags import Parser, load_config
 from vldm_jax.cli.overrides import override
-from vldm_jax.config.base import base_config
 from vldm_jax.config.table import ADDED, GONE
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.json_files import read_json
+from vldm_jax.stages.base import Stage
+from vldm_jax.stages.table import STAGES
 
 CONFIG = "config.json"  # beside the best weights, which have no checkpoints
 
@@ -72,7 +73,8 @@ def _stored(workdir: Path) -> dict[str, Any]:
 
 def _as_now(stored: dict[str, Any]) -> dict[str, Any]:
     """Return a stored config as this version has it, whichever wrote it."""
-    usual = base_config().to_dict()
+    kind = _place(stored, "objective.kind")[0].get("kind")
+    usual = (STAGES[kind] if kind in STAGES else Stage).base().to_dict()
     for key in GONE:
         section, name = _place(stored, key)
         section.pop(name, None)
