@@ -141,6 +141,20 @@ def test_figures_of_a_run_are_those_of_vldm_evaluate_and_its_best_can_be_sampled
 
 
 @pytest.mark.slow
+def test_figures_that_samples_do_not_have_are_said_and_training_goes_on(
+    evaluated, tmp_path, monkeypatch, capsys
+):
+    def none(judge, params, step, workdir):
+        raise InputError("no pixel is visible in two frames")
+
+    monkeypatch.setattr(Judge, "__call__", none)
+    state = train(evaluated(evals={"keep_best": "change"}), tmp_path / "run")
+    assert int(state.step) == 2 and (tmp_path / "run" / "weights.safetensors").exists()
+    assert "no figures after step 2: no pixel is visible" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "best").exists()
+
+
+@pytest.mark.slow
 def test_a_run_killed_after_an_evaluation_keeps_its_best(world, tmp_path):
     files = {"autoencoder": world["autoencoder"], "backbone": world["image"]}
     words = overridden(

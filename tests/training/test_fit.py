@@ -373,3 +373,11 @@ def test_a_resumed_run_keeps_its_best_and_every_evaluation_is_logged_once(tmp_pa
     assert (tmp_path / "best" / "step").read_text() == "4"
     found = {r["step"]: r["eval/fvd"] for r in logged(tmp_path) if "eval/fvd" in r}
     assert found == VALUES and len(logged(tmp_path)) == 12
+
+
+def test_an_evaluation_is_a_pause_of_the_clock(tmp_path):
+    def slowly(state, step, log):
+        time.sleep(1.0)
+
+    train(tmp_path, 4, evaluate_hook=slowly, evaluate_every=1)
+    assert all(record["step_seconds"] < 0.5 for record in logged(tmp_path))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from vldm_jax.cli.evaluate_flags import add_figures, network_weights, seed
 from vldm_jax.cli.evaluate_folders import folder_sets
 from vldm_jax.cli.evaluate_run import run_sets
 from vldm_jax.cli.flags import Parser, add_config, folder, overrides_of, size
@@ -23,7 +24,7 @@ from vldm_jax.evals.bars import write_bars
 from vldm_jax.evals.clips import WINDOWS
 from vldm_jax.evals.compare import Comparison, compare, make_extractors
 from vldm_jax.evals.extract import cache_folder
-from vldm_jax.evals.figures import DEFAULT, FIGURES
+from vldm_jax.evals.figures import DEFAULT
 from vldm_jax.evals.likeness import by_likeness
 from vldm_jax.evals.presets import PRESETS
 from vldm_jax.evals.record import record
@@ -41,7 +42,7 @@ def run(argv: Sequence[str]) -> None:
     args, rest = parser.parse_known_args(argv)
     overrides = overrides_of(parser, rest)
     _apply_preset(args)
-    extractors = make_extractors(args.figures, _weights(args.network))
+    extractors = make_extractors(args.figures, network_weights(args.network))
     beside = [(path.parent.name or str(path), _read(path)) for path in args.beside]
     check_writable(args.out)
     if (args.out / METRICS).exists():
@@ -76,8 +77,7 @@ def _parser() -> Parser:
     parser.add_argument("--real", type=Path, help="folder of real videos, with --samples")
     add_config(parser, required=False)
     parser.add_argument("--out", type=folder, required=True, help="new folder to write to")
-    names = ", ".join(FIGURES)
-    parser.add_argument("--figures", type=_names, help=f"of {names}; {','.join(DEFAULT)}")
+    add_figures(parser, usual=",".join(DEFAULT))
     parser.add_argument("--preset", choices=sorted(PRESETS), help="a protocol that people quote")
     parser.add_argument("--clips", type=_positive, help="in each set; real clips are taken twice")
     parser.add_argument("--frames", type=_positive, help="of a clip, 16; a run's own")
@@ -88,11 +88,7 @@ def _parser() -> Parser:
             f"--{kind}-windows", choices=WINDOWS, default=None if kind == "real" else default,
             help=f"clips of a {kind} video, {default}",
         )  # fmt: skip
-    parser.add_argument("--seed", type=_seed, default=0, help="of all that is drawn")
-    parser.add_argument(
-        "--network", action="append", default=[], metavar="NAME=FILE",
-        help="weights of a network that no package has",
-    )  # fmt: skip
+    parser.add_argument("--seed", type=seed, default=0, help="of all that is drawn")
     parser.add_argument("--name", help="of the samples in the table, the folder's")
     parser.add_argument(
         "--beside", action="append", type=Path, default=[], metavar="METRICS.json",
@@ -138,30 +134,6 @@ def _read(path: Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is no metrics.json of vldm evaluate: give one") from error
     return metrics
-
-
-def _weights(words: Sequence[str]) -> dict[str, Path]:
-    pairs = (word.partition("=") for word in words)
-    found = {}
-    for name, equals, path in pairs:
-        if not equals or not path:
-            raise InputError(f"--network {name}: write NAME=FILE")
-        found[name] = Path(path)
-    known = {figure.extractor for figure in FIGURES.values()}
-    for name in found:
-        if name not in known:
-            raise InputError(f"--network {name}: there is no such network; {', '.join(known)}")
-    return found
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _seed(text: str) -> int:
-    if (value := int(text)) < 0:
-        raise argparse.ArgumentTypeError(f"must not be negative, got {value}")
-    return value
 
 
 def _positive(text: str) -> int:

@@ -49,6 +49,11 @@ def run_config(workdir: Path, overrides: Sequence[str] = ()) -> ConfigDict:
     return config
 
 
+def has_config(workdir: Path) -> bool:
+    """Return whether a folder tells its config."""
+    return (workdir / CONFIG).exists() or newest_config(workdir / "checkpoints") is not None
+
+
 def _stored(workdir: Path) -> dict[str, Any]:
     """Return the config that is kept in a folder: in its checkpoints, or beside the best weights.
 
