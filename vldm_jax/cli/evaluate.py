@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-import vldm_jax
+from vldm_jax.cli.evaluate_flags import add_figures, network_weights, seed
 from vldm_jax.cli.evaluate_folders import folder_sets
 from vldm_jax.cli.evaluate_run import run_sets
 from vldm_jax.cli.flags import Parser, add_config, folder, overrides_of, size
@@ -24,10 +24,10 @@ from vldm_jax.evals.bars import write_bars
 from vldm_jax.evals.clips import WINDOWS
 from vldm_jax.evals.compare import Comparison, compare, make_extractors
 from vldm_jax.evals.extract import cache_folder
-from vldm_jax.evals.figures import DEFAULT, FIGURES
+from vldm_jax.evals.figures import DEFAULT
 from vldm_jax.evals.likeness import by_likeness
 from vldm_jax.evals.presets import PRESETS
-from vldm_jax.evals.recipe import recipe_id
+from vldm_jax.evals.record import record
 from vldm_jax.evals.report import table
 from vldm_jax.evals.sets import Sets
 from vldm_jax.parallel.compilation import compilations_kept
@@ -42,7 +42,7 @@ def run(argv: Sequence[str]) -> None:
     args, rest = parser.parse_known_args(argv)
     overrides = overrides_of(parser, rest)
     _apply_preset(args)
-    extractors = make_extractors(args.figures, _weights(args.network))
+    extractors = make_extractors(args.figures, network_weights(args.network))
     beside = [(path.parent.name or str(path), _read(path)) for path in args.beside]
     check_writable(args.out)
     if (args.out / METRICS).exists():
@@ -62,7 +62,7 @@ def run(argv: Sequence[str]) -> None:
             sets.samples, sets.real, sets.others, args.figures,
             extractors=extractors, cache=cache_folder(), seed=args.seed,
         )  # fmt: skip
-    metrics = _metrics(args, sets, result)
+    metrics = record(sets, result, seed=args.seed, preset=args.preset)
     _write(args.out, metrics, sets, result)
     print(table([(args.name or args.out.name, metrics), *beside]))
     print(f"{args.out}: {METRICS}, {TABLE}, {BARS}, {SHEET}")
@@ -77,8 +77,7 @@ def _parser() -> Parser:
     parser.add_argument("--real", type=Path, help="folder of real videos, with --samples")
     add_config(parser, required=False)
     parser.add_argument("--out", type=folder, required=True, help="new folder to write to")
-    names = ", ".join(FIGURES)
-    parser.add_argument("--figures", type=_names, help=f"of {names}; {','.join(DEFAULT)}")
+    add_figures(parser, usual=",".join(DEFAULT))
     parser.add_argument("--preset", choices=sorted(PRESETS), help="a protocol that people quote")
     parser.add_argument("--clips", type=_positive, help="in each set; real clips are taken twice")
     parser.add_argument("--frames", type=_positive, help="of a clip, 16; a run's own")
@@ -89,11 +88,7 @@ def _parser() -> Parser:
             f"--{kind}-windows", choices=WINDOWS, default=None if kind == "real" else default,
             help=f"clips of a {kind} video, {default}",
         )  # fmt: skip
-    parser.add_argument("--seed", type=_seed, default=0, help="of all that is drawn")
-    parser.add_argument(
-        "--network", action="append", default=[], metavar="NAME=FILE",
-        help="weights of a network that no package has",
-    )  # fmt: skip
+    parser.add_argument("--seed", type=seed, default=0, help="of all that is drawn")
     parser.add_argument("--name", help="of the samples in the table, the folder's")
     parser.add_argument(
         "--beside", action="append", type=Path, default=[], metavar="METRICS.json",
@@ -110,25 +105,6 @@ def _apply_preset(args: argparse.Namespace) -> None:
         if getattr(args, name) is None:
             own = name.removeprefix("real_")
             setattr(args, name, value if preset is None else getattr(preset, own))
-
-
-def _metrics(args: argparse.Namespace, sets: Sets, result: Comparison) -> dict[str, Any]:
-    recipe = {
-        **sets.recipe,
-        "seed": args.seed,
-        "real_sha256": result.real_sha256,
-        "samples": {**sets.made_with, "sha256": result.samples_sha256},
-    }
-    return {
-        "version": vldm_jax.__version__,
-        "preset": args.preset,
-        "recipe_id": recipe_id(recipe),
-        "recipe": recipe,
-        "figures": result.figures,
-        "left_out": {"real": dict(sets.real.left_out), "samples": dict(sets.samples.left_out)},
-        "notes": list(sets.notes),
-        "recalled": result.recalled,
-    }
 
 
 def _write(out: Path, metrics: Mapping[str, Any], sets: Sets, result: Comparison) -> None:
@@ -158,30 +134,6 @@ def _read(path: Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is no metrics.json of vldm evaluate: give one") from error
     return metrics
-
-
-def _weights(words: Sequence[str]) -> dict[str, Path]:
-    pairs = (word.partition("=") for word in words)
-    found = {}
-    for name, equals, path in pairs:
-        if not equals or not path:
-            raise InputError(f"--network {name}: write NAME=FILE")
-        found[name] = Path(path)
-    known = {figure.extractor for figure in FIGURES.values()}
-    for name in found:
-        if name not in known:
-            raise InputError(f"--network {name}: there is no such network; {', '.join(known)}")
-    return found
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _seed(text: str) -> int:
-    if (value := int(text)) < 0:
-        raise argparse.ArgumentTypeError(f"must not be negative, got {value}")
-    return value
 
 
 def _positive(text: str) -> int:

@@ -60,10 +60,16 @@ def base_config() -> ConfigDict:
     config.train.ema_decay = 0.9999
     config.train.log_every = 100
     config.train.sample_every = 5000
+    config.train.evaluate_every = placeholder(int)  # steps; None: never
     config.train.stop_after_minutes = placeholder(float)
 
     config.sampling = ConfigDict()
     config.sampling.num_videos = 8
+
+    config.evals = ConfigDict()  # of train.evaluate_every
+    config.evals.figures = ("fvd", "flicker", "motion")  # evals/figures.py
+    config.evals.clips = 64  # samples; real clips are taken twice
+    config.evals.keep_best = placeholder(str)  # figure by which WORKDIR/best is kept
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every = 1000
@@ -128,6 +134,7 @@ def image_config() -> ConfigDict:
     )
     config.train.groups = ConfigDict({"network": (1.0, 1.0), "plain": (1.0, 0.0)})
     config.sampling.num_videos = config.sampling.batch_size = 16  # images
+    config.evals.figures = ("frechet_lite0",)  # of single frames
     return config
 
 

@@ -56,7 +56,7 @@ def check_length(names: Sequence[str], frames: int) -> None:
         if frames < FIGURES[name].frames:
             raise InputError(
                 f"{name} takes clips of at least {FIGURES[name].frames} frames, these have "
-                f"{frames}: leave it out with --figures, or take longer clips"
+                f"{frames}: leave it out, or take longer clips"
             )
 
 
