@@ -1,4 +1,4 @@
-"""The three sets of an evaluation: samples, real clips, and other real clips for the floor."""
+"""The sets of an evaluation: samples, real clips, and other real clips for the floor."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,24 +11,56 @@ from vldm_jax.evals.clips import ClipSet
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Sets:
-    """What an evaluation compares; all three have as many clips, of one kind.
+class Compared:
+    """What a figure is taken of.
 
     Attributes:
         samples: what is judged.
-        real: what it is compared with.
-        others: other real clips, which stand in for samples in the floor.
-        recipe: how the clips were made, as JSON values.
-        made_with: what made the samples, as JSON values.
-        notes: what a person should know, a line each.
+        real: what they are compared with, as many; None if a figure has no such thing.
+        others: real clips that stand in for samples in the floor; None if none can.
     """
 
     samples: ClipSet
-    real: ClipSet
-    others: ClipSet
+    real: ClipSet | None = None
+    others: ClipSet | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Sets:
+    """What an evaluation compares.
+
+    Attributes:
+        samples: what is judged; None where all figures are of `beside`.
+        real: what it is compared with, of one kind with the samples and as many.
+        others: other real clips, as many, which stand in for samples in the floor.
+        recipe: how the clips were made, as JSON values.
+        made_with: what made the samples, as JSON values.
+        notes: what a person should know, a line each.
+        beside: the sets of the clips that have something beside them, by what that is.
+    """
+
+    samples: ClipSet | None
+    real: ClipSet | None
+    others: ClipSet | None
     recipe: Mapping[str, Any]
     made_with: Mapping[str, Any]
     notes: tuple[str, ...]
+    beside: Mapping[str, Compared] = dataclasses.field(default_factory=dict)
+
+    @property
+    def compared(self) -> dict[str, Compared]:
+        """All of them by what the clips have beside them, "" for nothing."""
+        if self.samples is None:
+            return dict(self.beside)
+        plain = Compared(samples=self.samples, real=self.real, others=self.others)
+        return {"": plain, **self.beside}
+
+    @property
+    def left_out(self) -> dict[str, dict[str, int]]:
+        """{set: {reason: number of videos}} of what gave no clip, or has nothing beside it."""
+        plain = {"real": self.real, "samples": self.samples}
+        sets = {**plain, **{name: one.samples for name, one in self.beside.items()}}
+        return {name: dict(clips.left_out) for name, clips in sets.items() if clips is not None}
 
 
 def clips_of_each(samples: int | None, real: int, asked: int | None) -> tuple[int, str]:
