@@ -22,13 +22,14 @@ def scene(frames, seed, size=SIZE):
 @pytest.fixture
 def folders(tmp_path):
     """Two good pairs, and one of each kind that is none."""
-    for name in ("a", "sub/b", "longer", "faster", "alone"):
+    for name in ("a", "sub/b", "longer", "faster", "wider", "alone"):
         write_video(tmp_path / "made" / f"{name}.mp4", scene(12, len(name)), 8)
     write_video(tmp_path / "real" / "a.mp4", scene(12, 1), 8)
     (tmp_path / "real" / "a.mp4").rename(tmp_path / "real" / "a.mov")
     write_video(tmp_path / "real" / "sub" / "b.mp4", scene(12, 5, (64, 96)), 8)
     write_video(tmp_path / "real" / "longer.mp4", scene(16, 6), 8)
     write_video(tmp_path / "real" / "faster.mp4", scene(12, 6), 12)
+    write_video(tmp_path / "real" / "wider.mp4", scene(12, 5, (32, 64)), 8)
     write_video(tmp_path / "real" / "spare.mp4", scene(12, 9), 8)
     return tmp_path
 
@@ -58,8 +59,10 @@ def test_a_sample_is_paired_by_name_with_the_same_frames(folders):
         "no reference of that name": 1,
         "not as many frames as its reference": 1,
         "not at the rate of its reference": 1,
-        "a reference without a sample": 3,
+        "not of the aspect of its reference": 1,
+        "a reference without a sample": 4,
     }
+    assert paired.notes == ("1 references are larger than 32x48: resized",)
 
 
 def test_a_picked_pair_stays_a_pair(folders):
@@ -93,7 +96,7 @@ def test_captions_are_those_of_the_videos(folders):
     told = with_captions(samples(folders), table, seed=0)
     found = {told.place(i).entry.name: told.beside["caption"](i) for i in range(told.count)}
     assert found == {"a.mp4": "red", "sub/b.mp4": "green", "longer.mp4": "blue"}
-    assert told.count == 6 and dict(told.left_out) == {"no caption": 2}
+    assert told.count == 6 and dict(told.left_out) == {"no caption": 3}
 
 
 def test_clips_of_no_folder_have_nothing_beside_them():

@@ -83,7 +83,17 @@ def _sets(flags: Parser, args: argparse.Namespace, overrides: Sequence[str], giv
 
 
 def _metrics(args: argparse.Namespace, sets: Sets, result: Comparison) -> dict[str, Any]:
-    own = {"settings": dict(result.settings), "beside_sha256": dict(result.beside_sha256)}
+    given = {
+        figure["made_by"]["extractor"]: figure["made_by"] for figure in result.figures.values()
+    }
+    own = {
+        "settings": dict(result.settings),
+        "beside_sha256": dict(result.beside_sha256),
+        # Of networks that packages carry the sums are pinned.
+        "networks": {
+            name: given[name]["weights"] for name in weights_by(args.network) if name in given
+        },
+    }
     recipe = {
         **sets.recipe,
         **{name: value for name, value in own.items() if value},

@@ -22,6 +22,7 @@ from vldm_jax.typing import UInt8
 
 CAPTION, REFERENCE = "caption", "reference"
 RATE = 0.02  # by which rates of one video may differ
+ASPECT = 0.01  # by which their height over width may: else the two are cut to other pictures
 
 
 def with_captions(clips: ClipSet, captions: Captions, seed: int) -> ClipSet:
@@ -73,7 +74,10 @@ def with_references(clips: ClipSet, folder: Path, index: Path) -> ClipSet:
     def read(i: int) -> UInt8[np.ndarray, "t h w 3"]:
         return decode_clip(told[i], _place(clips, i).frames, h, w)
 
-    return _told(clips, REFERENCE, told, read, left_out)
+    sizes = {one.name: (one.video.height, one.video.width) for one in told.values()}
+    other = sum(size != (h, w) for size in sizes.values())
+    notes = (f"{other} references are larger than {h}x{w}: resized",) * bool(other)
+    return dataclasses.replace(_told(clips, REFERENCE, told, read, left_out), notes=notes)
 
 
 def _told(
@@ -100,6 +104,8 @@ def _fault(clips: ClipSet, i: int, entries: Mapping[str, Entry]) -> str:
         return "not at the rate of its reference"
     if theirs.height < clips.shape[1] or theirs.width < clips.shape[2]:
         return f"its reference is smaller than {clips.shape[1]}x{clips.shape[2]}"
+    if abs(theirs.height * own.video.width / (theirs.width * own.video.height) - 1) > ASPECT:
+        return "not of the aspect of its reference"
     return ""
 
 

@@ -257,6 +257,9 @@ def _check_sets(sets: Compared, names: Sequence[str]) -> None:
                 f"samples are {samples.shape} (frames, rows, columns) at {samples.fps:g} fps, real "
                 f"clips {clips.shape} at {clips.fps:g} fps: compare clips of one kind"
             )
+    for name in names:
+        if FIGURES[name].against_real and sets.real is None:
+            raise InputError(f"{name} compares with real clips, and there are none: give some")
     check_length(names, samples.shape[0])
     fewest = max(FIGURES[name].fewest for name in names)
     if (count := min(clips.count for clips in (samples, *real))) < fewest:

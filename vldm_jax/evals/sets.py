@@ -30,8 +30,9 @@ class Sets:
     """What an evaluation compares.
 
     Attributes:
-        samples: what is judged; None where all figures are of `beside`.
-        real: what it is compared with, of one kind with the samples and as many.
+        samples: what is judged.
+        real: what it is compared with, of one kind with the samples and as many; None where no
+            figure compares with it.
         others: other real clips, as many, which stand in for samples in the floor.
         recipe: how the clips were made, as JSON values.
         made_with: what made the samples, as JSON values.
@@ -39,7 +40,7 @@ class Sets:
         beside: the sets of the clips that have something beside them, by what that is.
     """
 
-    samples: ClipSet | None
+    samples: ClipSet
     real: ClipSet | None
     others: ClipSet | None
     recipe: Mapping[str, Any]
@@ -50,8 +51,6 @@ class Sets:
     @property
     def compared(self) -> dict[str, Compared]:
         """All of them by what the clips have beside them, "" for nothing."""
-        if self.samples is None:
-            return dict(self.beside)
         plain = Compared(samples=self.samples, real=self.real, others=self.others)
         return {"": plain, **self.beside}
 
