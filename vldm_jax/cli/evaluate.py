@@ -73,6 +73,8 @@ def _sets(flags: Parser, args: argparse.Namespace, overrides: Sequence[str], giv
         return folder_sets(args, given)
     if args.real is not None:
         flags.error("--real goes with --samples; a run has its config's data")
+    if args.no_floor:
+        flags.error("--no-floor goes with --samples: a run's data has clips enough for a floor")
     for name in args.figures:
         if kind := FIGURES[name].beside:
             flags.error(f"{name} takes a {kind} for each clip: give folders, --samples and --real")

@@ -26,6 +26,10 @@ def parser() -> Parser:
     parser.add_argument("--figures", type=_names, help=f"of {names}; {','.join(DEFAULT)}")
     parser.add_argument("--preset", choices=sorted(PRESETS), help="a protocol that people quote")
     parser.add_argument("--clips", type=_positive, help="in each set; real clips are taken twice")
+    parser.add_argument(
+        "--no-floor", action="store_true",
+        help="take real clips once, as published protocols do: no figure has a floor then",
+    )  # fmt: skip
     parser.add_argument("--frames", type=_positive, help="of a clip, 16; a run's own")
     parser.add_argument("--fps", type=float, help="of a clip; the samples' own")
     parser.add_argument("--size", type=size, metavar="HxW", help="of a clip; the samples' own")

@@ -46,8 +46,9 @@ def folder_sets(args: argparse.Namespace, given: Given) -> Sets:
     notes += [line for one in beside.values() for line in one.notes]
     counts = [one.compared.samples.count for one in beside.values()]
     if "" in kinds and real is not None:
-        count, line = clips_of_each(samples.count, real.count, args.clips)
-        samples, (real, others) = samples.picked(np.arange(count)), halves(real, count)
+        floor = not args.no_floor
+        count, line = clips_of_each(samples.count, real.count, args.clips, floor=floor)
+        samples, (real, others) = samples.picked(np.arange(count)), halves(real, count, floor=floor)
         counts, notes = [count], [*notes, line]
     recipe = {
         "clips": counts[0],

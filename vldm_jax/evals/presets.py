@@ -1,7 +1,7 @@
 """Protocols that people quote, a row each: what `vldm evaluate --preset NAME` sets.
 
 What a source leaves open is left open here, too: `None` is the samples' own, or as many as there
-are. A floor takes as many real clips again, which no protocol has.
+are. A floor takes as many real clips again, which no protocol has: `--no-floor` leaves it out.
 """
 
 import dataclasses
