@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 from small_clip import write_clip
 
 from vldm_jax.cli import main as entry
@@ -313,3 +314,12 @@ def test_a_run_has_no_references(tmp_path, capsys):
     argv = [*config, "--weights", "asset:driving/temporal.safetensors", "--figures", "psnr"]
     assert evaluate(*argv, "--out", tmp_path / "out") == 2
     assert "psnr takes a reference for each clip: give folders" in capsys.readouterr().err
+
+
+def test_weights_that_are_no_numbers_are_one_line(clipsim, tmp_path, capsys):
+    folder = write_clip(tmp_path / "broken")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["visual_projection.weight"][0, 0] = np.nan
+    save_file(tensors, folder / "model.safetensors")
+    assert evaluate(*clipsim, "--network", f"clip={folder}", "--out", tmp_path / "out") == 2
+    assert "'visual_projection.weight' has values that are not" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from vldm_jax.evals.flow_rows import flow_rows, parts_of
 from vldm_jax.evals.flow_statistics import flow_features
 from vldm_jax.evals.given import Borders, Tiles
 from vldm_jax.evals.image_quality import psnr, squared_errors
-from vldm_jax.evals.of_rows import equal_frames, few_clips
+from vldm_jax.evals.of_rows import equal_frames, few_clips, few_flows, few_frames
 from vldm_jax.evals.of_rows import psnr as psnr_of_rows
 from vldm_jax.evals.seams import seam_ratio_in_space, time_ratio
 from vldm_jax.evals.value import evaluate
@@ -80,3 +80,7 @@ def test_too_few_clips_for_a_covariance_are_said():
     rows = np.zeros((30, 1, 30), np.float32)
     assert few_clips(rows).startswith("30 clips for the covariance of 30 numbers")
     assert few_clips(np.zeros((31, 1, 30), np.float32)) == ""
+    frames = np.zeros((30, 4, 30), np.float32)
+    assert few_frames(frames) == ""
+    assert few_frames(frames, {"frames": 9, "seed": 0}).startswith("9 frames for the covariance")
+    assert few_flows(rows) == "" and few_flows(rows[:29]).startswith("29 clips")

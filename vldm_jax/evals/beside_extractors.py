@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vldm_jax.core import paths
+from vldm_jax.core.errors import InputError
 from vldm_jax.evals.companions import CAPTION, REFERENCE
 from vldm_jax.evals.extract import Extractor
 from vldm_jax.evals.given_weights import needed, refused
@@ -73,7 +74,11 @@ def lpips(weights: Path | None) -> Extractor:
     params = load_lpips_weights(net, weights)
 
     def distances(videos: UInt8[np.ndarray, "b t h w 3"], like: Clips) -> Rows:
-        return lpips_of_frames(videos, np.stack(like), net=net, params=params)[..., None]
+        try:
+            return lpips_of_frames(videos, np.stack(like), net=net, params=params)[..., None]
+        except InputError as error:
+            h, w = videos.shape[2:4]
+            raise InputError(f"lpips of frames of {h}x{w}: {error}, or leave it out") from error
 
     return Extractor(
         name="lpips", compute=distances, batch=4, beside=REFERENCE,

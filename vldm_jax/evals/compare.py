@@ -153,12 +153,13 @@ def compare(
             figure, rows["samples"], rows.get("real"), rows.get("others"),
             settings=settings, seed=seed,
         )  # fmt: skip
-        recipe = {**extractors[figure.extractor].recipe, **own_settings(figure, settings)}
+        own = own_settings(figure, settings)
+        recipe = {**extractors[figure.extractor].recipe, **own}
         figures[name] = {
             **dataclasses.asdict(value), "unit": figure.unit, "says": figure.says,
             "made_by": {"extractor": figure.extractor, **recipe},
         }  # fmt: skip
-        remark = figure.remark(rows["samples"]) if figure.remark else ""
+        remark = figure.remark(rows["samples"], **own) if figure.remark else ""
         notes += [f"{name}: {remark}"] * bool(remark)
     notes += _remarks(compared, names, extractors)
     every = {what: _digests(numbers, what) for what in ("samples", "real", "others")}

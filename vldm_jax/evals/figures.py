@@ -18,6 +18,8 @@ from vldm_jax.evals.of_rows import (
     drift,
     equal_frames,
     few_clips,
+    few_flows,
+    few_frames,
     frechet,
     frechet_of_frames,
     frechet_of_motion,
@@ -50,7 +52,7 @@ class Figure:
         beside: what each clip must have beside it, as its extractor; "" for nothing.
         takes: fields of `given.Given` that it is called with if they are given.
         needs: those without which it is not defined.
-        remark: numbers of the samples -> what a person should know of them, "" for nothing.
+        remark: what a person should know of the samples' numbers, "" for nothing; called as `of`.
     """
 
     extractor: str
@@ -80,11 +82,12 @@ FIGURES: dict[str, Figure] = {
     "frechet_lite0": Figure(
         extractor="efficientnet_lite0", of=frechet_of_frames, against_real=True, better="lower",
         says="Fréchet distance of frames, EfficientNet-lite0: like FID, but not FID", draws=40,
-        takes=("drawn",),
+        takes=("drawn",), remark=few_frames,
     ),
     "fid": Figure(
         extractor="inception", of=frechet_of_frames, against_real=True, better="lower",
-        takes=("drawn",), says="Fréchet distance of frames, Inception-v3 of 2015", draws=40,
+        says="Fréchet distance of frames, Inception-v3 of 2015", draws=40, takes=("drawn",),
+        remark=few_frames,
     ),
     "is": Figure(
         extractor="c3d", of=inception, against_real=False, better="higher",
@@ -92,7 +95,7 @@ FIGURES: dict[str, Figure] = {
     ),
     "motion_distance": Figure(
         extractor="flow", of=frechet_of_motion, against_real=True, better="lower",
-        says="Fréchet distance of statistics of the optical flow", frames=3,
+        says="Fréchet distance of statistics of the optical flow", frames=3, remark=few_flows,
     ),
     "warp_error": Figure(
         extractor="flow", of=warp_error, against_real=False, better="floor",

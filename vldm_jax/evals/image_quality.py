@@ -75,7 +75,10 @@ def ssim_of_frames(videos: Videos, references: References) -> Float[np.ndarray, 
     """Return the SSIM of each frame; raises as `ssim`."""
     h, w = videos.shape[2:4]
     if min(h, w) < WINDOW:
-        raise InputError(f"frames of {h}x{w} are smaller than SSIM's window of {WINDOW}x{WINDOW}")
+        raise InputError(
+            f"frames of {h}x{w} are smaller than SSIM's window of {WINDOW}x{WINDOW}: leave it out, "
+            "or compare larger ones"
+        )
     return _per_frame(_ssim, videos, references)
 
 

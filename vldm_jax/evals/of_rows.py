@@ -12,6 +12,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.evals.clipsim import measure_clipsim
 from vldm_jax.evals.drift import NAMES
 from vldm_jax.evals.flow_rows import parts_of
+from vldm_jax.evals.flow_statistics import FEATURES
 from vldm_jax.evals.frechet import frechet_distance
 from vldm_jax.evals.image_quality import decibels
 from vldm_jax.evals.inception_score import inception_score
@@ -31,9 +32,23 @@ def frechet(x: Rows, y: Others) -> float:
 
 def few_clips(rows: Rows) -> str:
     """Return a line if there are too few clips for a covariance of full rank."""
-    n, d = len(rows), rows.shape[-1]
-    few = f"{n} clips for the covariance of {d} numbers: only its floor tells what is large"
-    return few if n <= d else ""
+    return _few(len(rows), rows.shape[-1], "clips")
+
+
+def few_flows(rows: Rows) -> str:
+    """Return the same of clips by the statistics of their flow."""
+    return _few(len(rows), len(FEATURES), "clips")
+
+
+def few_frames(rows: Rows, drawn: Mapping[str, int] | None = None) -> str:
+    """Return the same of the frames that are taken."""
+    count = rows[..., 0].size if drawn is None else drawn["frames"]
+    return _few(count, rows.shape[-1], "frames")
+
+
+def _few(count: int, numbers: int, what: str) -> str:
+    line = f"{count} {what} for the covariance of {numbers} numbers: only its floor tells what is"
+    return f"{line} large" if count <= numbers else ""
 
 
 def kernel(x: Rows, y: Others) -> float:
