@@ -32,7 +32,7 @@ $(VENV)/.venv:
 	touch $@
 
 $(VENV)/.demo: $(VENV)/.venv setup.py requirements.txt
-	$(BIN)/pip install --quiet -r requirements.txt -e .
+	$(BIN)/pip install --quiet -r requirements.txt -e '.[eval]'
 	touch $@
 
 $(VENV)/.test: $(VENV)/.demo

@@ -29,6 +29,7 @@ INSTALL = [
     "orbax-checkpoint>=0.12.8",
     "pillow",
     "safetensors>=0.8",
+    "scipy",
     "tensorboardX",
     "tensorflow-datasets>=4.9.10",
     "tokenizers",
@@ -54,7 +55,6 @@ EXTRAS = {
         "pytest==9.2.0",
         "pytest-xdist==3.8.0",
         "ruff==0.17.6",
-        "scipy==1.17.1",
         *(f"{name}; {OLDEST}" for name in REFERENCES),
     ],
 }

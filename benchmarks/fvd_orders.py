@@ -47,11 +47,11 @@ def measure(count: int) -> dict[str, tuple[float, float]]:
     }
     i3d = make_extractor("i3d")
 
-    def numbers(videos: np.ndarray, what: str) -> np.ndarray:
-        return extract(i3d, array_clips(videos, FPS), cache=None, what=what).rows[:, 0]
+    def numbers(videos: np.ndarray) -> np.ndarray:
+        return extract(i3d, array_clips(videos, FPS), cache=None).rows[:, 0]
 
-    against = numbers(real, "real")
-    found = {name: numbers(videos, name) for name, videos in sets.items()}
+    against = numbers(real)
+    found = {name: numbers(videos) for name, videos in sets.items()}
     return {
         name: (frechet_distance(rows, against), kernel_distance(rows, against))
         for name, rows in found.items()

@@ -3,13 +3,13 @@
     1. train temporal layers on the shipped driving clips, the shipped image model frozen
     2. from the same noise: independent frames (mix = 1, the image model), the layers just trained,
        and the shipped layers, which were trained for longer
-    3. side by side as mp4, GIF and contact sheet; motion and flicker beside real clips' in metrics
+    3. side by side as mp4, GIF and contact sheet; FVD, flicker and motion with their floors: what
+       as many other real clips have, compared with the same ones
 
 Run from the repository's root: python launch/demo.py --out demo [--minutes 5]
 """
 
 import argparse
-import dataclasses
 import json
 import shutil
 import sys
@@ -23,18 +23,23 @@ from ml_collections import ConfigDict
 from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.flags import load_config
 from vldm_jax.cli.train import train
-from vldm_jax.config.data import build_source
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import write_json
 from vldm_jax.data.side_by_side import side_by_side, write_side_by_side
 from vldm_jax.data.write import write_contact_sheet, write_gif
-from vldm_jax.evals.motion import measure_motion
+from vldm_jax.evals.clips import array_clips
+from vldm_jax.evals.compare import compare, make_extractors
+from vldm_jax.evals.kept_numbers import cache_folder
+from vldm_jax.evals.report import number
+from vldm_jax.stages.samples import RealClips, real_clips
 from vldm_jax.stages.table import make_stage
 
 CONFIG = "configs/driving/video.py:tiny"
+FIGURES = ("fvd", "flicker", "motion")
 SHIPPED = "asset:driving/temporal.safetensors"
-SAMPLES = 6
-REAL = 48  # real clips that the figures are compared with
+CLIPS = 24  # of each set, for the figures
+SHOWN = 6  # of them, in the pictures
+FLOOR = "real clips: the floor"
 BEFORE, HERE, LONGER = "before: independent frames", "after: trained here", "after: shipped"
 
 
@@ -50,16 +55,17 @@ def main() -> None:
         [
             f"--config.train.stop_after_minutes={args.minutes}",
             "--config.train.sample_every=1000000",
-            f"--config.sampling.num_videos={SAMPLES}",
-            f"--config.sampling.batch_size={SAMPLES}",
+            f"--config.sampling.num_videos={SHOWN}",
+            f"--config.sampling.batch_size={SHOWN}",
         ],
     )
     run = args.out / "run"
     shutil.rmtree(run, ignore_errors=True)  # an earlier demo's: the figures are of one training
     state = train(config, run)
-    sets = sample_all(config, run)
-    write_pictures(args.out, sets, config)
-    figures = measure(config, sets)
+    real = real_clips(make_stage(config), clips=CLIPS, seed=0)
+    sets = sample_all(config, run, real)
+    write_pictures(args.out, {title: videos[:SHOWN] for title, videos in sets.items()}, config)
+    figures = measure(real, sets)
     figures |= {
         "training": {
             "steps": int(state.step),
@@ -72,15 +78,17 @@ def main() -> None:
     report(args.out, figures)
 
 
-def sample_all(config: ConfigDict, run: Path) -> dict[str, np.ndarray]:
-    """Return {title: videos (b t h w 3)}, all from the same noise and labels."""
-    stage, count = make_stage(config), config.sampling.num_videos
+def sample_all(config: ConfigDict, run: Path, real: RealClips) -> dict[str, np.ndarray]:
+    """Return {title: videos (b t h w 3)}, all from the same noise and the labels of real clips."""
+    stage = make_stage(config)
+    asked, count = real.asked(stage)
     sampler, key, index = stage.sampler(), jax.random.key(config.seed), np.arange(count)
+    size = config.sampling.batch_size
 
     def draw(weights: str, *, image_only: bool) -> np.ndarray:
         params, _ = stage.load(weights)
-        cond = {**stage.request(count), "image_only": np.full(count, image_only)}
-        return np.concatenate(list(sampler.in_batches(params, key, index, cond, count)))
+        cond = {**asked, "image_only": np.full(count, image_only)}
+        return np.concatenate(list(sampler.in_batches(params, key, index, cond, size)))
 
     trained = str(run / WEIGHTS)
     return {
@@ -99,15 +107,23 @@ def write_pictures(out: Path, sets: dict[str, np.ndarray], config: ConfigDict) -
     write_contact_sheet(out / "contact_sheet.png", [row for _, row in rows], [t for t, _ in rows])
 
 
-def measure(config: ConfigDict, sets: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """Return motion and flicker of every set and of as long real clips."""
-    source = build_source(config.data)
-    picks = np.linspace(0, len(source) - 1, REAL).round().astype(int)
-    real = np.stack([source[i]["video"] for i in picks])
-    return {
-        title: {name: round(value, 5) for name, value in dataclasses.asdict(m).items()}
-        for title, m in ((t, measure_motion(v)) for t, v in ({"real clips": real} | sets).items())
-    }
+def measure(real: RealClips, sets: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    """Return {title: {figure: value}} of every set, and of other real clips: the floor."""
+    extractors, names = {}, []
+    for name in FIGURES:
+        try:
+            extractors |= make_extractors((name,), {})
+        except InputError as error:  # the demo does not need what others may have to install
+            print(f"without {name}: {error}")
+            continue
+        names.append(name)
+    figures: dict[str, dict[str, float]] = {}
+    for title, videos in sets.items():
+        compared = real.sets(array_clips(videos, real.real.fps), {}).compared
+        found = compare(compared, names, extractors=extractors, cache=cache_folder(), seed=0)
+        figures[FLOOR] = {name: found.figures[name]["floor"] for name in names}
+        figures[title] = {name: found.figures[name]["value"] for name in names}
+    return figures
 
 
 def losses(path: Path) -> list[float]:
@@ -117,10 +133,10 @@ def losses(path: Path) -> list[float]:
 
 
 def report(out: Path, figures: dict) -> None:
-    """Print what was written and the figures that matter."""
-    print(f"\n{'':28}{'flicker':>10}{'motion (px)':>13}")
-    for title in ("real clips", BEFORE, HERE, LONGER):
-        print(f"{title:28}{figures[title]['flicker']:10.4f}{figures[title]['motion']:13.2f}")
+    """Print what was written and the figures."""
+    print(f"\n{'':28}" + "".join(f"{name:>12}" for name in figures[FLOOR]))
+    for title in (FLOOR, BEFORE, HERE, LONGER):
+        print(f"{title:28}" + "".join(f"{number(v):>12}" for v in figures[title].values()))
     print(f"\n{out}/side_by_side.mp4, side_by_side.gif, contact_sheet.png, metrics.json")
 
 

@@ -2,7 +2,7 @@
 
     python launch/table.py alignment [--seeds 3] [--out runs/tables/alignment]
 
-The table is `configs/tables/NAME.py`; see the first for what one says. Each training, and each
+The table is `launch/tables/NAME.py`; see the first for what one says. Each training, and each
 evaluation, is a command of `vldm`, run in a process of its own one after another. What is done is
 noted in OUT/done, so that the same command goes on where it was stopped or killed, and a table that
 was changed since is not mixed with what was made before. Results, so far as there are any:
@@ -30,7 +30,7 @@ from vldm_jax.core.json_files import read_json
 from vldm_jax.evals.arms import write_table
 
 WHAT = "notes of launch/table.py"
-TABLES = Path(__file__).parents[1] / "configs" / "tables"
+TABLES = Path(__file__).parent / "tables"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

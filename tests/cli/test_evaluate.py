@@ -92,7 +92,7 @@ def test_what_gives_no_clip_is_told_and_kept(folders, tmp_path, capsys):
     [
         (["--figures", "fvd,fwd"], "unknown figure 'fwd'"),
         (["--clips", "9"], "--clips 9 needs as many samples and twice as many real clips"),
-        (["--clips", "0"], "must be at least 1, got 0"),
+        (["--clips", "0"], "must be at least 1"),
         (["--frames", "50"], "too short for 50 frames"),
         (["--fps", "100"], "slower than 100 fps"),
         (["--fps", "-1"], "--fps must be positive"),
@@ -180,3 +180,14 @@ def test_a_run_is_sampled_for_the_labels_of_the_real_clips_and_goes_on_where_it_
     one, two = (metrics_of(tmp_path / name) for name in ("whole", "half"))
     assert one["recipe_id"] == two["recipe_id"] and two["recalled"] == 7
     assert one["recipe"]["samples"]["sampling"]["steps"] == 2
+
+
+def test_without_a_floor_all_real_clips_are_compared_with(folders, tmp_path, capsys):
+    out = tmp_path / "out"
+    first = ["--real-windows", "first", "--no-floor"]
+    assert evaluate(*folders, *FAST, *first, "--clips", 5, "--out", out) == 2
+    assert "--clips 5 needs as many samples and real clips" in capsys.readouterr().err
+    assert evaluate(*folders, *FAST, *first, "--clips", 4, "--out", out) == 0
+    assert "4 samples against 4 real clips, no floor" in capsys.readouterr().out
+    figures = metrics_of(out)["figures"]
+    assert all(one["floor"] is None and one["clips"] == 4 for one in figures.values())

@@ -108,42 +108,42 @@ CLIPS = array_clips(np.stack([scene(5, seed) for seed in range(10)]), 8)
 
 
 def test_numbers_are_those_of_each_clip_whatever_the_batch(tmp_path):
-    found = extract(extractor(Counting()), CLIPS, cache=None, what="clips")
+    found = extract(extractor(Counting()), CLIPS, cache=None)
     np.testing.assert_allclose(found.rows, [clip.mean(axis=(1, 2)) for clip in CLIPS], rtol=1e-5)
     assert found.recalled == 0 and len(set(found.digests)) == 10
 
 
 def test_a_second_time_costs_what_is_new(tmp_path):
     compute = Counting()
-    first = extract(extractor(compute), CLIPS.picked(np.arange(6)), cache=tmp_path, what="clips")
+    first = extract(extractor(compute), CLIPS.picked(np.arange(6)), cache=tmp_path)
     assert compute.seen == 8  # two batches of four, the last one filled up
     compute.seen = 0
-    again = extract(extractor(compute), CLIPS, cache=tmp_path, what="clips")
+    again = extract(extractor(compute), CLIPS, cache=tmp_path)
     assert compute.seen == 4 and again.recalled == 6
     np.testing.assert_array_equal(again.rows[:6], first.rows)
     compute.seen = 0
-    assert extract(extractor(compute), CLIPS, cache=tmp_path, what="clips").recalled == 10
+    assert extract(extractor(compute), CLIPS, cache=tmp_path).recalled == 10
     assert compute.seen == 0
 
 
 def test_another_recipe_and_another_clip_are_computed(tmp_path):
-    extract(extractor(Counting()), CLIPS, cache=tmp_path, what="clips")
+    extract(extractor(Counting()), CLIPS, cache=tmp_path)
     compute = Counting()
     other = extractor(compute, filter="bicubic")
-    assert extract(other, CLIPS, cache=tmp_path, what="clips").recalled == 0
+    assert extract(other, CLIPS, cache=tmp_path).recalled == 0
     changed = np.stack(list(CLIPS))
     changed[3, 0, 0, 0, 0] ^= 1
-    found = extract(extractor(compute), array_clips(changed, 8), cache=tmp_path, what="clips")
+    found = extract(extractor(compute), array_clips(changed, 8), cache=tmp_path)
     assert found.recalled == 9
 
 
 def test_a_damaged_file_of_numbers_is_made_again(tmp_path):
-    extract(extractor(Counting()), CLIPS, cache=tmp_path, what="clips")
+    extract(extractor(Counting()), CLIPS, cache=tmp_path)
     files = sorted(tmp_path.rglob("*.npy"))
     files[0].write_bytes(files[0].read_bytes()[:90])
     files[1].write_bytes(b"")
     np.save(files[2], np.full((5, 3), np.nan, np.float32))
-    found = extract(extractor(Counting()), CLIPS, cache=tmp_path, what="clips")
+    found = extract(extractor(Counting()), CLIPS, cache=tmp_path)
     assert found.recalled == 7
     np.testing.assert_allclose(found.rows, [clip.mean(axis=(1, 2)) for clip in CLIPS], rtol=1e-5)
 
@@ -155,7 +155,7 @@ def test_a_clip_whose_numbers_are_not_finite_is_named():
         return rows
 
     with pytest.raises(InputError, match="means of clip 5 is not a finite number"):
-        extract(extractor(broken), CLIPS, cache=None, what="clips")
+        extract(extractor(broken), CLIPS, cache=None)
 
 
 # How many.

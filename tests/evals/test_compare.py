@@ -9,6 +9,7 @@ from vldm_jax.evals.compare import compare, make_extractors
 from vldm_jax.evals.extract import Extractor
 from vldm_jax.evals.extractors import EXTRACTORS
 from vldm_jax.evals.figures import FIGURES
+from vldm_jax.evals.sets import Compared
 
 
 def clips(count, seed, frames=6):
@@ -23,11 +24,15 @@ REAL, OTHERS = array_clips(clips(24, 0), 8), array_clips(clips(24, 1), 8)
 NAMES = ("flicker", "motion", "change", "drift_colour")
 
 
+def sets_of(samples):
+    return {"": Compared(samples=samples, real=REAL, others=OTHERS)}
+
+
 def found(videos, names=NAMES, **more):
     settings = {"cache": None, "seed": 0} | more
     if "extractors" not in settings:
         settings["extractors"] = make_extractors(names, {})
-    return compare(array_clips(videos, 8), REAL, OTHERS, names, **settings)
+    return compare(sets_of(array_clips(videos, 8)), names, **settings)
 
 
 def test_a_frozen_clip_does_not_move_and_a_noisy_one_flickers():
@@ -47,7 +52,7 @@ def test_a_frozen_clip_does_not_move_and_a_noisy_one_flickers():
 def test_the_floor_is_the_figure_of_the_other_real_clips():
     result = found(clips(24, 2))
     extractors = make_extractors(NAMES, {})
-    swapped = compare(OTHERS, REAL, OTHERS, NAMES, extractors=extractors, cache=None, seed=0)
+    swapped = compare(sets_of(OTHERS), NAMES, extractors=extractors, cache=None, seed=0)
     for name in NAMES:
         assert result.figures[name]["floor"] == swapped.figures[name]["value"]
         low, high = result.figures[name]["interval"]

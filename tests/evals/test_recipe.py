@@ -2,6 +2,10 @@
 
 import json
 
+import numpy as np
+from PIL import Image
+
+from vldm_jax.evals.bars import COLOURS, write_bars
 from vldm_jax.evals.recipe import differences, recipe_id
 from vldm_jax.evals.report import table
 
@@ -53,3 +57,19 @@ def test_a_table_names_what_was_made_otherwise():
         "(1) theirs was made otherwise: clips: 256 and 100; fvd.filter: bilinear and bicubic"
         in text
     )
+
+
+def test_a_figure_without_a_floor_is_shown_without_one(tmp_path):
+    one = metrics(RECIPE)
+    one["figures"]["psnr"] = {
+        "value": 31.25, "interval": [30.0, 32.0], "floor": None, "floor_interval": None,
+        "made_by": {"extractor": "squared_error"},
+    }  # fmt: skip
+    assert "| 31.25 (30 to 32; no floor) |" in table([("mine", one)])
+    read = json.loads(json.dumps(one))
+    write_bars(tmp_path / "bars.png", read["figures"], "both")
+    write_bars(tmp_path / "alone.png", {"psnr": read["figures"]["psnr"]}, "one")
+    with Image.open(tmp_path / "alone.png") as image:
+        pixels = np.asarray(image).reshape(-1, 3)
+    colours = {name: (pixels == colour).all(axis=1).sum() for name, colour in COLOURS.items()}
+    assert colours["samples"] > 1000 and colours["floor"] < 100

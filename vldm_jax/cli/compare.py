@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 import vldm_jax
 from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.compare_names import names_of
-from vldm_jax.cli.evaluate_flags import add_figures, network_weights, seed
+from vldm_jax.cli.figure_flags import add_figures, network_weights, seed
 from vldm_jax.cli.flags import Parser, add_config, folder, load_config, overrides_of, positive
 from vldm_jax.cli.run_config import has_config, run_config
 from vldm_jax.core.assets import SCHEME
@@ -28,8 +28,15 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_new, write_json
 from vldm_jax.data.side_by_side import write_columns_sheet, write_side_by_side
 from vldm_jax.evals.clips import ClipSet
-from vldm_jax.evals.compare import check_figures, check_length, compare, make_extractors
-from vldm_jax.evals.extract import Extractor, cache_folder
+from vldm_jax.evals.compare import (
+    check_clips_alone,
+    check_figures,
+    check_length,
+    compare,
+    make_extractors,
+)
+from vldm_jax.evals.extract import Extractor
+from vldm_jax.evals.kept_numbers import cache_folder
 from vldm_jax.evals.recipe import differences
 from vldm_jax.evals.record import record
 from vldm_jax.evals.report import table
@@ -158,6 +165,7 @@ def _figures(args: argparse.Namespace, frames: int) -> tuple[Sequence[str], dict
     if args.figures is not None:
         extractors = make_extractors(args.figures, network_weights(args.network))
         check_length(args.figures, frames)
+        check_clips_alone(args.figures)
         return args.figures, extractors
     names, extractors = [], {}
     for name in USUAL if frames > 1 else USUAL_OF_IMAGES:
@@ -192,7 +200,7 @@ def _found(
 ) -> dict[str, Any]:
     sets = real.sets(samples, made_with)
     result = compare(
-        samples, sets.real, sets.others, names,
+        sets.compared, names,
         extractors=extractors, cache=cache_folder(), seed=seed,
     )  # fmt: skip
     return record(sets, result, seed=seed)

@@ -21,7 +21,7 @@ def write_bars(path: Path, figures: Mapping[str, Mapping[str, Any]], title: str)
 
     Args:
         path: ends in .png.
-        figures: name -> value, interval, floor, floor_interval.
+        figures: name -> value, interval, floor, floor_interval; the last two None without a floor.
         title: a line above.
     """
     font = ImageFont.load_default(size=13)
@@ -34,6 +34,9 @@ def write_bars(path: Path, figures: Mapping[str, Mapping[str, Any]], title: str)
         if name in FIGURES:
             draw.text((10, top + 34), WORDS[FIGURES[name].better], PALE, font)
         bars = {"samples": ("value", "interval"), "floor": ("floor", "floor_interval")}
+        if found["floor"] is None:
+            bars.pop("floor")
+            draw.text((LEFT, top + 41), "no floor", PALE, font)
         numbers = [n for pair in bars.values() for n in (found[pair[0]], *found[pair[1]])]
         low, high = min(0.0, *numbers), max(0.0, *numbers)
         scale = (WIDTH - LEFT - RIGHT) / ((high - low) or 1.0)

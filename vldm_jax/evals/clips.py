@@ -12,15 +12,29 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.data.folder import read_folder
+from vldm_jax.data.folder import Entry, read_folder
 from vldm_jax.data.source import ClipSource, folder_source
-from vldm_jax.typing import Int, UInt8
+from vldm_jax.typing import Int, Shaped, UInt8
 
 WINDOWS = ("all", "one", "first")
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Place:
+    """Where a clip of a folder comes from.
+
+    Attributes:
+        entry: the video.
+        frames: its frames that the clip is made of.
+    """
+
+    entry: Entry
+    frames: Int[np.ndarray, " t"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -35,6 +49,10 @@ class ClipSet:
         shape: (t, h, w) of every clip.
         notes: what a person should know of how it was made.
         left_out: reason -> number of videos that gave no clip.
+        place: number -> where in a folder of videos; None for clips of no folder.
+        beside: what each clip has beside it, as a caption: name -> (number -> that).
+        origin: the set that these clips were picked from, if they were.
+        numbers: their numbers there.
     """
 
     read: Callable[[int], UInt8[np.ndarray, "t h w 3"]]
@@ -44,18 +62,35 @@ class ClipSet:
     shape: tuple[int, int, int]
     notes: tuple[str, ...] = ()
     left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    place: Callable[[int], Place] | None = None
+    beside: Mapping[str, Callable[[int], Any]] = dataclasses.field(default_factory=dict)
+    origin: "ClipSet | None" = None
+    numbers: Int[np.ndarray, " k"] | None = None
 
     def __iter__(self) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
         return map(self.read, range(self.count))
 
     def picked(self, numbers: Int[np.ndarray, " k"]) -> "ClipSet":
         """Return the set of the clips with these numbers, in their order."""
+
+        def of(function: Callable[[int], Any]) -> Callable[[int], Any]:
+            return lambda i: function(int(numbers[i]))
+
         return dataclasses.replace(
             self,
-            read=lambda i: self.read(int(numbers[i])),
-            describe=lambda i: self.describe(int(numbers[i])),
+            read=of(self.read),
+            describe=of(self.describe),
             count=len(numbers),
+            place=None if self.place is None else of(self.place),
+            beside={name: of(function) for name, function in self.beside.items()},
+            origin=self if self.origin is None else self.origin,
+            numbers=numbers if self.numbers is None else self.numbers[numbers],
         )
+
+    def with_beside(self, name: str, function: Callable[[int], Any]) -> "ClipSet":
+        """Return the same clips that have something beside them: number -> what."""
+        same = self.picked(np.arange(self.count))
+        return dataclasses.replace(same, beside={**self.beside, name: function})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -133,18 +168,38 @@ def folder_clips(
     everything = ClipSet(
         read=lambda i: _content(source, i), describe=source.describe, count=len(source),
         fps=float(fps), shape=shape, notes=tuple(_notes(source)), left_out=dict(source.reasons),
+        place=lambda i: Place(entry=source.entries[source.video[i]], frames=source.frames[i]),
     )  # fmt: skip
     return everything.picked(random.permutation(numbers))
 
 
 def array_clips(
-    videos: UInt8[np.ndarray, "b t h w 3"], fps: int | float, names: str = "clip"
+    videos: Shaped[np.ndarray, "b t h w 3"], fps: int | float, names: str = "clip"
 ) -> ClipSet:
-    """Return clips that are in memory already."""
+    """Return clips that are in memory already.
+
+    Raises:
+        InputError: if they are no bytes, naming the first clip that is not even finite.
+    """
+    if videos.dtype != np.uint8:
+        bad = (i for i, clip in enumerate(videos) if not np.isfinite(clip).all())
+        worst = next(bad, 0)
+        check_bytes(videos[worst], f"{names} {worst}")
     return ClipSet(
         read=lambda i: videos[i], describe=lambda i: f"{names} {i}", count=len(videos),
         fps=float(fps), shape=videos.shape[1:4],
     )  # fmt: skip
+
+
+def check_bytes(clip: Shaped[np.ndarray, "..."], what: str) -> None:
+    """Raise unless the values of a clip are bytes: what else they mean would be a guess.
+
+    Raises:
+        InputError: saying what they are, and whether they are finite at all.
+    """
+    if clip.dtype != np.uint8:
+        broken = "" if np.isfinite(clip).all() else ", with values that are not finite"
+        raise InputError(f"{what} is {clip.dtype}{broken}: give frames as uint8, from 0 to 255")
 
 
 def digest(clip: UInt8[np.ndarray, "t h w 3"]) -> str:

@@ -9,9 +9,14 @@ import numpy as np
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.evals.clips import ClipSet, digest_of_set
-from vldm_jax.evals.extract import Extracted, Extractor, extract
+from vldm_jax.evals.extract import Extracted, Extractor, extract_all
 from vldm_jax.evals.extractors import make_extractor
-from vldm_jax.evals.figures import FIGURES, evaluate
+from vldm_jax.evals.figures import FIGURES
+from vldm_jax.evals.given import Given
+from vldm_jax.evals.sets import Compared
+from vldm_jax.evals.value import evaluate, own_settings
+
+Numbers = dict[str, dict[str, Extracted]]  # of one `Compared`: its set -> extractor -> numbers
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -22,14 +27,20 @@ class Comparison:
         figures: name -> JSON values: value, interval, floor, floor_interval, unit, made_by.
         real_sha256: of the real clips, the floor's among them.
         samples_sha256: of the samples.
-        numbers: extractor -> (the samples' numbers, the real clips').
+        settings: what figures were called with, as JSON values.
+        beside_sha256: of what is beside the samples, by what that is.
+        numbers: extractor -> (the samples' numbers, the real clips', if it compares with any).
+        notes: what a person should know, a line each.
         recalled: clips whose numbers were there already, over all extractors.
     """
 
     figures: dict[str, dict[str, Any]]
     real_sha256: str
     samples_sha256: str
-    numbers: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    settings: Mapping[str, Any]
+    beside_sha256: Mapping[str, str]
+    numbers: Mapping[str, tuple[np.ndarray, np.ndarray | None]]
+    notes: tuple[str, ...]
     recalled: int
 
 
@@ -60,6 +71,50 @@ def check_length(names: Sequence[str], frames: int) -> None:
             )
 
 
+def check_clips_alone(names: Sequence[str]) -> None:
+    """Raise for a figure of clips with something beside them, which clips of a run do not have.
+
+    Raises:
+        InputError: naming it.
+    """
+    for name in names:
+        if kind := FIGURES[name].beside:
+            raise InputError(
+                f"{name} takes a {kind} for each clip: leave it out, or give folders to vldm "
+                "evaluate, --samples and --real"
+            )
+
+
+def settings_of(
+    names: Sequence[str], given: Given, clips: int | None, shape: tuple[int, int, int]
+) -> dict[str, Any]:
+    """Return what figures are called with, as JSON values; to be asked before clips are made.
+
+    Args:
+        names: of the figures.
+        given: of which they take what is theirs.
+        clips: how many there are in a set; None if that is not known yet.
+        shape: (t, h, w) of a clip.
+
+    Raises:
+        InputError: if a figure needs what is not given, or it does not fit the clips.
+    """
+    for name in names:
+        for need in FIGURES[name].needs:
+            if getattr(given, need) is None:
+                raise InputError(
+                    f"{name} is not defined without {need}: {HOW[need]}, or leave it out"
+                )
+    wanted = {one for name in names for one in (*FIGURES[name].takes, *FIGURES[name].needs)}
+    return given.fixed(sorted(wanted), clips, shape)
+
+
+HOW = {
+    "borders": "say where chunks meet, --chunk N[:OVERLAP] or --borders A,B,...",
+    "tiles": "say how large a tile is, --tiles HxW",
+}
+
+
 def make_extractors(names: Sequence[str], weights: Mapping[str, Path]) -> dict[str, Extractor]:
     """Return what the figures are made of, by name; to be asked before anything slow.
 
@@ -76,66 +131,153 @@ def make_extractors(names: Sequence[str], weights: Mapping[str, Path]) -> dict[s
 
 
 def compare(
-    samples: ClipSet,
-    real: ClipSet,
-    others: ClipSet,
+    compared: Mapping[str, Compared],
     names: Sequence[str],
     *,
     extractors: Mapping[str, Extractor],
     cache: Path | None,
     seed: int,
+    given: Given | None = None,
 ) -> Comparison:
-    """Return the figures of samples against real clips.
+    """Return the figures of samples against real clips, which are read once.
 
     Args:
-        samples: what is judged.
-        real: what it is compared with.
-        others: as many other real clips, for the floors.
+        compared: the sets, by what their clips have beside them; "" for nothing.
         names: of the figures.
         extractors: what `make_extractors` made for these figures.
         cache: folder that keeps the numbers of clips; None for none.
         seed: of the intervals.
+        given: settings of figures.
 
     Raises:
-        InputError: for too few clips, or unequal shapes.
+        InputError: for too few clips, unequal shapes, or a figure without its sets or settings.
     """
-    _check_sets(samples, real, others, names)
-    sets = {"samples": samples, "real clips": real, "other real clips": others}
-    found: dict[str, dict[str, Extracted]] = {}
+    settings: dict[str, Any] = {}
+    for kind, own in _by_kind(names, compared).items():
+        _check_sets(compared[kind], own)
+        samples = compared[kind].samples
+        settings |= settings_of(own, given or Given(), samples.count, samples.shape)
+    numbers = _numbers(compared, names, extractors, cache)
     figures: dict[str, dict[str, Any]] = {}
-    for name, extractor in extractors.items():
-        found[name] = {
-            what: extract(extractor, clips, cache=cache, what=what) for what, clips in sets.items()
-        }
+    notes: list[str] = []
     for name in names:
         figure = FIGURES[name]
-        rows = [one.rows for one in found[figure.extractor].values()]
-        value = dataclasses.asdict(evaluate(figure, *rows, seed=seed))
-        made_by = {"extractor": figure.extractor, **extractors[figure.extractor].recipe}
-        figures[name] = {**value, "unit": figure.unit, "says": figure.says, "made_by": made_by}
-    first = next(iter(found.values()))
-    digests = {what: one.digests for what, one in first.items()}
+        rows = {what: one[figure.extractor].rows for what, one in numbers[figure.beside].items()}
+        value = evaluate(
+            figure, rows["samples"], rows.get("real"), rows.get("others"),
+            settings=settings, seed=seed,
+        )  # fmt: skip
+        own = own_settings(figure, settings)
+        recipe = {**extractors[figure.extractor].recipe, **own}
+        figures[name] = {
+            **dataclasses.asdict(value), "unit": figure.unit, "says": figure.says,
+            "made_by": {"extractor": figure.extractor, **recipe},
+        }  # fmt: skip
+        remark = figure.remark(rows["samples"], **own) if figure.remark else ""
+        notes += [f"{name}: {remark}"] * bool(remark)
+    notes += _remarks(compared, names, extractors)
+    every = {what: _digests(numbers, what) for what in ("samples", "real", "others")}
     return Comparison(
         figures=figures,
-        real_sha256=digest_of_set([*digests["real clips"], *digests["other real clips"]]),
-        samples_sha256=digest_of_set(digests["samples"]),
-        numbers={
-            name: (sets["samples"].rows, sets["real clips"].rows) for name, sets in found.items()
+        real_sha256=digest_of_set([*every["real"], *every["others"]]),
+        samples_sha256=digest_of_set(every["samples"]),
+        settings=settings,
+        beside_sha256={
+            kind: digest_of_set(next(iter(found["samples"].values())).beside)
+            for kind, found in numbers.items()
+            if kind
         },
-        recalled=sum(one.recalled for sets in found.values() for one in sets.values()),
+        numbers={
+            name: (one.rows, found["real"][name].rows if "real" in found else None)
+            for found in numbers.values()
+            for name, one in found["samples"].items()
+        },
+        notes=tuple(notes),
+        recalled=sum(
+            one.recalled for sets in numbers.values() for by in sets.values() for one in by.values()
+        ),
     )
 
 
-def _check_sets(samples: ClipSet, real: ClipSet, others: ClipSet, names: Sequence[str]) -> None:
-    for clips in (real, others):
+def _by_kind(names: Sequence[str], compared: Mapping[str, Compared]) -> dict[str, list[str]]:
+    """Return the figures by what their clips have beside them."""
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        kind = FIGURES[name].beside
+        if kind not in compared:
+            what = f"clips with a {kind} each" if kind else "samples and real clips"
+            raise InputError(
+                f"{name} is of {what}, and there are none: leave it out with --figures"
+            )
+        kinds.setdefault(kind, []).append(name)
+    return kinds
+
+
+def _numbers(
+    compared: Mapping[str, Compared],
+    names: Sequence[str],
+    extractors: Mapping[str, Extractor],
+    cache: Path | None,
+) -> dict[str, Numbers]:
+    """Return the numbers of all sets that the figures need, each clip read once."""
+    jobs: list[tuple[str, str, ClipSet, list[Extractor]]] = []
+    for kind, own in _by_kind(names, compared).items():
+        wanted = [extractors[name] for name in dict.fromkeys(FIGURES[n].extractor for n in own)]
+        for what in ("samples", "real", "others"):
+            clips = getattr(compared[kind], what)
+            if clips is not None:
+                jobs.append((kind, what, clips, wanted))
+    found = extract_all([(clips, wanted) for _, _, clips, wanted in jobs], cache=cache)
+    numbers: dict[str, Numbers] = {}
+    for (kind, what, _, _), one in zip(jobs, found, strict=True):
+        numbers.setdefault(kind, {})[what] = one
+    return numbers
+
+
+def _digests(numbers: Mapping[str, Numbers], what: str) -> list[str]:
+    """Return the digests of a set's clips over all kinds, each once but within a set."""
+    found: list[str] = []
+    for sets in numbers.values():
+        if what in sets:
+            one = next(iter(sets[what].values()))
+            known = set(found)
+            found += [digest for digest in one.digests if digest not in known]
+    return found
+
+
+def _remarks(
+    compared: Mapping[str, Compared], names: Sequence[str], extractors: Mapping[str, Extractor]
+) -> list[str]:
+    """Return lines on what lies beside the samples, from those extractors that look at it."""
+    lines = []
+    for name in dict.fromkeys(FIGURES[name].extractor for name in names):
+        extractor = extractors[name]
+        if extractor.remark is not None:
+            samples = compared[extractor.beside].samples
+            beside = samples.beside[extractor.beside]
+            numbers = range(samples.count)
+            remark = extractor.remark(
+                [samples.describe(i) for i in numbers], list(map(beside, numbers))
+            )
+            lines += [f"{name}: {remark}"] * bool(remark)
+    return lines
+
+
+def _check_sets(sets: Compared, names: Sequence[str]) -> None:
+    samples = sets.samples
+    real = [clips for clips in (sets.real, sets.others) if clips is not None]
+    for clips in real:
         if (clips.shape, clips.fps) != (samples.shape, samples.fps):
             raise InputError(
                 f"samples are {samples.shape} (frames, rows, columns) at {samples.fps:g} fps, real "
                 f"clips {clips.shape} at {clips.fps:g} fps: compare clips of one kind"
             )
+    for name in names:
+        if FIGURES[name].against_real and sets.real is None:
+            raise InputError(f"{name} compares with real clips, and there are none: give some")
     check_length(names, samples.shape[0])
     fewest = max(FIGURES[name].fewest for name in names)
-    if (count := min(samples.count, real.count, others.count)) < fewest:
+    if (count := min(clips.count for clips in (samples, *real))) < fewest:
         raise InputError(
             f"{count} clips are too few for {', '.join(names)}, which take {fewest}: give more"
         )

@@ -10,17 +10,15 @@ import numpy as np
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
-from vldm_jax.evals.drift import frame_figures
+from vldm_jax.evals import beside_extractors, measures
 from vldm_jax.evals.extract import Extractor
-from vldm_jax.evals.flow_statistics import flow_features
-from vldm_jax.evals.motion import motion_rows
+from vldm_jax.evals.given_weights import needed
 from vldm_jax.evals.networks.c3d import C3D, load_c3d_weights, prepare_c3d
 from vldm_jax.evals.networks.efficientnet import (
     EFFICIENTNET_WEIGHTS,
     EfficientNetLite0,
     load_efficientnet_weights,
 )
-from vldm_jax.evals.networks.flow_weights import RIFE, load_flow_weights
 from vldm_jax.evals.networks.i3d import I3D, SMALLEST
 from vldm_jax.evals.networks.i3d_weights import I3D_WEIGHTS, load_i3d_weights
 from vldm_jax.evals.networks.inception import (
@@ -29,7 +27,6 @@ from vldm_jax.evals.networks.inception import (
     prepare_inception,
 )
 from vldm_jax.evals.resize import resize
-from vldm_jax.evals.warp import warp_errors
 from vldm_jax.parallel.mesh import make_mesh, replicate, shard_batch
 from vldm_jax.typing import Array, Float, PyTree, UInt8
 
@@ -85,17 +82,8 @@ def _efficientnet_lite0(weights: Path | None) -> Extractor:
     )  # fmt: skip
 
 
-def _motion(weights: Path | None) -> Extractor:
-    _none(weights, "motion")
-    block, reach = 8, 6
-    return Extractor(
-        name="motion", compute=lambda videos: motion_rows(videos, block, reach)[:, None],
-        recipe={"block": block, "reach": reach}, batch=8,
-    )  # fmt: skip
-
-
 def _inception(weights: Path | None) -> Extractor:
-    path = _given(weights, "inception", "pt_inception-2015-12-05-6726825d.pth")
+    path = needed(weights, "inception", "pt_inception-2015-12-05-6726825d.pth")
     params, net = load_inception_weights(path), Inception()
 
     def features(params: PyTree, video: UInt8[Array, "b t h w 3"]) -> Float[Array, "b t d"]:
@@ -111,7 +99,7 @@ def _inception(weights: Path | None) -> Extractor:
 
 
 def _c3d(weights: Path | None) -> Extractor:
-    path = _given(weights, "c3d", "C3D of UCF-101")
+    path = needed(weights, "c3d", "C3D of UCF-101")
     params, net = load_c3d_weights(path), C3D()
 
     def logits(params: PyTree, video: UInt8[Array, "b t h w 3"]) -> Float[Array, "b 1 k"]:
@@ -123,57 +111,20 @@ def _c3d(weights: Path | None) -> Extractor:
     )  # fmt: skip
 
 
-def _warp(weights: Path | None) -> Extractor:
-    params = load_flow_weights(weights)
-
-    def sums(videos: UInt8[np.ndarray, "b t h w 3"]) -> Float[np.ndarray, "b 1 2"]:
-        found = warp_errors(params, videos)
-        parts = [(found.visible * found.share).sum(axis=1), found.share.sum(axis=1)]
-        return np.stack(parts, axis=-1)[:, None]
-
-    return Extractor(name="warp", compute=sums, recipe={"weights": RIFE.sha256}, batch=4)
-
-
-def _flow(weights: Path | None) -> Extractor:
-    params = load_flow_weights(weights)
-    return Extractor(
-        name="flow", compute=lambda videos: flow_features(params, videos)[:, None],
-        recipe={"weights": RIFE.sha256}, batch=4,
-    )  # fmt: skip
-
-
-def _look(weights: Path | None) -> Extractor:
-    _none(weights, "look")
-    return Extractor(
-        name="look", compute=lambda videos: np.stack([frame_figures(one) for one in videos]),
-        recipe={"space": "CIELAB"}, batch=4,
-    )  # fmt: skip
-
-
 EXTRACTORS: dict[str, Callable[[Path | None], Extractor]] = {
     "i3d": _i3d,
     "efficientnet_lite0": _efficientnet_lite0,
     "inception": _inception,
     "c3d": _c3d,
-    "motion": _motion,
-    "warp": _warp,
-    "flow": _flow,
-    "look": _look,
+    "motion": measures.motion,
+    "flow": measures.flow,
+    "look": measures.look,
+    "lines": measures.lines,
+    "clip": beside_extractors.clip,
+    "squared_error": beside_extractors.squared_error,
+    "ssim": beside_extractors.ssim,
+    "lpips": beside_extractors.lpips,
 }
-
-
-def _given(weights: Path | None, name: str, what: str) -> Path:
-    if weights is None:
-        raise InputError(
-            f"no package has the weights of {name}: get {what} and give it to vldm evaluate, "
-            f"--network {name}=FILE, or leave its figures out"
-        )
-    return weights
-
-
-def _none(weights: Path | None, name: str) -> None:
-    if weights is not None:
-        raise InputError(f"{name} has no weights, got {weights}: leave that out")
 
 
 def _long_enough(video: UInt8[Array, "b t h w 3"]) -> UInt8[Array, "b T h w 3"]:

@@ -1,8 +1,9 @@
 """The figures: what each is, by which numbers of clips, and which way is better.
 
 A figure compares the samples' numbers with the real clips' (`against_real`), or is a mean of the
-samples' own. Its floor is the same figure with real clips in the place of the samples, as many and
-others than those they are compared with: no generator that is right comes below it but by chance.
+samples' own. Its floor is the same figure with real clips in the place of the samples (`value`).
+Some are of clips that have something beside them, a caption or what they should be (`beside`), and
+some take settings (`given.Given`): they name both.
 
 A new figure is a row here; a new network or measurement is a row in `extractors`.
 """
@@ -10,18 +11,27 @@ A new figure is a row here; a new network or measurement is a row in `extractors
 import dataclasses
 from collections.abc import Callable
 
-import numpy as np
-
-from vldm_jax.core.errors import InputError
-from vldm_jax.evals.drift import NAMES
-from vldm_jax.evals.frechet import frechet_distance
-from vldm_jax.evals.inception_score import inception_score
-from vldm_jax.evals.interval import DRAWS, bootstrap_interval
-from vldm_jax.evals.kernel import kernel_distance
-from vldm_jax.evals.motion import mean_of_rows
-from vldm_jax.typing import Float
-
-Rows = Float[np.ndarray, "n rows d"]
+from vldm_jax.evals.companions import CAPTION, REFERENCE
+from vldm_jax.evals.interval import DRAWS
+from vldm_jax.evals.of_rows import (
+    clipsim,
+    drift,
+    equal_frames,
+    few_clips,
+    few_flows,
+    few_frames,
+    frechet,
+    frechet_of_frames,
+    frechet_of_motion,
+    inception,
+    kernel,
+    mean,
+    motion,
+    psnr,
+    seam_in_space,
+    seam_in_time,
+    warp_error,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +40,8 @@ class Figure:
 
     Attributes:
         extractor: whose numbers it is made of, a key of `extractors.EXTRACTORS`.
-        of: (samples, real) -> value, or of the samples alone; numbers (n rows d), a clip first.
+        of: (samples, real) -> value, or of the samples alone; numbers (n rows d), a clip first;
+            settings come by their names.
         against_real: whether it compares with real clips.
         better: "lower", "higher", or "floor" if nearer to the real clips' own is better.
         unit: of the value, for a person; "" for none.
@@ -38,6 +49,10 @@ class Figure:
         fewest: clips that it takes.
         frames: that a clip must have.
         draws: for its interval; fewer where one takes a second.
+        beside: what each clip must have beside it, as its extractor; "" for nothing.
+        takes: fields of `given.Given` that it is called with if they are given.
+        needs: those without which it is not defined.
+        remark: what a person should know of the samples' numbers, "" for nothing; called as `of`.
     """
 
     extractor: str
@@ -49,138 +64,90 @@ class Figure:
     fewest: int = 2
     frames: int = 1
     draws: int = DRAWS
+    beside: str = ""
+    takes: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    remark: Callable[..., str] | None = None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Value:
-    """What a figure was found to be.
-
-    Attributes:
-        value: of the samples.
-        interval: (low, high), where it would lie for other clips, at 95 %.
-        floor: of as many real clips in the place of the samples.
-        floor_interval: the same of the floor.
-        clips: in each set.
-    """
-
-    value: float
-    interval: tuple[float, float]
-    floor: float
-    floor_interval: tuple[float, float]
-    clips: int
-
-
-def evaluate(figure: Figure, samples: Rows, real: Rows, others: Rows, *, seed: int = 0) -> Value:
-    """Return a figure of samples, with its floor.
-
-    Args:
-        figure: what to measure.
-        samples: numbers of the samples.
-        real: of the real clips that they are compared with.
-        others: of as many other real clips, for the floor.
-        seed: of the intervals' draws.
-
-    Raises:
-        InputError: for too few clips, or numbers that are not finite.
-    """
-
-    def measured(rows: Rows) -> tuple[float, tuple[float, float]]:
-        sets = (rows, real) if figure.against_real else (rows,)
-        value = figure.of(*sets)
-        return value, bootstrap_interval(figure.of, sets, value, draws=figure.draws, seed=seed)
-
-    value, interval = measured(samples)
-    floor, floor_interval = measured(others)
-    return Value(
-        value=value, interval=interval, floor=floor, floor_interval=floor_interval,
-        clips=len(samples),
-    )  # fmt: skip
-
-
-def _of_all_rows(distance: Callable[..., float]) -> Callable[[Rows, Rows], float]:
-    """Return a distance of the rows of all clips: of frames, where a clip has several."""
-    return lambda x, y: distance(x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1]))
-
-
-def _motion(name: str) -> Callable[[Rows], float]:
-    return lambda rows: mean_of_rows(rows[:, 0], name)
-
-
-def _warp_error(rows: Rows) -> float:
-    error, share = rows.reshape(-1, 2).sum(axis=0)
-    if not share:
-        raise InputError("no pixel is visible in two frames: give videos without a cut a frame")
-    return float(error / share)
-
-
-def _drift(*names: str) -> Callable[[Rows], float]:
-    """Return the mean over clips of how far they end from where they began, in a quarter each."""
-    columns = [NAMES.index(name) for name in names]
-
-    def of(rows: Rows) -> float:
-        quarter = max(rows.shape[1] // 4, 1)
-        apart = rows[:, -quarter:].mean(axis=1) - rows[:, :quarter].mean(axis=1)
-        return float(np.linalg.norm(apart[:, columns], axis=1).mean())
-
-    return of
-
-
-def _inception_score(rows: Rows) -> float:
-    return inception_score(rows[:, 0], splits=min(10, len(rows))).mean
-
-
-FRECHET, KERNEL = _of_all_rows(frechet_distance), _of_all_rows(kernel_distance)
 FIGURES: dict[str, Figure] = {
     "fvd": Figure(
-        extractor="i3d", of=FRECHET, against_real=True, better="lower",
-        says="Fréchet distance of clips, I3D logits (Kinetics-400)", frames=2,
+        extractor="i3d", of=frechet, against_real=True, better="lower",
+        says="Fréchet distance of clips, I3D logits (Kinetics-400)", frames=2, remark=few_clips,
     ),
     "kvd": Figure(
-        extractor="i3d", of=KERNEL, against_real=True, better="lower",
+        extractor="i3d", of=kernel, against_real=True, better="lower",
         says="kernel distance of clips, I3D logits, without bias", frames=2,
     ),
     "frechet_lite0": Figure(
-        extractor="efficientnet_lite0", of=FRECHET, against_real=True, better="lower",
+        extractor="efficientnet_lite0", of=frechet_of_frames, against_real=True, better="lower",
         says="Fréchet distance of frames, EfficientNet-lite0: like FID, but not FID", draws=40,
+        takes=("drawn",), remark=few_frames,
     ),
     "fid": Figure(
-        extractor="inception", of=FRECHET, against_real=True, better="lower",
-        says="Fréchet distance of frames, Inception-v3 of 2015", draws=40,
+        extractor="inception", of=frechet_of_frames, against_real=True, better="lower",
+        says="Fréchet distance of frames, Inception-v3 of 2015", draws=40, takes=("drawn",),
+        remark=few_frames,
     ),
     "is": Figure(
-        extractor="c3d", of=_inception_score, against_real=False, better="higher",
+        extractor="c3d", of=inception, against_real=False, better="higher",
         says="inception score of clips, C3D of UCF-101", frames=16, fewest=10,
     ),
     "motion_distance": Figure(
-        extractor="flow", of=FRECHET, against_real=True, better="lower",
-        says="Fréchet distance of statistics of the optical flow", frames=3,
+        extractor="flow", of=frechet_of_motion, against_real=True, better="lower",
+        says="Fréchet distance of statistics of the optical flow", frames=3, remark=few_flows,
     ),
     "warp_error": Figure(
-        extractor="warp", of=_warp_error, against_real=False, better="floor",
+        extractor="flow", of=warp_error, against_real=False, better="floor",
         says="difference of frames from the one before, moved by the optical flow", unit="of 1",
         frames=2,
     ),
     "drift_colour": Figure(
-        extractor="look", of=_drift("lightness", "red", "yellow"), against_real=False,
+        extractor="look", of=drift("lightness", "red", "yellow"), against_real=False,
         better="floor", says="how far the mean colour goes from first to last quarter",
         unit="CIELAB", frames=4,
     ),
     "drift_sharpness": Figure(
-        extractor="look", of=_drift("sharpness"), against_real=False, better="floor",
+        extractor="look", of=drift("sharpness"), against_real=False, better="floor",
         says="how far the variance of the Laplacian goes from first to last quarter",
         unit="L* squared", frames=4,
     ),
     "flicker": Figure(
-        extractor="motion", of=_motion("flicker"), against_real=False, better="floor",
+        extractor="motion", of=motion("flicker"), against_real=False, better="floor",
         says="change that no motion of blocks explains", unit="of 1", frames=2,
     ),
     "motion": Figure(
-        extractor="motion", of=_motion("motion"), against_real=False, better="floor",
+        extractor="motion", of=motion("motion"), against_real=False, better="floor",
         says="mean displacement of textured blocks", unit="pixels a frame", frames=2,
     ),
     "change": Figure(
-        extractor="motion", of=_motion("change"), against_real=False, better="floor",
+        extractor="motion", of=motion("change"), against_real=False, better="floor",
         says="mean difference of consecutive frames", unit="of 1", frames=2,
+    ),
+    "seam_time": Figure(
+        extractor="flow", of=seam_in_time, against_real=False, better="floor", frames=3,
+        says="warp error where chunks meet over that elsewhere", needs=("borders",),
+    ),
+    "seam_space": Figure(
+        extractor="lines", of=seam_in_space, against_real=False, better="floor",
+        says="jump where tiles meet over that of lines near", needs=("tiles",),
+    ),
+    "clipsim": Figure(
+        extractor="clip", of=clipsim, against_real=False, better="higher", beside=CAPTION,
+        says="cosine of frames and their caption, CLIP",
+    ),
+    "psnr": Figure(
+        extractor="squared_error", of=psnr, against_real=False, better="higher", unit="dB",
+        beside=REFERENCE, says="peak signal to noise of frames against originals",
+        remark=equal_frames,
+    ),
+    "ssim": Figure(
+        extractor="ssim", of=mean, against_real=False, better="higher", beside=REFERENCE,
+        says="structural similarity of frames to originals",
+    ),
+    "lpips": Figure(
+        extractor="lpips", of=mean, against_real=False, better="lower", beside=REFERENCE,
+        says="LPIPS of frames to originals, AlexNet",
     ),
 }  # fmt: skip
 DEFAULT = (

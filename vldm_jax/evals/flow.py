@@ -86,10 +86,19 @@ def flow_and_visible(
     params: PyTree, x: Float[Array, "b h w 3"], y: Float[Array, "b h w 3"]
 ) -> tuple[Float[Array, "b h w 2"], Float[Array, "b h w"]]:
     """Return `optical_flow`, and `visible` with the flow back; arguments as there."""
+    forward, _, seen = flows_and_visible(params, x, y)
+    return forward, seen
+
+
+@jax.jit
+def flows_and_visible(
+    params: PyTree, x: Float[Array, "b h w 3"], y: Float[Array, "b h w 3"]
+) -> tuple[Float[Array, "b h w 2"], Float[Array, "b h w 2"], Float[Array, "b h w"]]:
+    """Return `optical_flow` of x towards y and of y towards x, and `visible` in x."""
 
     def both(x, y):
-        forward = _flow(params, x, y)
-        return forward, visible(forward, _flow(params, y, x))
+        forward, back = _flow(params, x, y), _flow(params, y, x)
+        return forward, back, visible(forward, back)
 
     return _in_chunks(both, x, y)
 

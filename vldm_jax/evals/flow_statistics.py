@@ -10,8 +10,9 @@ Of the flows between all consecutive frames of a clip, in pixels a frame:
      1  standard deviation over time of a frame's mean length: does it move evenly?
      1  mean length of the flow's change from one pair of frames to the next
 
-All are continuous, and zero for a frozen clip. They are pixels a frame: compare clips of one size
-and frame rate. A mean over pixels says nothing about looks; that is what FVD is for.
+The last two are zero of a single pair. All are continuous, and zero for a frozen clip. They are
+pixels a frame: compare clips of one size and frame rate. A mean over pixels says nothing about
+looks; that is what FVD is for.
 """
 
 import functools
@@ -60,7 +61,8 @@ def flow_statistics(flows: Float[np.ndarray, "t h w 2"]) -> Float[np.ndarray, " 
     length = np.linalg.norm(flows, axis=-1)
     bands = np.array_split(length.mean(axis=0), GRID, axis=0)
     cells = [cell.mean() for band in bands for cell in np.array_split(band, GRID, axis=1)]
-    change = np.linalg.norm(np.diff(flows, axis=0), axis=-1).mean()
+    steps = np.linalg.norm(np.diff(flows, axis=0), axis=-1)
+    change = steps.mean() if len(steps) else 0.0
     unevenness = length.mean(axis=(1, 2)).std()
     return np.asarray(
         [*cells, *flows.mean(axis=(0, 1, 2)), length.std(), *_by_direction(flows, length)]

@@ -7,8 +7,8 @@ with means m, variances s^2 and covariance sxy under a Gaussian window of 11x11 
 1.5, C1 = 0.01^2, C2 = 0.03^2, where the window lies in the frame. Deviation: the paper has grey
 images; here each channel is compared and the mean taken, as is usual for colour.
 
-Every function returns one value a clip, the mean over its frames, and works on a few frames at a
-time. Frames are either uint8 or floats in [0, 1].
+`psnr`, `ssim` and `lpips` return one value a clip, the mean over its frames, and work on a few
+frames at a time. Frames are either uint8 or floats in [0, 1].
 
 Source: Wang et al., Image Quality Assessment, IEEE TIP 13(4), 2004, eq. 13; LPIPS,
 arXiv:1801.03924.
@@ -44,7 +44,18 @@ def psnr(videos: Videos, references: References) -> Float[np.ndarray, " b"]:
     Raises:
         InputError: if the shapes differ, or a clip has values that are not finite or not in [0, 1].
     """
-    return _per_clip(_psnr, videos, references)
+    return decibels(squared_errors(videos, references)).mean(axis=1)
+
+
+def squared_errors(videos: Videos, references: References) -> Float[np.ndarray, "b t"]:
+    """Return the mean squared error of each frame, of values in [0, 1]; raises as `psnr`."""
+    return _per_frame(lambda x, y: float(np.mean(np.square(x - y))), videos, references)
+
+
+def decibels(errors: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Return the PSNR of mean squared errors, infinite where one is 0."""
+    with np.errstate(divide="ignore"):
+        return -10 * np.log10(errors)
 
 
 def ssim(videos: Videos, references: References) -> Float[np.ndarray, " b"]:
@@ -57,10 +68,18 @@ def ssim(videos: Videos, references: References) -> Float[np.ndarray, " b"]:
     Raises:
         InputError: as `psnr`, or if the frames are smaller than the window.
     """
+    return ssim_of_frames(videos, references).mean(axis=1)
+
+
+def ssim_of_frames(videos: Videos, references: References) -> Float[np.ndarray, "b t"]:
+    """Return the SSIM of each frame; raises as `ssim`."""
     h, w = videos.shape[2:4]
     if min(h, w) < WINDOW:
-        raise InputError(f"frames of {h}x{w} are smaller than SSIM's window of {WINDOW}x{WINDOW}")
-    return _per_clip(_ssim, videos, references)
+        raise InputError(
+            f"frames of {h}x{w} are smaller than SSIM's window of {WINDOW}x{WINDOW}: leave it out, "
+            "or compare larger ones"
+        )
+    return _per_frame(_ssim, videos, references)
 
 
 def lpips(
@@ -83,6 +102,19 @@ def lpips(
     Raises:
         InputError: as `psnr`, or if the weights are not installed or the frames too small.
     """
+    found = lpips_of_frames(videos, references, net=net, params=params, size=size)
+    return found.mean(axis=1)
+
+
+def lpips_of_frames(
+    videos: Videos,
+    references: References,
+    *,
+    net: str = "alexnet",
+    params: PyTree | None = None,
+    size: int = 16,
+) -> Float[np.ndarray, "b t"]:
+    """Return the LPIPS of each frame; arguments and errors as those of `lpips`."""
     _check(videos, references)
     params = load_lpips_weights(net) if params is None else params
     run = compiled(LPIPS(net))
@@ -92,18 +124,18 @@ def lpips(
 
     b, t = videos.shape[:2]
     flat = (array.reshape(b * t, *array.shape[2:]) for array in (videos, references))
-    return in_chunks(distance, *flat, size=size).astype(np.float64).reshape(b, t).mean(axis=1)
+    return in_chunks(distance, *flat, size=size).astype(np.float64).reshape(b, t)
 
 
-def _per_clip(
+def _per_frame(
     figure: Callable[[Frame, Frame], float], videos: Videos, references: References
-) -> Float[np.ndarray, " b"]:
+) -> Float[np.ndarray, "b t"]:
     _check(videos, references)
     frames = [
         [figure(_unit(x), _unit(y)) for x, y in zip(*pair, strict=True)]
         for pair in zip(videos, references, strict=True)
     ]
-    return np.mean(frames, axis=1)
+    return np.asarray(frames)
 
 
 def _check(videos: Videos, references: References) -> None:
@@ -131,11 +163,6 @@ def _check(videos: Videos, references: References) -> None:
 def _unit(frames: Shaped[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """Return values in [0, 1], float64."""
     return frames / 255.0 if frames.dtype == np.uint8 else frames.astype(np.float64)
-
-
-def _psnr(x: Frame, y: Frame) -> float:
-    error = np.mean(np.square(x - y))
-    return float(-10 * np.log10(error)) if error > 0 else np.inf
 
 
 def _ssim(x: Frame, y: Frame) -> float:

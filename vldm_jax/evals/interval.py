@@ -8,9 +8,12 @@ nothing of the bias of a small set: the floor does.
 Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from vldm_jax.core.errors import InputError
 
 DRAWS = 200
 LEVEL = 0.95
@@ -24,7 +27,7 @@ def bootstrap_interval(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return (low, high) of a figure at 95 %.
+    """Return (low, high) of a figure at 95 %, of those draws for which it is defined.
 
     Args:
         figure: (one array a set) -> the figure.
@@ -32,10 +35,18 @@ def bootstrap_interval(
         value: the figure of the sets as they are.
         draws: how many to take.
         seed: of the draws.
+
+    Raises:
+        InputError: if the figure is defined for none.
     """
     random = np.random.default_rng(seed)
-    found = [figure(*(rows[random.integers(0, len(rows), len(rows))] for rows in sets))
-             for _ in range(draws)]  # fmt: skip
+    found = []
+    for _ in range(draws):
+        drawn = [rows[random.integers(0, len(rows), len(rows))] for rows in sets]
+        with contextlib.suppress(InputError):  # as of clips that all have nothing to measure
+            found.append(figure(*drawn))
+    if not found:
+        raise InputError(f"none of {draws} draws of the clips has this figure: give more clips")
     around = np.asarray(found) - np.mean(found)
     low, high = np.quantile(around, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(value + low), float(value + high)

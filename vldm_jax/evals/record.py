@@ -1,6 +1,6 @@
 """What an evaluation leaves as JSON: figures, and the recipe that they may be compared by."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import vldm_jax
@@ -10,7 +10,12 @@ from vldm_jax.evals.sets import Sets
 
 
 def record(
-    sets: Sets, result: Comparison, *, seed: int, preset: str | None = None
+    sets: Sets,
+    result: Comparison,
+    *,
+    seed: int,
+    preset: str | None = None,
+    given: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the content of a `metrics.json`.
 
@@ -19,9 +24,21 @@ def record(
         result: what was found.
         seed: of all that was drawn.
         preset: name of the protocol, if it is one of `presets`.
+        given: extractors whose weights a user gave; of those in packages the sums are pinned.
     """
+    networks = {
+        one["made_by"]["extractor"]: one["made_by"]["weights"]
+        for one in result.figures.values()
+        if one["made_by"]["extractor"] in given
+    }
+    own = {
+        "settings": dict(result.settings),
+        "beside_sha256": dict(result.beside_sha256),
+        "networks": networks,
+    }
     recipe = {
         **sets.recipe,
+        **{name: value for name, value in own.items() if value},
         "seed": seed,
         "real_sha256": result.real_sha256,
         COMPARED: {**sets.made_with, "sha256": result.samples_sha256},
@@ -32,16 +49,20 @@ def record(
         "recipe_id": recipe_id(recipe),
         "recipe": recipe,
         "figures": result.figures,
-        "left_out": {"real": dict(sets.real.left_out), "samples": dict(sets.samples.left_out)},
-        "notes": list(sets.notes),
+        "left_out": sets.left_out,
+        "notes": [*sets.notes, *result.notes],
         "recalled": result.recalled,
     }
 
 
 def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return {"eval/NAME": value, "eval/NAME_floor": floor} of every figure, for logs."""
+    """Return {"eval/NAME": value, "eval/NAME_floor": floor} of every figure, for logs.
+
+    A figure without a floor has none there.
+    """
     return {
         f"eval/{name}{end}": found[key]
         for name, found in metrics["figures"].items()
         for key, end in (("value", ""), ("floor", "_floor"))
+        if found[key] is not None
     }

@@ -3,6 +3,8 @@
 | samples | fvd | flicker | clips | recipe |
 |---|---|---|---|---|
 | mine | 412.3 (390 to 431; floor 96.1) | 0.0121 (...) | 256 | 1f3a... |
+
+A figure for which no real clips can stand in for samples has "no floor".
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,10 +54,8 @@ def number(value: float) -> str:
 
 def _cell(found: Mapping[str, Any]) -> str:
     low, high = found["interval"]
-    return (
-        f"{number(found['value'])} ({number(low)} to {number(high)}; "
-        f"floor {number(found['floor'])})"
-    )
+    floor = "no floor" if found["floor"] is None else f"floor {number(found['floor'])}"
+    return f"{number(found['value'])} ({number(low)} to {number(high)}; {floor})"
 
 
 def _apart(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

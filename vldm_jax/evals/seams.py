@@ -74,26 +74,43 @@ def seam_ratio_in_space(
         InputError: if there is no border, one has fewer than two pixels to a side, or only other
             borders near it.
     """
+    parts = [np.mean([jumps(video, axis) for video in videos], axis=0) for axis in (1, 2)]
+    return space_ratio(*parts, rows=rows, columns=columns)
+
+
+def space_ratio(
+    of_rows: Float[np.ndarray, " n"],
+    of_columns: Float[np.ndarray, " m"],
+    *,
+    rows: Sequence[int] = (),
+    columns: Sequence[int] = (),
+) -> float:
+    """Return the same of jumps that are known, means over videos of those of `jumps`.
+
+    Raises:
+        InputError: as `seam_ratio_in_space`.
+    """
     if not len(rows) and not len(columns):
         raise InputError("no borders of tiles are given: give rows or columns")
     ratios = []
-    for axis, borders, name in ((2, rows, "rows"), (3, columns, "columns")):
+    for found, borders, name in ((of_rows, rows, "rows"), (of_columns, columns, "columns")):
         if len(borders):
-            jumps = _jumps(np.moveaxis(videos, axis, 2))
-            ratios += _ratios(jumps, _checked(borders, 2, videos.shape[axis] - 2, name), name)
+            ratios += _ratios(found, _checked(borders, 2, len(found) + 1, name), name)
     return float(np.mean(ratios))
 
 
-def _jumps(videos: UInt8[np.ndarray, "b t n m 3"]) -> Float[np.ndarray, " n-3"]:
-    """Return the mean jump before lines 2 to n - 2, one video in memory at a time."""
-    total = np.zeros(videos.shape[2] - 3)
-    for video in videos:
-        x = video.astype(np.int16)
-        third = x[:, 3:] - 3 * x[:, 2:-1] + 3 * x[:, 1:-2] - x[:, :-3]
-        stretches = np.array_split(third, max(x.shape[2] // STRETCH, 1), axis=2)
-        means = np.stack([stretch.mean(axis=2) for stretch in stretches], axis=2)
-        total += np.abs(means).mean(axis=(0, 2, 3))
-    return total / (2 * 255 * len(videos))
+def jumps(video: UInt8[np.ndarray, "t h w 3"], axis: int) -> Float[np.ndarray, " lines"]:
+    """Return the mean jump before the lines from 2 to n - 2, in [0, 1].
+
+    Args:
+        video: frames with values in [0, 255].
+        axis: 1 for rows, 2 for columns.
+    """
+    x = np.moveaxis(video, axis, 1).astype(np.int16)
+    third = x[:, 3:] - 3 * x[:, 2:-1] + 3 * x[:, 1:-2] - x[:, :-3]
+    stretches = np.array_split(third, max(x.shape[2] // STRETCH, 1), axis=2)
+    means = np.stack([stretch.mean(axis=2) for stretch in stretches], axis=2)
+    return np.abs(means).mean(axis=(0, 2, 3)) / (2 * 255)
 
 
 def _ratios(jumps: Float[np.ndarray, " lines"], borders: np.ndarray, name: str) -> list[float]:

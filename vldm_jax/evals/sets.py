@@ -1,4 +1,4 @@
-"""The three sets of an evaluation: samples, real clips, and other real clips for the floor."""
+"""The sets of an evaluation: samples, real clips, and other real clips for the floor."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,56 +11,94 @@ from vldm_jax.evals.clips import ClipSet
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Sets:
-    """What an evaluation compares; all three have as many clips, of one kind.
+class Compared:
+    """What a figure is taken of.
 
     Attributes:
         samples: what is judged.
-        real: what it is compared with.
-        others: other real clips, which stand in for samples in the floor.
-        recipe: how the clips were made, as JSON values.
-        made_with: what made the samples, as JSON values.
-        notes: what a person should know, a line each.
+        real: what they are compared with, as many; None if a figure has no such thing.
+        others: real clips that stand in for samples in the floor; None if none can.
     """
 
     samples: ClipSet
-    real: ClipSet
-    others: ClipSet
+    real: ClipSet | None = None
+    others: ClipSet | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Sets:
+    """What an evaluation compares.
+
+    Attributes:
+        samples: what is judged.
+        real: what it is compared with, of one kind with the samples and as many; None where no
+            figure compares with it.
+        others: other real clips, as many, which stand in for samples in the floor.
+        recipe: how the clips were made, as JSON values.
+        made_with: what made the samples, as JSON values.
+        notes: what a person should know, a line each.
+        beside: the sets of the clips that have something beside them, by what that is.
+    """
+
+    samples: ClipSet
+    real: ClipSet | None
+    others: ClipSet | None
     recipe: Mapping[str, Any]
     made_with: Mapping[str, Any]
     notes: tuple[str, ...]
+    beside: Mapping[str, Compared] = dataclasses.field(default_factory=dict)
+
+    @property
+    def compared(self) -> dict[str, Compared]:
+        """All of them by what the clips have beside them, "" for nothing."""
+        plain = Compared(samples=self.samples, real=self.real, others=self.others)
+        return {"": plain, **self.beside}
+
+    @property
+    def left_out(self) -> dict[str, dict[str, int]]:
+        """{set: {reason: number of videos}} of what gave no clip, or has nothing beside it."""
+        plain = {"real": self.real, "samples": self.samples}
+        sets = {**plain, **{name: one.samples for name, one in self.beside.items()}}
+        return {name: dict(clips.left_out) for name, clips in sets.items() if clips is not None}
 
 
-def clips_of_each(samples: int | None, real: int, asked: int | None) -> tuple[int, str]:
-    """Return how many clips each of the three sets has, and a line that says why.
+def clips_of_each(
+    samples: int | None, real: int, asked: int | None, *, floor: bool = True
+) -> tuple[int, str]:
+    """Return how many clips each of the sets has, and a line that says why.
 
     Args:
         samples: clips that there are; None if as many can be made as are asked for.
         real: real clips that there are: one set is compared with, another one makes the floor.
         asked: clips asked for in each set; None for as many as there are.
+        floor: whether other real clips, as many again, make one.
 
     Raises:
         InputError: if there are not as many as asked for, or fewer than two.
     """
-    most = real // 2 if samples is None else min(samples, real // 2)
+    times = 2 if floor else 1
+    most = real // times if samples is None else min(samples, real // times)
     if asked is not None and asked > most:
         have = f"{real} real clips" if samples is None else f"{samples} samples, {real} real clips"
+        needed = "twice as many real clips (one half makes the floor)" if floor else "real clips"
         raise InputError(
-            f"--clips {asked} needs as many samples and twice as many real clips (one half makes "
-            f"the floor), there are {have}: ask for at most {most}, or give more"
+            f"--clips {asked} needs as many samples and {needed}, there are {have}: ask for at "
+            f"most {most}, or give more"
         )
     if most < 2:
         raise InputError(
             f"{real} real clips{'' if samples is None else f' and {samples} samples'} are too few: "
-            "a figure takes at least 2 samples and 4 real clips"
+            f"a figure takes at least 2 samples and {2 * times} real clips"
         )
     count = asked or most
     left = [] if samples is None else [f"{samples - count} samples"] * (samples > count)
-    left += [f"{real - 2 * count} real clips"] * (real > 2 * count)
+    left += [f"{real - times * count} real clips"] * (real > times * count)
     spare = f"; {' and '.join(left)} are not used" if left else ""
-    return count, f"{count} samples against {count} real clips, {count} others for the floor{spare}"
+    others = f"{count} others for the floor" if floor else "no floor"
+    return count, f"{count} samples against {count} real clips, {others}{spare}"
 
 
-def halves(real: ClipSet, count: int) -> tuple[ClipSet, ClipSet]:
-    """Return the first clips of a set, and as many others."""
-    return real.picked(np.arange(count)), real.picked(np.arange(count, 2 * count))
+def halves(real: ClipSet, count: int, *, floor: bool = True) -> tuple[ClipSet, ClipSet | None]:
+    """Return the first clips of a set, and as many others; None for these without a floor."""
+    others = real.picked(np.arange(count, 2 * count)) if floor else None
+    return real.picked(np.arange(count)), others

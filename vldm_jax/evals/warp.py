@@ -65,13 +65,29 @@ def warp_errors(params: PyTree, videos: UInt8[np.ndarray, "b t h w 3"]) -> WarpE
     return WarpErrors(visible=found[0], everywhere=found[1], share=found[2])
 
 
+def unexplained(
+    before: Float[Array, "n h w 3"],
+    after: Float[Array, "n h w 3"],
+    flow: Float[Array, "n h w 2"],
+    seen: Float[Array, "n h w"],
+) -> tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, " n"]]:
+    """Return `visible`, `everywhere` and `share` of `WarpErrors`, a number a pair.
+
+    Args:
+        before: (n h w 3) in [-1, 1].
+        after: the frames after those.
+        flow: of `after` towards `before`, in pixels.
+        seen: 1.0 where both show the same, of `flow.visible`.
+    """
+    error = jnp.mean(jnp.abs(after - warp(before, flow)), axis=-1) / 2  # [-1, 1] is two wide
+    share = jnp.mean(seen, axis=(1, 2))
+    visible = jnp.mean(error * seen, axis=(1, 2)) / jnp.where(share > 0, share, 1.0)
+    return visible, jnp.mean(error, axis=(1, 2)), share
+
+
 @jax.jit
 def _errors(
     params: PyTree, before: UInt8[Array, "n h w 3"], after: UInt8[Array, "n h w 3"]
 ) -> tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, " n"]]:
     before, after = to_x(before), to_x(after)
-    flow, seen = flow_and_visible(params, after, before)
-    error = jnp.mean(jnp.abs(after - warp(before, flow)), axis=-1) / 2  # [-1, 1] is two wide
-    share = jnp.mean(seen, axis=(1, 2))
-    visible = jnp.mean(error * seen, axis=(1, 2)) / jnp.where(share > 0, share, 1.0)
-    return visible, jnp.mean(error, axis=(1, 2)), share
+    return unexplained(before, after, *flow_and_visible(params, after, before))

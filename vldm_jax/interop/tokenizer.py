@@ -64,6 +64,10 @@ class Tokenizer:
         rows = [self._row(encoding.ids) for encoding in self._encode(texts)]
         return np.asarray(rows, np.int32).reshape(len(texts), self.length)
 
+    def is_cut(self, texts: Sequence[str]) -> list[bool]:
+        """Return for each text whether it has more tokens than fit."""
+        return [len(encoding.ids) > self.length - 2 for encoding in self._encode(list(texts))]
+
     def _encode(self, texts: list[str]) -> list[Any]:
         return self.encoder.encode_batch(texts, add_special_tokens=False)
 

@@ -14,9 +14,17 @@ from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.scratch import scratch_folder
-from vldm_jax.evals.compare import check_figures, check_length, compare, make_extractors
-from vldm_jax.evals.extract import cache_folder
+from vldm_jax.evals.compare import (
+    check_clips_alone,
+    check_figures,
+    check_length,
+    compare,
+    make_extractors,
+    settings_of,
+)
 from vldm_jax.evals.figures import FIGURES
+from vldm_jax.evals.given import Given
+from vldm_jax.evals.kept_numbers import cache_folder
 from vldm_jax.evals.record import record
 from vldm_jax.evals.report import number
 from vldm_jax.stages.base import Stage
@@ -100,7 +108,7 @@ class Judge:
             )
             sets = self._real.sets(samples, made_with)
             result = compare(
-                sets.samples, sets.real, sets.others, self._names,
+                sets.compared, self._names,
                 extractors=self._extractors, cache=cache_folder(), seed=SEED,
             )  # fmt: skip
         return record(sets, result, seed=SEED)
@@ -120,6 +128,9 @@ def _check_figures(config: ConfigDict) -> None:
         raise InputError(f"{names!r} must be a tuple of names of figures")
     check_figures(names)
     check_length(names, config.data.num_frames)
+    check_clips_alone(names)
+    data = config.data
+    settings_of(names, Given(), config.evals.clips, (data.num_frames, data.height, data.width))
     fewest = max(FIGURES[name].fewest for name in names)
     if config.evals.clips < fewest:
         raise InputError(f"they take {fewest} clips, config.evals.clips is {config.evals.clips}")

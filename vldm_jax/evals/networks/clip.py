@@ -94,6 +94,10 @@ class Clip:
         pooled = hidden[np.arange(len(tokens)), end]
         return _unit(pooled @ self.params["text_projection"]["kernel"])
 
+    def is_cut(self, text: str) -> bool:
+        """Return whether the tokenizer cuts a text, so that its end is not seen."""
+        return bool(self.tokenizer.is_cut([text])[0])
+
     def embed_images(
         self, frames: UInt8[np.ndarray, "n h w 3"], size: int = 64
     ) -> Float[np.ndarray, "n d"]:

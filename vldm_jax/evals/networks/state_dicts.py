@@ -109,10 +109,18 @@ def torch_shapes(params: PyTree) -> dict[str, tuple[int, ...]]:
 
 
 def our_tree(params: PyTree, tensors: Mapping[str, Shaped[np.ndarray, "..."]]) -> PyTree:
-    """Return a tree like `params`, float32, of tensors that were checked against it."""
+    """Return a tree like `params`, float32, of tensors that were checked against it.
+
+    Raises:
+        InputError: naming the first tensor with values that are not finite.
+    """
     flat = {}
     for path in paths.flatten(params):
         tensor = tensors[torch_name(path)]
+        if not np.isfinite(tensor).all():
+            raise InputError(
+                f"weights: {torch_name(path)!r} has values that are not finite: get the file again"
+            )
         tensor = our_axes(tensor) if path.endswith("/kernel") else tensor
         flat[path] = np.ascontiguousarray(tensor, np.float32)
     return paths.unflatten(flat)
