@@ -28,6 +28,7 @@ IMAGE, VIDEO = "configs/driving/image.py:tiny", "configs/driving/video.py:tiny"
 
 
 def get_table() -> ConfigDict:
+    """Return the table."""
     table = ConfigDict()
     table.says = "Align your Latents, Table 1 (right), at 64x128 for two CPU cores"
 

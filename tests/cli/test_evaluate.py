@@ -92,7 +92,7 @@ def test_what_gives_no_clip_is_told_and_kept(folders, tmp_path, capsys):
     [
         (["--figures", "fvd,fwd"], "unknown figure 'fwd'"),
         (["--clips", "9"], "--clips 9 needs as many samples and twice as many real clips"),
-        (["--clips", "0"], "must be at least 1"),
+        (["--clips", "0"], "must be a whole number of at least 1"),
         (["--frames", "50"], "too short for 50 frames"),
         (["--fps", "100"], "slower than 100 fps"),
         (["--fps", "-1"], "--fps must be positive"),
