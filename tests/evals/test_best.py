@@ -69,6 +69,14 @@ def test_what_was_found_otherwise_is_not_compared_but_set_aside(tmp_path, other,
     assert kept(tmp_path / "best_clips8_fvd_00000001")[0] == 1
 
 
+def test_a_recipe_that_changes_there_and_back_loses_no_weights(tmp_path):
+    for step, clips in enumerate([8, 9, 8, 9], 1):
+        found = metrics(200.0, clips=clips)
+        offer(tmp_path / "best", 1, found)
+        (tmp_path / "best" / "weights").write_text(str(step))
+    assert sorted(kept(path)[0] for path in tmp_path.iterdir()) == [1, 2, 3, 4]
+
+
 def test_another_figure_begins_anew(tmp_path):
     offer(tmp_path / "best", 1, metrics(200))
     line = offer(tmp_path / "best", 2, metrics(90, "flicker"), "flicker")

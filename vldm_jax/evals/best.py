@@ -78,8 +78,9 @@ class Best:
         if kept is None or not (apart := _apart(kept, metrics, self.name)):
             return ""
         aside = f"{self.folder.name}_{kept['recipe_id']}_{kept['figure']}_{kept['step']:08}"
-        with atomic_path(self.folder.with_name(aside)) as temporary:
-            self.folder.rename(temporary)
+        while self.folder.with_name(aside).exists():  # the recipe changed there and back
+            aside += "_"
+        self.folder.rename(self.folder.with_name(aside))
         self._kept = None
         return (
             f"what {self.folder.name} held was found otherwise ({'; '.join(apart)}) and is now "
