@@ -104,3 +104,19 @@ def test_clips_that_are_too_short_for_a_figure_are_said():
 def test_every_figure_has_an_extractor():
     assert {figure.extractor for figure in FIGURES.values()} <= EXTRACTORS.keys()
     assert {figure.better for figure in FIGURES.values()} == {"lower", "higher", "floor"}
+
+
+def test_figures_and_their_extractors_take_the_same_beside_a_clip():
+    names = [name for name, figure in FIGURES.items() if figure.extractor in ("motion", "look")]
+    names += ["psnr", "ssim", "seam_space"]
+    for name in names:
+        extractor = make_extractors([name], {})[FIGURES[name].extractor]
+        assert extractor.beside == FIGURES[name].beside
+
+
+def test_what_no_clips_are_given_for_is_said():
+    with pytest.raises(InputError, match="psnr is of clips with a reference each, and there are"):
+        found(clips(24, 2), ("psnr",))
+    alone = {"": Compared(samples=array_clips(clips(4, 2), 8))}
+    with pytest.raises(InputError, match="fvd compares with real clips, and there are none"):
+        compare(alone, ("fvd",), extractors={}, cache=None, seed=0)
