@@ -1,6 +1,6 @@
 """What FVD makes of real clips to which something was done, beside its floor.
 
-    python benchmarks/fvd_orders.py [--clips 32]
+    python benchmarks/fvd_orders.py [--clips 32] [--plot docs/images/fvd_orders.png]
 
 Clips of 16 frames at 15 fps and 64x128 from the shipped set: one half is what is compared with, the
 other half is frozen (the first frame stays), shuffled in time, blurred (a mean of 9 pixels, 2
@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from plots import write_bars
 
 from vldm_jax.core.assets import resolve
 from vldm_jax.evals.clips import array_clips, folder_clips
@@ -60,10 +61,15 @@ def measure(count: int) -> dict[str, tuple[float, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--clips", type=int, default=32)
+    parser.add_argument("--plot", type=Path, help="PNG to write")
     args = parser.parse_args()
+    found = measure(args.clips)
     print(f"| {args.clips} clips | FVD | KVD |\n|---|---|---|")
-    for name, (fvd, kvd) in measure(args.clips).items():
+    for name, (fvd, kvd) in found.items():
         print(f"| {name} | {fvd:.0f} | {kvd:.0f} |")
+    if args.plot:
+        title = f"FVD of {args.clips} real clips to which something was done, against others"
+        write_bars(args.plot, {name: fvd for name, (fvd, _) in found.items()}, title=title)
 
 
 if __name__ == "__main__":

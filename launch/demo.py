@@ -19,7 +19,6 @@ from pathlib import Path
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from PIL import Image, ImageDraw, ImageFont
 
 from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.flags import load_config
@@ -27,7 +26,8 @@ from vldm_jax.cli.train import train
 from vldm_jax.config.data import build_source
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import write_json
-from vldm_jax.data.write import write_contact_sheet, write_gif, write_video
+from vldm_jax.data.side_by_side import side_by_side, write_side_by_side
+from vldm_jax.data.write import write_contact_sheet, write_gif
 from vldm_jax.evals.motion import measure_motion
 from vldm_jax.stages.table import make_stage
 
@@ -35,7 +35,6 @@ CONFIG = "configs/driving/video.py:tiny"
 SHIPPED = "asset:driving/temporal.safetensors"
 SAMPLES = 6
 REAL = 48  # real clips that the figures are compared with
-SCALE = 2  # enlargement of the side-by-side video
 BEFORE, HERE, LONGER = "before: independent frames", "after: trained here", "after: shipped"
 
 
@@ -59,7 +58,7 @@ def main() -> None:
     shutil.rmtree(run, ignore_errors=True)  # an earlier demo's: the figures are of one training
     state = train(config, run)
     sets = sample_all(config, run)
-    write_side_by_side(args.out, sets, config)
+    write_pictures(args.out, sets, config)
     figures = measure(config, sets)
     figures |= {
         "training": {
@@ -91,27 +90,13 @@ def sample_all(config: ConfigDict, run: Path) -> dict[str, np.ndarray]:
     }
 
 
-def write_side_by_side(out: Path, sets: dict[str, np.ndarray], config: ConfigDict) -> None:
+def write_pictures(out: Path, sets: dict[str, np.ndarray], config: ConfigDict) -> None:
     """Write side_by_side.mp4 and .gif (a column a set, a row a sample) and contact_sheet.png."""
-    columns = [
-        titled(np.concatenate(list(videos), axis=1), title) for title, videos in sets.items()
-    ]
-    frames = np.concatenate(columns, axis=2)
     fps = float(config.data.fps)
-    looped = np.concatenate([frames] * 4)  # a second is too short to look at
-    write_video(out / "side_by_side.mp4", looped, fps)
-    write_gif(out / "side_by_side.gif", frames, fps)
+    write_side_by_side(out / "side_by_side.mp4", sets, fps)
+    write_gif(out / "side_by_side.gif", side_by_side(sets), fps)
     rows = [(f"{i}  {title}", sets[title][i]) for i in range(len(sets[BEFORE])) for title in sets]
     write_contact_sheet(out / "contact_sheet.png", [row for _, row in rows], [t for t, _ in rows])
-
-
-def titled(video: np.ndarray, title: str) -> np.ndarray:
-    """Return a video (t h w 3) enlarged, with a line of text above."""
-    video = video.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
-    head = Image.new("RGB", (video.shape[2], 20), (24, 24, 24))
-    ImageDraw.Draw(head).text((4, 3), title, (240, 240, 240), ImageFont.load_default(size=13))
-    strip = np.broadcast_to(np.asarray(head), (len(video), 20, video.shape[2], 3))
-    return np.concatenate([strip, video], axis=1)
 
 
 def measure(config: ConfigDict, sets: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:

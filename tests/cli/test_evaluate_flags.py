@@ -2,7 +2,7 @@
 
 import pytest
 
-from vldm_jax.cli.evaluate_flags import apply_preset, given_by, parser
+from vldm_jax.cli.evaluate_parser import apply_preset, given_by, parser
 from vldm_jax.evals.clips import WINDOWS
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.given import Given

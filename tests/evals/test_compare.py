@@ -5,7 +5,7 @@ import pytest
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.evals.clips import array_clips
-from vldm_jax.evals.compare import compare, make_extractors
+from vldm_jax.evals.compare import check_alone, compare, make_extractors
 from vldm_jax.evals.extract import Extractor
 from vldm_jax.evals.extractors import EXTRACTORS
 from vldm_jax.evals.figures import FIGURES
@@ -120,3 +120,10 @@ def test_what_no_clips_are_given_for_is_said():
     alone = {"": Compared(samples=array_clips(clips(4, 2), 8))}
     with pytest.raises(InputError, match="fvd compares with real clips, and there are none"):
         compare(alone, ("fvd",), extractors={}, cache=None, seed=0)
+
+
+def test_figures_of_more_than_clips_are_for_vldm_evaluate():
+    check_alone(("fvd", "fid", "flicker"))
+    for name, what in (("psnr", "reference"), ("clipsim", "caption"), ("seam_time", "borders")):
+        with pytest.raises(InputError, match=f"{name} takes clips with {what}: leave it to vldm"):
+            check_alone(("fvd", name))

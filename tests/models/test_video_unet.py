@@ -131,6 +131,30 @@ def test_at_insertion_the_video_model_is_the_image_model():
     np.testing.assert_allclose(out, alone, atol=ROUNDING)
 
 
+def test_without_convolutions_the_other_layers_stay_and_frames_meet_in_attention_alone():
+    """The paper's attention-only ablation: the same network, less the residual blocks."""
+    net = UNet(**FIELDS, temporal=TemporalSpec(convolutions=False))
+    wanted = jax.eval_shape(
+        lambda: net.init(jax.random.key(0), Z, TIME, COND, train=False)["params"]
+    )
+    less, everything = paths.flatten(wanted), paths.flatten(trained_params())
+    left_out = everything.keys() - less.keys()
+    assert left_out and all("temporal_resnets" in path for path in left_out)
+    params = paths.unflatten({path: everything[path] for path in less})
+
+    def frames(z):
+        return net.apply({"params": params}, z, TIME, COND, train=False)
+
+    moved = jnp.abs(frames(Z.at[:, 0].add(1.0)) - frames(Z)).max(axis=(0, 2, 3, 4))
+    assert (moved > 1e-3).all()
+    silent = {
+        p: 0 * v if "temporal_attentions" in p else v for p, v in paths.flatten(params).items()
+    }
+    params = paths.unflatten(silent)
+    moved = jnp.abs(frames(Z.at[:, 0].add(1.0)) - frames(Z)).max(axis=(0, 2, 3, 4))
+    assert moved[0] > 1e-3 and (moved[1:] == 0).all()
+
+
 @pytest.mark.slow
 def test_at_insertion_optimised_programs_agree_too():
     out = video(fresh_params(), Z, TIME, COND)

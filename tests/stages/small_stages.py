@@ -54,8 +54,8 @@ def overridden(**sections):
     return [f"--config.{key}={value}" for key, value in flat.items()]
 
 
-def config_of(name, **sections):
-    """Return a tiny driving config of the small networks, with more overrides by section."""
+def small_words(name):
+    """Return what makes a tiny driving config one of the small networks."""
     words = overridden(data=DATA, train={"batch_size": 4, "total_steps": 2})
     words += overridden(optim={"schedule": "constant", "warmup_steps": 0})
     if name == "autoencoder":
@@ -64,7 +64,13 @@ def config_of(name, **sections):
         words += overridden(model={"network": NETWORK}, sampling={"steps": 2, "num_videos": 2})
     if name == "video":
         words += overridden(data={"num_frames": FRAMES})
-    return load_config(f"{CONFIGS / 'driving' / name}.py:tiny", [*words, *overridden(**sections)])
+    return words
+
+
+def config_of(name, **sections):
+    """Return a tiny driving config of the small networks, with more overrides by section."""
+    words = [*small_words(name), *overridden(**sections)]
+    return load_config(f"{CONFIGS / 'driving' / name}.py:tiny", words)
 
 
 def with_everything_trained(config):

@@ -108,6 +108,26 @@ def test_a_start_that_lacks_anything_else_is_refused(image, world, tmp_path):
         stage.init(jax.random.key(0))
 
 
+def test_end_to_end_there_is_no_image_model_and_all_is_left_in_one_file(video, tmp_path):
+    config = with_everything_trained(video(model={"backbone": "fresh"}))
+    stage = make_stage(config)
+    assert stage.files.keys() == {"autoencoder"}
+    params = stage.init(jax.random.key(0))
+    assert flatten(params).keys() == flatten(stage.shapes()).keys()
+    path = tmp_path / "whole.safetensors"
+    stage.export(path, params | stage.given(), make_plan(config).trained, 1, Clips(FRAMES))
+    loaded, files = make_stage(config).load(str(path))
+    assert files.keys() == {"autoencoder", "weights"}
+    for name, leaf in flatten(params["network"]).items():
+        np.testing.assert_allclose(flatten(loaded["network"])[name], leaf, atol=1e-3, err_msg=name)
+
+
+def test_layers_that_start_at_random_are_not_frozen(video):
+    stage = make_stage(video(model={"backbone": "fresh"}))
+    with pytest.raises(InputError, match="'fresh' and config.train.rules freezes network/conv_in/"):
+        stage.files  # noqa: B018
+
+
 # Latents.
 
 

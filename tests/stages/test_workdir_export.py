@@ -1,6 +1,7 @@
 """What is read of a run's workdir beside its weights: parameters, config and metrics."""
 
 import dataclasses
+import json
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "checkpoint"))
 
 from small import Loader
 
-from vldm_jax.checkpoint.manager import Checkpoints
+from vldm_jax.checkpoint.manager import Checkpoints, check_workdir
 from vldm_jax.checkpoint.weights import WEIGHTS, load_weights
 from vldm_jax.cli import main as entry
 from vldm_jax.cli.run_config import run_config
@@ -69,6 +70,28 @@ def test_the_last_record_is_found_among_what_is_none(image, tmp_path):
     (tmp_path / "metrics.jsonl").write_bytes(b"\n".join([*lines, b"[3]", b'{"step": 3, "lo']))
     describe_run(network, tmp_path)
     assert network.meta["metrics"] == {"step": 2, "loss": 0.25}
+
+
+def test_all_records_of_the_last_step_count(image, tmp_path):
+    leave(image(), tmp_path / WEIGHTS)
+    network = load(str(tmp_path))
+    lines = [{"step": 1, "eval/fvd": 9.0}, {"step": 2, "loss": 0.25}, {"step": 2, "eval/fvd": 7.0}]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    describe_run(network, tmp_path)
+    assert network.meta["metrics"] == {"step": 2, "loss": 0.25, "eval/fvd": 7.0}
+
+
+def test_the_config_of_an_earlier_version_has_what_came_since_and_is_of_the_same_run(
+    image, tmp_path
+):
+    config = image()
+    earlier = config.to_dict()
+    del earlier["evals"], earlier["train"]["evaluate_every"]
+    with closing(Checkpoints(tmp_path / "checkpoints", config=earlier)) as checkpoints:
+        checkpoints.save(1, {"a": np.zeros(2)}, Loader(1))
+    assert run_config(tmp_path).to_dict() == config.to_dict()
+    make_plan(run_config(tmp_path, ["--config.train.evaluate_every=7"]))
+    check_workdir(tmp_path / "checkpoints", config.to_dict())
 
 
 def test_a_config_that_was_changed_is_not_taken(image, tmp_path):

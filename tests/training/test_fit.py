@@ -21,6 +21,8 @@ from vldm_jax.checkpoint.manager import Checkpoints
 from vldm_jax.checkpoint.steps import complete_steps
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.signals import Stopped
+from vldm_jax.evals.best import Best
+from vldm_jax.evals.record import scalars
 from vldm_jax.parallel.mesh import replicate
 from vldm_jax.training.state import create_state
 from vldm_jax.training.step import Update, compile_step
@@ -338,3 +340,44 @@ def test_hooks_and_records(tmp_path, capsys):
     lines = capsys.readouterr().err
     assert "compiled the training step" in lines
     assert "step 4/5  loss" in lines
+
+
+VALUES = {2: 5.0, 4: 2.0, 6: 3.0, 8: 4.0, 10: 3.0, 12: 2.5}
+
+
+def evaluating(workdir, seen):
+    """A hook that finds `VALUES` and keeps the best, made as a process that starts makes it."""
+    best = Best(workdir / "best", "fvd")
+
+    def hook(state, step, log):
+        figure = {"value": VALUES[step], "floor": 1.0, "made_by": {}}
+        made_with = {"sampling": {}, "diffusion": {}, "seed": 0}
+        metrics = {"recipe_id": "a", "recipe": {"samples": made_with}, "figures": {"fvd": figure}}
+        best.offer(step, metrics, lambda folder: (folder / "step").write_text(str(int(state.step))))
+        log.scalars(step, scalars(metrics))
+        seen.append(step)
+
+    return hook
+
+
+def test_a_resumed_run_keeps_its_best_and_every_evaluation_is_logged_once(tmp_path, whole):
+    seen = []
+    for died in (5, 8):  # as a kill does it; saved is every third step, so some are done again
+        with pytest.raises(KeyboardInterrupt):
+            hook = evaluating(tmp_path, seen)
+            loader = Failing(KeyboardInterrupt(), died)
+            train(tmp_path, 12, loader=loader, evaluate_hook=hook, evaluate_every=2)
+    hook = evaluating(tmp_path, seen)
+    assert_equal(train(tmp_path, 12, evaluate_hook=hook, evaluate_every=2)[0], whole[0])
+    assert seen == [2, 4, 4, 6, 8, 8, 10, 12]
+    assert (tmp_path / "best" / "step").read_text() == "4"
+    found = {r["step"]: r["eval/fvd"] for r in logged(tmp_path) if "eval/fvd" in r}
+    assert found == VALUES and len(logged(tmp_path)) == 12
+
+
+def test_an_evaluation_is_a_pause_of_the_clock(tmp_path):
+    def slowly(state, step, log):
+        time.sleep(1.0)
+
+    train(tmp_path, 4, evaluate_hook=slowly, evaluate_every=1)
+    assert all(record["step_seconds"] < 0.5 for record in logged(tmp_path))

@@ -159,6 +159,7 @@ def train(
     run=None,
     loader=None,
     sample_hook=None,
+    evaluate_hook=None,
     **when,
 ):
     """Train for real, with checkpoints, in a workdir; return (state, loader)."""
@@ -183,6 +184,7 @@ def train(
             str(workdir),
             checkpoints=checkpoints,
             sample_hook=sample_hook,
+            evaluate_hook=evaluate_hook,
             tensorboard=False,
         )
     finally:

@@ -1,7 +1,8 @@
 """Whether a workdir belongs to the run that is about to continue in it.
 
 Two configs describe the same run if they differ only in keys that do not change what is learned:
-how long, how often to log, save and sample, where files go. The list below is all of them.
+how long, how often to log, save, sample and evaluate, where files go. The list below is all of
+them.
 """
 
 import json
@@ -12,8 +13,8 @@ from typing import Any
 from vldm_jax.core.errors import InputError
 
 HARMLESS = (
-    r"train\.(total_steps|log_every|sample_every|stop_after_minutes)",
-    r"(checkpoint|sampling)\..*",
+    r"train\.(total_steps|log_every|sample_every|evaluate_every|stop_after_minutes)",
+    r"(checkpoint|sampling|evals)\..*",
     r"data\.(workers|cache|index)",
     r"data\.path",  # the data's position knows its number of examples and their names
     # Compared by what is in the files, not by where they are.

@@ -13,6 +13,7 @@ from vldm_jax.config.data import SOURCES
 from vldm_jax.config.diffusion import GRIDS, SCHEDULES, SOLVERS
 from vldm_jax.data.windows import SPLITS
 from vldm_jax.diffusion.targets import TARGETS
+from vldm_jax.evals.figures import FIGURES
 from vldm_jax.models.perceptual import BACKBONES
 from vldm_jax.models.table import FAMILIES
 from vldm_jax.nn.temporal import MIXES, POSITIONS
@@ -35,6 +36,8 @@ CHOICES = {
     "train.precision": POLICIES,
     "sampling.solver.kind": SOLVERS,
     "sampling.grid.kind": GRIDS,
+    "evals.figures": FIGURES,
+    "evals.keep_best": FIGURES,
     "checkpoint.weights_dtype": DTYPES,
 }
 

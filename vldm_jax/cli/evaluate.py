@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-import vldm_jax
-from vldm_jax.cli.evaluate_flags import apply_preset, given_by, parser, weights_by
+from vldm_jax.cli.evaluate_flags import network_weights
 from vldm_jax.cli.evaluate_folders import folder_sets
+from vldm_jax.cli.evaluate_parser import apply_preset, given_by, parser
 from vldm_jax.cli.evaluate_run import run_sets
 from vldm_jax.cli.flags import Parser, overrides_of
 from vldm_jax.cli.run_config import asked_config
@@ -27,7 +27,7 @@ from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.given import Given
 from vldm_jax.evals.kept_numbers import cache_folder
 from vldm_jax.evals.likeness import by_likeness, by_value
-from vldm_jax.evals.recipe import recipe_id
+from vldm_jax.evals.record import record
 from vldm_jax.evals.report import table
 from vldm_jax.evals.sets import Sets
 from vldm_jax.parallel.compilation import compilations_kept
@@ -43,7 +43,7 @@ def run(argv: Sequence[str]) -> None:
     overrides = overrides_of(flags, rest)
     apply_preset(args)
     check_figures(args.figures)
-    given, weights = given_by(args), weights_by(args.network)
+    given, weights = given_by(args), network_weights(args.network)
     extractors = make_extractors(args.figures, weights)
     beside = [(path.parent.name or str(path), _read(path)) for path in args.beside]
     check_writable(args.out)
@@ -59,7 +59,7 @@ def run(argv: Sequence[str]) -> None:
         )  # fmt: skip
     for note in result.notes:
         print(note)
-    metrics = _metrics(args, sets, result)
+    metrics = record(sets, result, seed=args.seed, preset=args.preset, networks=weights)
     _write(args.out, metrics, sets, result)
     print(table([(args.name or args.out.name, metrics), *beside]))
     print(f"{args.out}: {METRICS}, {TABLE}, {BARS}, {SHEET}")
@@ -82,37 +82,6 @@ def _sets(flags: Parser, args: argparse.Namespace, overrides: Sequence[str], giv
     data = config.data
     settings_of(args.figures, given, None, (data.num_frames, data.height, data.width))
     return run_sets(config, args)
-
-
-def _metrics(args: argparse.Namespace, sets: Sets, result: Comparison) -> dict[str, Any]:
-    given = {
-        figure["made_by"]["extractor"]: figure["made_by"] for figure in result.figures.values()
-    }
-    own = {
-        "settings": dict(result.settings),
-        "beside_sha256": dict(result.beside_sha256),
-        # Of networks that packages carry the sums are pinned.
-        "networks": {
-            name: given[name]["weights"] for name in weights_by(args.network) if name in given
-        },
-    }
-    recipe = {
-        **sets.recipe,
-        **{name: value for name, value in own.items() if value},
-        "seed": args.seed,
-        "real_sha256": result.real_sha256,
-        "samples": {**sets.made_with, "sha256": result.samples_sha256},
-    }
-    return {
-        "version": vldm_jax.__version__,
-        "preset": args.preset,
-        "recipe_id": recipe_id(recipe),
-        "recipe": recipe,
-        "figures": result.figures,
-        "left_out": sets.left_out,
-        "notes": [*sets.notes, *result.notes],
-        "recalled": result.recalled,
-    }
 
 
 def _write(out: Path, metrics: Mapping[str, Any], sets: Sets, result: Comparison) -> None:

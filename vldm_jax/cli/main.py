@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train a stage (autoencoder, image, video); a second start resumes",
     "sample": "write samples of a trained stage: mp4, GIF, contact sheet, metadata",
     "evaluate": "figures of samples against real clips: FVD and others, with their floors",
+    "compare": "checkpoints beside each other: same noise, labels, real clips; one table",
     "data": "build records from videos or the simulator; inspect what the model sees",
     "convert": "public checkpoints in (diffusers, original files, AnimateDiff), exports out",
     "inspect": "say what a checkpoint or weights file holds",

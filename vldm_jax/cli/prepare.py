@@ -15,6 +15,7 @@ from vldm_jax.data.pipeline import Loader, Source
 from vldm_jax.parallel import hosts
 from vldm_jax.parallel.mesh import make_mesh, replicate, shard_batch
 from vldm_jax.stages.base import Stage
+from vldm_jax.stages.judge import Judge
 from vldm_jax.stages.plan import Plan, check_rules
 from vldm_jax.training.precision import cast_frozen
 from vldm_jax.training.state import TrainState, create_state, split_params
@@ -31,6 +32,7 @@ class Prepared:
         loader: endless batches of them; to be closed.
         update: what a step is.
         state: the state before the first one.
+        judge: what evaluates it, in the process that does and if any is to; else None.
         exact: {path: array} of the frozen parameters that the stage exports, as they were before
             the precision rounded them; on the host.
     """
@@ -39,6 +41,7 @@ class Prepared:
     loader: Loader
     update: Update
     state: TrainState
+    judge: Judge | None
     exact: dict[str, Any]
 
 
@@ -52,6 +55,9 @@ def prepare(plan: Plan) -> Prepared:
     _ = stage.files
     stage.check_data()
     print(hosts.start(), flush=True)
+    judges = config.train.evaluate_every is not None and hosts.is_main()
+    if judge := Judge(stage) if judges else None:
+        print(f"every {config.train.evaluate_every} steps: {judge.note}", flush=True)
     source = build_source(config.data)
     loader = build_loader(config, source)
     mesh = make_mesh()
@@ -73,7 +79,9 @@ def prepare(plan: Plan) -> Prepared:
         shown=stage.shown,
     )
     state = replicate(create_state(trainable, plan.training.optimiser, ema=keep_ema), mesh)
-    return Prepared(source=source, loader=loader, update=update, state=state, exact=exact)
+    return Prepared(
+        source=source, loader=loader, update=update, state=state, judge=judge, exact=exact
+    )
 
 
 def _rounded(

@@ -11,8 +11,13 @@ from vldm_jax.checkpoint.steps import all_steps, newest_config
 from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.flags import Parser, load_config
 from vldm_jax.cli.overrides import override
-from vldm_jax.config.table import GONE
+from vldm_jax.config.table import ADDED, GONE
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.json_files import read_json
+from vldm_jax.stages.base import Stage
+from vldm_jax.stages.table import STAGES
+
+CONFIG = "config.json"  # beside the best weights, which have no checkpoints
 
 
 def asked_config(parser: Parser, args: argparse.Namespace, overrides: Sequence[str]) -> ConfigDict:
@@ -31,11 +36,32 @@ def asked_config(parser: Parser, args: argparse.Namespace, overrides: Sequence[s
 
 
 def run_config(workdir: Path, overrides: Sequence[str] = ()) -> ConfigDict:
-    """Return the config of a run's newest checkpoint with a whole one, locked and overridden.
+    """Return the config of a run, or of its folder of best weights, locked and overridden.
+
+    It is the newest checkpoint's with a whole one.
 
     Raises:
-        InputError: if the workdir holds no checkpoint, or an override does not fit.
+        InputError: if the folder holds none, or an override does not fit.
     """
+    config = ConfigDict(_tuples(_as_now(_stored(workdir)))).lock()
+    for word in overrides:
+        override(config, word, str(workdir))
+    return config
+
+
+def has_config(workdir: Path) -> bool:
+    """Return whether a folder tells its config."""
+    return (workdir / CONFIG).exists() or newest_config(workdir / "checkpoints") is not None
+
+
+def _stored(workdir: Path) -> dict[str, Any]:
+    """Return the config that is kept in a folder: in its checkpoints, or beside the best weights.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if (workdir / CONFIG).exists():
+        return read_json(workdir / CONFIG, "the config of a run")
     found = newest_config(workdir / "checkpoints")
     if found is None:
         if not (workdir / WEIGHTS).exists() and not all_steps(workdir / "checkpoints"):
@@ -47,17 +73,28 @@ def run_config(workdir: Path, overrides: Sequence[str] = ()) -> ConfigDict:
             f"{workdir} holds no checkpoint, or none that is whole, that tells its config: give "
             "--config, the experiment that was trained there"
         )
-    _, stored = found
-    for key in GONE:  # written by an earlier version
-        *parents, name = key.split(".")
-        section = stored
-        for parent in parents:
-            section = section.get(parent, {})
+    return found[1]
+
+
+def _as_now(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored config as this version has it, whichever wrote it."""
+    kind = _place(stored, "objective.kind")[0].get("kind")
+    usual = (STAGES[kind] if kind in STAGES else Stage).base().to_dict()
+    for key in GONE:
+        section, name = _place(stored, key)
         section.pop(name, None)
-    config = ConfigDict(_tuples(stored)).lock()
-    for word in overrides:
-        override(config, word, str(workdir))
-    return config
+    for key in ADDED:
+        section, name = _place(stored, key)
+        section.setdefault(name, _place(usual, key)[0][name])
+    return stored
+
+
+def _place(config: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    """Return the section that a key stands in, {} if there is none, and its name there."""
+    *parents, name = key.split(".")
+    for parent in parents:
+        config = config.get(parent, {})
+    return config, name
 
 
 def _tuples(value: Any) -> Any:

@@ -1,8 +1,7 @@
 """`vldm sample`: videos (or images) of a trained stage, with a contact sheet and metadata."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -10,18 +9,17 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import vldm_jax
-from vldm_jax.checkpoint.configs import canonical
 from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.flags import Parser, add_config, folder, overrides_of
 from vldm_jax.cli.output import write_sheet, write_videos
 from vldm_jax.cli.run_config import asked_config
-from vldm_jax.core.files import check_new, write_json
-from vldm_jax.core.json_files import read_json
+from vldm_jax.core.files import write_json
 from vldm_jax.parallel.compilation import compilations_kept
 from vldm_jax.stages import asking
 from vldm_jax.stages.plan import make_plan
+from vldm_jax.stages.samples import METADATA, begin
 
-METADATA, SHEET = "metadata.json", "contact_sheet.png"
+SHEET = "contact_sheet.png"
 
 
 def run(argv: Sequence[str]) -> None:
@@ -79,15 +77,3 @@ def sample(config: ConfigDict, weights: str, out: Path) -> None:
     write_sheet(out / SHEET, videos, captions)
     write_json(out / METADATA, {**about, "complete": True})
     print(f"{out}: {len(videos)} samples of {videos.shape[1]} frames, and {SHEET}")
-
-
-def begin(out: Path, about: Mapping[str, Any]) -> None:
-    """Claim a folder for samples: a new one, or one of the very same samples, which are made again.
-
-    Raises:
-        InputError: if it holds anything else.
-    """
-    earlier = read_json(out / METADATA, "metadata of samples") if (out / METADATA).exists() else {}
-    if {**earlier, "complete": False} != canonical(about):
-        check_new(out)
-    write_json(out / METADATA, about)

@@ -4,12 +4,15 @@ The order of what happens is the order of this file: everything that can be wron
 before anything slow starts.
 """
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
+from vldm_jax.checkpoint.configs import canonical
 from vldm_jax.checkpoint.manager import Checkpoints, check_workdir
 from vldm_jax.checkpoint.owner import check_free, owned
 from vldm_jax.checkpoint.weights import WEIGHTS
@@ -17,15 +20,20 @@ from vldm_jax.cli.dry_run import dry_run
 from vldm_jax.cli.flags import Parser, add_config, folder, parse_with_config
 from vldm_jax.cli.output import write_sheet
 from vldm_jax.cli.prepare import Prepared, prepare
+from vldm_jax.cli.run_config import CONFIG
 from vldm_jax.config.training import build_timetable
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.files import check_writable
+from vldm_jax.core.files import check_writable, write_json
+from vldm_jax.evals.best import FOLDER as BEST
+from vldm_jax.evals.best import Best
+from vldm_jax.evals.record import scalars
 from vldm_jax.parallel import hosts
 from vldm_jax.parallel.compilation import compilations_kept
 from vldm_jax.parallel.mesh import local
+from vldm_jax.stages.judge import say
 from vldm_jax.stages.plan import Plan, make_plan
-from vldm_jax.training.loop import fit
+from vldm_jax.training.loop import Hook, fit
 from vldm_jax.training.metrics import MetricsLog
 from vldm_jax.training.state import TrainState
 from vldm_jax.typing import PyTree
@@ -74,6 +82,7 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
                 str(workdir),
                 checkpoints=checkpoints,
                 sample_hook=_preview_hook(plan, run, workdir),
+                evaluate_hook=None if run.judge is None else _evaluate_hook(plan, run, workdir),
             )
         if int(state.step) == 0:
             raise InputError(
@@ -98,9 +107,7 @@ def _whole(state: TrainState, frozen: PyTree) -> PyTree:
     return local(paths.merge(trained, frozen))
 
 
-def _preview_hook(
-    plan: Plan, run: Prepared, workdir: Path
-) -> Callable[[TrainState, int, MetricsLog], None]:
+def _preview_hook(plan: Plan, run: Prepared, workdir: Path) -> Hook:
     config = plan.config
 
     def hook(state: TrainState, step: int, log: MetricsLog) -> None:
@@ -112,5 +119,29 @@ def _preview_hook(
         captions = plan.stage.preview_captions(run.source, count) or [""] * len(frames)
         write_sheet(workdir / "samples" / f"{step:08}.png", frames, captions)
         log.videos(step, "samples", frames, fps=float(config.data.fps))
+
+    return hook
+
+
+def _evaluate_hook(plan: Plan, run: Prepared, workdir: Path) -> Hook:
+    """Return what evaluates; an evaluation that fails is said, and training goes on."""
+    config, judge = plan.config, run.judge
+    name = config.evals.keep_best
+    best = None if name is None else Best(workdir / BEST, name)
+
+    def hook(state: TrainState, step: int, log: MetricsLog) -> None:
+        def write(folder: Path) -> None:
+            whole = to_export(state, run)
+            plan.stage.export(folder / WEIGHTS, whole, plan.trained, step, run.source)
+            write_json(folder / CONFIG, canonical(config.to_dict()))
+
+        try:
+            metrics = judge(_whole(state, run.update.frozen), step, workdir)
+        except InputError as error:
+            tqdm.write(f"no figures after step {step}: {error}", file=sys.stderr)
+            return
+        more = "" if best is None else best.offer(step, metrics, write)
+        log.scalars(step, scalars(metrics))
+        say(step, metrics, more)
 
     return hook

@@ -60,10 +60,16 @@ def base_config() -> ConfigDict:
     config.train.ema_decay = 0.9999
     config.train.log_every = 100
     config.train.sample_every = 5000
+    config.train.evaluate_every = placeholder(int)  # steps; None: never
     config.train.stop_after_minutes = placeholder(float)
 
     config.sampling = ConfigDict()
     config.sampling.num_videos = 8
+
+    config.evals = ConfigDict()  # of train.evaluate_every
+    config.evals.figures = ("fvd", "flicker", "motion")  # evals/figures.py
+    config.evals.clips = 64  # samples; real clips are taken twice
+    config.evals.keep_best = placeholder(str)  # figure by which WORKDIR/best is kept
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every = 1000
@@ -96,7 +102,7 @@ def denoising_config() -> ConfigDict:
     """Return the base of a stage that denoises latents, on Stable Diffusion's noise schedule."""
     config = base_config()
     config.model.network.remat = False  # recompute layers in the backward pass: less memory
-    config.model.autoencoder = placeholder(str)
+    config.model.autoencoder = placeholder(str)  # or "pixels"
 
     config.diffusion = ConfigDict()
     config.diffusion.schedule = ConfigDict(
@@ -128,6 +134,7 @@ def image_config() -> ConfigDict:
     )
     config.train.groups = ConfigDict({"network": (1.0, 1.0), "plain": (1.0, 0.0)})
     config.sampling.num_videos = config.sampling.batch_size = 16  # images
+    config.evals.figures = ("frechet_lite0",)  # of single frames
     return config
 
 
@@ -140,7 +147,8 @@ def video_config() -> ConfigDict:
     config.model.temporal.mix_logit = 0.0  # mix = 0.5 at step 0
     config.model.temporal.positions = "absolute"  # or "relative"
     config.model.temporal.max_frame_distance = placeholder(int)
-    config.model.backbone = placeholder(str)  # image model, never changed
+    config.model.temporal.convolutions = True  # False: attention over frames alone
+    config.model.backbone = placeholder(str)  # image model, never changed; or "fresh"
     config.data.num_frames = 8
     config.objective.kind = "video"
     config.train.rules = (

@@ -15,6 +15,8 @@ GONE = {
     "model.temporal.num_frames": "a mix a frame follows config.data.num_frames",
     "objective.use_labels": "labels are used if config.model.network.label_tokens names some",
 }
+# Sections and keys that earlier versions had not: of a run of theirs they are as in the base.
+ADDED = ("train.evaluate_every", "evals")
 
 
 def from_table(table: Mapping[str, Callable], section: ConfigDict, where: str, **more: Any) -> Any:

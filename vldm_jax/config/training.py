@@ -78,13 +78,14 @@ def build_training(config: ConfigDict, objective: Objective) -> Training:
 
 
 def build_timetable(config: ConfigDict) -> Timetable:
-    """Return when a run logs, saves, samples and ends."""
+    """Return when a run logs, saves, samples, evaluates and ends."""
     train = config.train
     return Timetable(
         total_steps=train.total_steps,
         log_every=train.log_every,
         save_every=config.checkpoint.every,
         sample_every=train.sample_every,
+        evaluate_every=train.evaluate_every,
         stop_after_minutes=train.stop_after_minutes,
     )
 

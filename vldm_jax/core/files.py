@@ -105,6 +105,14 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
             ) from error
 
 
+def restore_replaced(path: str | os.PathLike[str]) -> None:
+    """Bring back what a writer had moved out of the way of a new folder when it was killed."""
+    path = Path(path)
+    if not path.exists():
+        for old in sorted(path.parent.glob(f".{path.name}.*.old"))[:1]:
+            os.replace(old, path)
+
+
 def check_new(folder: str | os.PathLike[str], replaced: Collection[str] = ()) -> None:
     """Raise unless `folder` can be made: it is absent or empty, so that nothing can be lost.
 

@@ -67,8 +67,20 @@ def check_length(names: Sequence[str], frames: int) -> None:
         if frames < FIGURES[name].frames:
             raise InputError(
                 f"{name} takes clips of at least {FIGURES[name].frames} frames, these have "
-                f"{frames}: leave it out with --figures, or take longer clips"
+                f"{frames}: leave it out, or take longer clips"
             )
+
+
+def check_alone(names: Sequence[str]) -> None:
+    """Raise for a figure that takes more than clips, which samples of a stage are not given.
+
+    Raises:
+        InputError: naming it.
+    """
+    for name in names:
+        if FIGURES[name].beside or FIGURES[name].needs:
+            what = FIGURES[name].beside or ", ".join(FIGURES[name].needs)
+            raise InputError(f"{name} takes clips with {what}: leave it to vldm evaluate")
 
 
 def settings_of(

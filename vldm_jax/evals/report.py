@@ -23,10 +23,8 @@ def table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         rows: (name, content of a `metrics.json`), the first of which the others are held against.
     """
     names = list(dict.fromkeys(name for _, metrics in rows for name in metrics["figures"]))
-    heads = [f"{name} {ARROWS[FIGURES[name].better]}" if name in FIGURES else name
-             for name in names]  # fmt: skip
     lines = [
-        f"| samples | {' | '.join(heads)} | clips | recipe |",
+        f"| samples | {' | '.join(map(heading, names))} | clips | recipe |",
         "|---" * (len(names) + 3) + "|",
     ]
     notes = []
@@ -42,6 +40,11 @@ def table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         words = [title + mark, *cells, str(recipe["clips"]), metrics["recipe_id"]]
         lines.append(f"| {' | '.join(words)} |")
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def heading(name: str) -> str:
+    """Return a figure's name with an arrow to where it is better."""
+    return f"{name} {ARROWS[FIGURES[name].better]}" if name in FIGURES else name
 
 
 def number(value: float) -> str:

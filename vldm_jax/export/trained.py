@@ -26,15 +26,19 @@ def describe_run(network: Network, workdir: Path) -> None:
 
 
 def _last_record(lines: bytes) -> dict[str, Any] | None:
-    """Return the last line that is a record: others are not ours, or a killed process' last."""
+    """Return all records of the last step: other lines are not ours, or a killed process' last."""
+    found: dict[str, Any] | None = None
     for line in reversed(lines.split(b"\n")):
         try:
             record = parse_json(line, "metrics.jsonl", "a record")
         except InputError:
             continue
-        if "step" in record and type(record["step"]) is int:
-            return record
-    return None
+        if "step" not in record or type(record["step"]) is not int:
+            continue
+        if found is not None and record["step"] != found["step"]:
+            break
+        found = record | (found or {})
+    return found
 
 
 def _public(data: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from einops import rearrange
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.fields import COUNT, NATURAL, NUMBER, check_fields, optional
+from vldm_jax.core.fields import COUNT, FLAG, NATURAL, NUMBER, check_fields, optional
 from vldm_jax.nn.attention import Attention
 from vldm_jax.nn.dense import Dense
 from vldm_jax.nn.embeddings import EmbeddingMLP, sinusoid
@@ -36,6 +36,7 @@ RULES = {
     "num_frames": optional(COUNT),
     "mix_logit": NUMBER,
     "max_frame_distance": optional(NATURAL),
+    "convolutions": FLAG,
 }
 MIXES = ("scalar", "per_frame")
 POSITIONS = ("absolute", "relative")
@@ -212,6 +213,8 @@ class TemporalSpec:
         positions: "absolute" or "relative" frame positions.
         max_frame_distance: reach of temporal self-attention in frames; None for all. Set at
             sampling time to run far beyond the trained length (App. D: 8).
+        convolutions: False leaves the residual blocks of temporal convolutions out (the paper's
+            attention-only ablation, Table 1).
         made_for: fields of their backbone that the layers depend on; they fit no other values.
     """
 
@@ -220,6 +223,7 @@ class TemporalSpec:
     mix_logit: float = 0.0
     positions: str = "absolute"
     max_frame_distance: int | None = None
+    convolutions: bool = True
     made_for: ClassVar[tuple[str, ...]] = (
         "channels",
         "attention",
@@ -249,8 +253,10 @@ class TemporalSpec:
         """Return the length of the shortest video that has all parameters."""
         return self.num_frames or 1
 
-    def residual(self, name: str, spec: StageSpec) -> nn.Module:
-        """Return the layer that follows a spatial residual block."""
+    def residual(self, name: str, spec: StageSpec) -> nn.Module | None:
+        """Return the layer that follows a spatial residual block; None without convolutions."""
+        if not self.convolutions:
+            return None
         return TemporalResBlock(
             self._mixer(), spec.groups, spec.eps, spec.dropout, spec.dtype, name=name
         )

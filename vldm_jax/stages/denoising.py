@@ -1,4 +1,4 @@
-"""What the denoising stages share: latents of a frozen autoencoder, the loss, the sampler.
+"""What the denoising stages share: the space that they denoise in, the loss, the sampler.
 
 A subclass says what its network is, what it stands on, and what it leaves behind.
 """
@@ -28,15 +28,15 @@ from vldm_jax.sampling.sampler import Sampler, spread
 from vldm_jax.stages import asking
 from vldm_jax.stages.base import Stage
 from vldm_jax.stages.denoising_loss import denoising_loss
-from vldm_jax.stages.latents import Latents, check_size, module_of
-from vldm_jax.stages.origin import ADDED, check_latents, check_made_for, fingerprint_of
+from vldm_jax.stages.origin import ADDED, check_made_for
+from vldm_jax.stages.space import Space, space_of
 from vldm_jax.stages.start import start_from
 from vldm_jax.training.precision import cast_frozen, compute_dtype
 from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree, UInt8
 
 
 class DenoisingStage(Stage):
-    """A network that denoises the latents of a frozen autoencoder.
+    """A network that denoises the latents of a frozen autoencoder, or pixels.
 
     Attributes:
         frames: key of the pixels in a batch: "image" or "video".
@@ -97,16 +97,18 @@ class DenoisingStage(Stage):
     # What it stands on.
 
     @functools.cached_property
-    def autoencoder(self) -> WeightsFile:
-        """The autoencoder's file; raises if its latents are not the network's."""
-        file = self.find("autoencoder", "autoencoder")
-        check_size(file, self.config.data, self.network.out_channels)
-        return file
+    def space(self) -> Space:
+        """What the network denoises; raises if the autoencoder's latents are not the network's."""
+        return space_of(
+            self.config,
+            self.network.out_channels,
+            lambda: self.find("autoencoder", "autoencoder"),
+        )
 
     @functools.cached_property
     def files(self) -> dict[str, WeightsFile]:
-        """The autoencoder, and what training starts from."""
-        found = {"autoencoder": self.autoencoder}
+        """Those of the space, and what training starts from."""
+        found = dict(self.space.files)
         if self.config.model.init is not None:
             found["init"] = self.find("init", *self.init_kinds)
             check_made_for(found["init"], self.meaning(), free=self.init_free)
@@ -127,14 +129,9 @@ class DenoisingStage(Stage):
             "columns": asking.columns(self.conditions, self.config.data),
         }
 
-    @functools.cached_property
-    def latents(self) -> Latents:
-        """The latent space; opens the autoencoder's file."""
-        return Latents(module_of(self.autoencoder))
-
     def given(self) -> PyTree:
-        """Return the autoencoder's parameters."""
-        return {"autoencoder": self.autoencoder.read()}
+        """Return the parameters of the space: the autoencoder's, if there is one."""
+        return self.space.given()
 
     # What it learns.
 
@@ -159,8 +156,7 @@ class DenoisingStage(Stage):
         self, params: PyTree, batch: dict[str, Any], key: Key, step: int | Int[Array, ""]
     ) -> tuple[Float[Array, ""], dict[str, Any]]:
         """Return the denoising loss of a batch, conditions dropped at `objective.p_drop`."""
-        encoder = params["autoencoder"]
-        z = self.latents.encode(encoder, batch, self.frames, stream(key, "posterior"))
+        z = self.space.encode(params, batch, self.frames, stream(key, "posterior"))
         told = {condition.key: batch[condition.key] for condition in self.conditions}
         cond = conditions.drop(
             self.conditions, told, stream(key, "drop"), self.config.objective.p_drop, self.nulls
@@ -180,20 +176,19 @@ class DenoisingStage(Stage):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one sample's latents."""
-        data, module = self.config.data, self.latents.module
-        return (data.height // module.factor, data.width // module.factor, module.latent_channels)
+        """Shape of what is one sample in the space."""
+        return self.space.shape(self.config.data.height, self.config.data.width)
 
     def sampler(self) -> Sampler:
         """Return the sampler of `config.sampling`."""
-        network, latents, nulls = self.network, self.latents, self.nulls
+        network, nulls = self.network, self.nulls
 
         def predict(params: PyTree, z: Array, time: Array, cond: Conditioning) -> Array:
             return network.apply({"params": params["network"]}, z, time, cond, train=False)
 
         return Sampler(
             network=predict,
-            decode=lambda params, z: latents.decode(params["autoencoder"], z),
+            decode=self.space.decode,
             drop=lambda cond: conditions.null_of(self.conditions, cond, nulls),
             schedule=self.diffusion.schedule,
             target=self.diffusion.target,
@@ -257,12 +252,11 @@ class DenoisingStage(Stage):
 
     def about(self, source: Source) -> dict[str, Any]:
         """Return what a file of this stage says of what it was trained for and on."""
-        data, autoencoder = self.config.data, self.autoencoder
+        data = self.config.data
         return {
             "diffusion": self.config.diffusion.to_dict(),
             "columns": asking.columns(self.conditions, data),
-            "latents": fingerprint_of(autoencoder),
-            "autoencoder_sha256": autoencoder.sha256,
+            **self.space.about(),
             "fps": float(data.fps),
             "num_frames": data.num_frames,
             "size": [data.height, data.width],
@@ -283,7 +277,7 @@ class DenoisingStage(Stage):
             )
         file = find_weights(weights, kinds, "--weights")
         check_made_for(file, self.meaning())
-        check_latents(file, self.autoencoder)
+        self.space.check(file)
         return file
 
     def whole(self, path: str, network: PyTree) -> PyTree:

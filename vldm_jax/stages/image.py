@@ -56,7 +56,7 @@ class ImageStage(DenoisingStage):
         save_weights(path, params["network"], meta | self.about(source), dtype=dtype)
 
     def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
-        """Return the trained U-Net and its autoencoder."""
+        """Return the trained U-Net, with what its space takes."""
         file = self.trained_file(weights, self.config.model.kind)
-        files = {"autoencoder": self.autoencoder, "weights": file}
+        files = {**self.space.files, "weights": file}
         return self.whole(weights, file.read()), files

@@ -15,6 +15,7 @@ from vldm_jax.config.training import Training, build_training
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.stages.base import Stage
+from vldm_jax.stages.judge import check_evals
 from vldm_jax.stages.table import make_stage
 from vldm_jax.training.state import FROZEN, create_state, split_params
 from vldm_jax.typing import PyTree
@@ -49,6 +50,7 @@ def make_plan(config: ConfigDict) -> Plan:
             f"config.checkpoint.weights_dtype={config.checkpoint.weights_dtype!r}: "
             f"choose one of {tuple(DTYPES)}"
         )
+    check_evals(stage)
     shapes = stage.shapes()
     training = build_training(config, stage)
     trainable, _ = split_params(shapes, config.train.rules)

@@ -22,7 +22,7 @@ def sampler_function(stage: DenoisingStage, params: PyTree) -> Function:
 
     Args:
         stage: whose sampler it is.
-        params: {"network", "autoencoder"}, whole trees.
+        params: {"network", "autoencoder" if there is one}, whole trees.
     """
     config, sampler = stage.config, stage.sampler()
     inputs = {"index": one(jnp.int32)}
@@ -41,7 +41,10 @@ def sampler_function(stage: DenoisingStage, params: PyTree) -> Function:
         cond = {**asked, **stage.fixed(index.shape)}
         return sampler.frames(params, jax.random.key(config.seed), index, cond)[0]
 
-    kept = {"network": params["network"], "autoencoder": decoder_part(params["autoencoder"])}
+    # Of an autoencoder, a sampler has the decoder alone.
+    kept = {
+        name: decoder_part(tree) if name == "autoencoder" else tree for name, tree in params.items()
+    }
     return Function(call, kept, inputs, meanings)
 
 

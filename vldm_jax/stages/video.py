@@ -4,7 +4,9 @@
     one time a clip, independent noise a frame, then the loss of `denoising_loss.py`          (2)
 
 The spatial layers see the frames as a batch of images and stay as they are (the rule list freezes
-them); the gradient reaches the temporal layers and their mix with the spatial ones.
+them); the gradient reaches the temporal layers and their mix with the spatial ones. With
+`config.model.backbone = "fresh"` there is no image model, and everything is learned from clips: the
+paper's end-to-end baseline (Table 1).
 
 What was trained decides what is left: the temporal layers alone (kind "temporal", which names its
 backbone), or, if the rules train any spatial path, the whole network (kind "video_unet").
@@ -31,10 +33,12 @@ from vldm_jax.models import table
 from vldm_jax.models.table import TEMPORAL
 from vldm_jax.nn.mixer import mixes
 from vldm_jax.stages.denoising import DenoisingStage
-from vldm_jax.stages.origin import check_latents, check_made_for
+from vldm_jax.stages.origin import check_made_for
+from vldm_jax.training.state import split_params
 from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree
 
 WHOLE = "video_unet"
+FRESH = "fresh"  # in the place of a backbone
 
 
 class VideoStage(DenoisingStage):
@@ -72,16 +76,27 @@ class VideoStage(DenoisingStage):
     def files(self) -> dict[str, WeightsFile]:
         """Autoencoder, backbone, and the layers that training starts from."""
         found = dict(super().files)
-        if not self._starts_whole(found) or self.config.model.backbone is not None:
+        if self.config.model.backbone == FRESH:
+            self._check_all_trained()
+        elif not self._starts_whole(found) or self.config.model.backbone is not None:
             found["backbone"] = self.backbone
         return found
+
+    def _check_all_trained(self) -> None:
+        _, frozen = split_params(self.shapes(), self.config.train.rules)
+        if frozen:
+            raise InputError(
+                f"config.model.backbone={FRESH!r} and config.train.rules freezes "
+                f"{next(iter(paths.flatten(frozen)))}: layers that start at random must be "
+                "trained; give an image model, or rules that freeze nothing of the network"
+            )
 
     @functools.cached_property
     def backbone(self) -> WeightsFile:
         """The image model's file; raises if it means another network or other latents."""
         file = self.find("backbone", "unet")
         check_made_for(file, super().meaning())
-        check_latents(file, self.autoencoder)
+        self.space.check(file)
         return file
 
     @staticmethod
@@ -93,8 +108,11 @@ class VideoStage(DenoisingStage):
         return {**super().meaning(), "fps": float(self.config.data.fps)}
 
     def init(self, key: Key) -> PyTree:
-        """Return the backbone's parameters, and temporal layers: fresh, or those of `init`."""
-        if self._starts_whole(self.files):
+        """Return the backbone's parameters, and temporal layers: fresh, or those of `init`.
+
+        Without a backbone, all are fresh, or a whole network's.
+        """
+        if "backbone" not in self.files or self._starts_whole(self.files):
             return {"network": self.started(key)}
         spatial = self._backbone()
         layers = self.started(key, part=lambda path: TEMPORAL in path)
@@ -115,7 +133,7 @@ class VideoStage(DenoisingStage):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape (t h w c) of one sample's latents."""
+        """Shape (t h w c) of one sample in the space."""
         return (self.config.data.num_frames, *super().shape)
 
     def fixed(self, shape: tuple[Any, ...]) -> Conditioning:
@@ -148,9 +166,9 @@ class VideoStage(DenoisingStage):
         save_weights(path, layers, meta | self.about(source), dtype=dtype)
 
     def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
-        """Return temporal layers on their backbone, or a whole network, and the autoencoder."""
+        """Return temporal layers on their backbone, or a whole network, with its space's."""
         file = self.trained_file(weights, TEMPORAL, WHOLE)
-        files = {"autoencoder": self.autoencoder, "weights": file}
+        files = {**self.space.files, "weights": file}
         if file.meta["kind"] == WHOLE:
             return self.whole(weights, file.read()), files
         backbone = self.backbone

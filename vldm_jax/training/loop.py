@@ -1,6 +1,6 @@
 """The loop around the step: the one long function, because it is the story of a run.
 
-    restore -> [ batch -> dispatch step n -> look at step n-1 -> log, save, sample ] -> save
+    restore -> [ batch -> dispatch step n -> look at step n-1 -> log, save, sample, evaluate ]
 
 The device works on step n while the host looks at the figures of step n-1 and decodes batch n+1. A
 state is saved only after its own figures were seen to be finite.
@@ -23,7 +23,7 @@ from vldm_jax.training.step import Batch, Update
 from vldm_jax.training.stopping import StopRequest, check_finite
 from vldm_jax.training.timetable import Timetable
 
-SampleHook = Callable[[TrainState, int, MetricsLog], None]
+Hook = Callable[[TrainState, int, MetricsLog], None]
 
 
 def fit(
@@ -34,7 +34,8 @@ def fit(
     workdir: str,
     *,
     checkpoints: Any = None,
-    sample_hook: SampleHook | None = None,
+    sample_hook: Hook | None = None,
+    evaluate_hook: Hook | None = None,
     tensorboard: bool = True,
 ) -> TrainState:
     """Train until all steps are done, time is up or a signal comes; return the state.
@@ -44,10 +45,11 @@ def fit(
         state: initial state, placed on the devices; the newest checkpoint, if any, replaces it.
         loader: iterator over batches of NumPy arrays, endless; with `get_state` and `set_state` if
             there are checkpoints.
-        timetable: when to log, save, sample and end.
+        timetable: when to log, save, sample, evaluate and end.
         workdir: folder of the logs.
         checkpoints: a `checkpoint.manager.Checkpoints`, or None to save nothing.
         sample_hook: (state, step, log) -> None; must not keep the state's arrays.
+        evaluate_hook: the same, called when an evaluation is due.
         tensorboard: whether to write TensorBoard events.
 
     Raises:
@@ -113,6 +115,8 @@ def fit(
                     save()
                 if due.sample and sample_hook is not None:
                     sample_hook(state, n, log)
+                if due.evaluate and evaluate_hook is not None:
+                    evaluate_hook(state, n, log)
         if reason is not None:
             progress.say(f"stopped by {reason} after step {n} of {timetable.total_steps}")
         if checkpoints is not None:

@@ -4,8 +4,8 @@
     workdir/events.out.tfevents.*  the same scalars, and sample videos as animated images
 
 A resumed run continues both: records of steps that the restored state has not done yet are dropped,
-so every step is there once. Lines of metrics.jsonl that are no records are moved to
-metrics.foreign. Only process 0 writes.
+so none is there twice. What is found in a pause, as `eval/fvd`, is a record of its own. Lines of
+metrics.jsonl that are no records are moved to metrics.foreign. Only process 0 writes.
 """
 
 import io

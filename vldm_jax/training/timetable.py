@@ -1,4 +1,4 @@
-"""When a run logs, saves, samples and ends."""
+"""When a run logs, saves, samples, evaluates and ends."""
 
 import dataclasses
 from typing import NamedTuple
@@ -10,6 +10,7 @@ class Due(NamedTuple):
     log: bool
     save: bool
     sample: bool
+    evaluate: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,8 @@ class Timetable:
         save_every: steps between two checkpoints; the last state is always saved.
         sample_every: steps between two previews; a run that ends by itself, complete or because its
             time is up, always has one.
+        evaluate_every: steps between two evaluations; a run that ends by itself has one then, too.
+            None: never.
         stop_after_minutes: time limit, compilation included.
     """
 
@@ -29,6 +32,7 @@ class Timetable:
     log_every: int = 50
     save_every: int = 1000
     sample_every: int | None = None
+    evaluate_every: int | None = None
     stop_after_minutes: float | None = None
 
     def due(self, step: int, *, stopping: bool, hurried: bool = False) -> Due:
@@ -37,7 +41,8 @@ class Timetable:
         Args:
             step: number of updates done.
             stopping: whether it is the last one of this start.
-            hurried: whether that is because of a signal, which leaves no time for a preview.
+            hurried: whether that is because of a signal, which leaves no time for pictures and
+                figures.
         """
         complete = step == self.total_steps
         ends = complete or (stopping and not hurried)
@@ -45,4 +50,5 @@ class Timetable:
             log=complete or stopping or step % self.log_every == 0,
             save=complete or stopping or step % self.save_every == 0,
             sample=ends or bool(self.sample_every and step % self.sample_every == 0),
+            evaluate=bool(self.evaluate_every and (ends or step % self.evaluate_every == 0)),
         )

@@ -1,0 +1,179 @@
+"""A table of a paper by one command: every arm trained and evaluated with several seeds.
+
+    python launch/table.py alignment [--seeds 3] [--out runs/tables/alignment]
+
+The table is `configs/tables/NAME.py`; see the first for what one says. Each training, and each
+evaluation, is a command of `vldm`, run in a process of its own one after another. What is done is
+noted in OUT/done, so that the same command goes on where it was stopped or killed, and a table that
+was changed since is not mixed with what was made before. Results, so far as there are any:
+
+    OUT/table.md      mean over seeds with its interval, floors, and which orderings hold
+    OUT/table.json    the same as values, a seed each
+    OUT/table.png     a point a seed, the mean, the floor
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.core.files import write_json
+from vldm_jax.core.json_files import read_json
+from vldm_jax.evals.arms import write_table
+
+WHAT = "notes of launch/table.py"
+TABLES = Path(__file__).parents[1] / "configs" / "tables"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Step:
+    """One command.
+
+    Attributes:
+        name: of the note that it is done.
+        argv: of `vldm`.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+
+
+def main() -> None:
+    """Run every step that is not done, and write the table after each evaluation."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("name", help=f"one of {', '.join(names())}")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings an arm")
+    parser.add_argument("--out", type=Path, help="folder, runs/tables/NAME")
+    args = parser.parse_args()
+    if args.seeds < 1:
+        raise InputError(f"--seeds must be at least 1, got {args.seeds}")
+    table, out = load(args.name), args.out or Path("runs") / "tables" / args.name
+    steps = list(steps_of(table, out, args.seeds))
+    check_done(out, steps)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    for number, step in enumerate(steps, start=1):
+        if not note(out, step).exists():
+            print(f"[{number} of {len(steps)}] vldm {' '.join(step.argv)}", flush=True)
+            run(step)
+            write_json(note(out, step), {"command": list(step.argv)})
+            write(table, out, args.seeds)
+    write(table, out, args.seeds)
+    print((out / "table.md").read_text(encoding="utf-8"))
+
+
+def names() -> list[str]:
+    """Return the tables that there are."""
+    return sorted(path.stem for path in TABLES.glob("*.py"))
+
+
+def load(name: str) -> ConfigDict:
+    """Return a table by its name.
+
+    Raises:
+        InputError: if there is no such one.
+    """
+    if name not in names():
+        raise InputError(f"there is no table {name!r}: choose one of {', '.join(names())}")
+    spec = importlib.util.spec_from_file_location(name, TABLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_table()
+
+
+def steps_of(table: ConfigDict, out: Path, seeds: int) -> Iterator[Step]:
+    """Yield all commands in order: worlds, then seed by seed trainings and evaluations."""
+    worlds = {name: str(out / "worlds" / name) for name in table.worlds}
+    for name, flags in table.worlds.items():
+        argv = ("data", "build", "driving", f"--out={worlds[name]}", *flags)
+        yield Step(name=f"world_{name}", argv=argv)
+    for seed in range(seeds):
+        folder = out / f"seed{seed}"
+        places = {**worlds, **{name: str(folder / name) for name in table.trainings}}
+        for name, (config, *overrides) in table.trainings.items():
+            words = (f"--config.{word}" for word in (*table.common, *overrides, f"seed={seed}"))
+            argv = (
+                "train",
+                f"--config={config}",
+                f"--workdir={places[name]}",
+                *filled(words, places),
+            )
+            yield Step(name=f"seed{seed}_{name}", argv=argv)
+            if name in table.arms:
+                where = (f"--workdir={places[name]}", f"--out={places[name]}/figures")
+                argv = ("evaluate", *where, f"--name={name}", *filled(table.evaluate, places))
+                yield Step(name=f"seed{seed}_{name}_figures", argv=argv)
+
+
+def filled(words, places: dict[str, str]) -> tuple[str, ...]:
+    """Return words with the folders that they name in braces."""
+    return tuple(word.format(**places) for word in words)
+
+
+def note(out: Path, step: Step) -> Path:
+    """Return the file that says that a step is done, and by which command."""
+    return out / "done" / f"{step.name}.json"
+
+
+def check_done(out: Path, steps: list[Step]) -> None:
+    """Raise if what was done was done by other commands than now.
+
+    Raises:
+        InputError: naming the first.
+    """
+    for step in steps:
+        path = note(out, step)
+        if path.exists() and read_json(path, WHAT).get("command") != list(step.argv):
+            raise InputError(
+                f"{step.name} in {out} was made by another command than the table has now: "
+                "give a new --out, or remove that one"
+            )
+
+
+def run(step: Step) -> None:
+    """Run a command of `vldm`; it ends with this process.
+
+    Raises:
+        SystemExit: with its exit code, if it fails.
+    """
+    process = subprocess.Popen([sys.executable, "-m", "vldm_jax", *step.argv])
+    try:
+        code = process.wait()
+    except (KeyboardInterrupt, SystemExit):
+        process.send_signal(signal.SIGTERM)  # it saves, and says so
+        process.wait()
+        raise
+    if code:
+        sys.exit(code)
+
+
+def write(table: ConfigDict, out: Path, seeds: int) -> None:
+    """Write the table of what has been evaluated."""
+    found = {
+        arm: {
+            seed: json.loads(path.read_text(encoding="utf-8"))
+            for seed in range(seeds)
+            if (path := out / f"seed{seed}" / arm / "figures" / "metrics.json").exists()
+        }
+        for arm in table.arms
+    }
+    write_table(
+        out, found, says=table.says, first=table.first, figure=table.figure,
+        published=table.arms.to_dict(),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"table: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,148 @@
+"""`launch/table.py`: which commands it runs, and that it goes on where it was stopped."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vldm_jax.cli.flags import load_config
+from vldm_jax.core.errors import InputError
+from vldm_jax.evals.compare import check_figures
+from vldm_jax.stages.plan import make_plan
+
+ROOT = Path(__file__).parent.parent
+
+
+def script():
+    spec = importlib.util.spec_from_file_location("table", ROOT / "launch" / "table.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["table"] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+SMALL = """
+from ml_collections import ConfigDict
+
+def get_table():
+    table = ConfigDict()
+    table.says = "Two arms"
+    table.worlds = ConfigDict(sort_keys=False)
+    table.common = (
+        "train.batch_size=1", "train.sample_every=1000", "sampling.num_videos=1",
+        "sampling.steps=2", "checkpoint.every=1",
+    )
+    table.trainings = ConfigDict(sort_keys=False)
+    config = "configs/driving/video.py:tiny"
+    table.trainings.ours = (config, "train.total_steps=2")
+    table.trainings.frozen = (config, "train.total_steps=1", "optim.lr=1e-9")
+    table.arms = ConfigDict({"ours": 1.0, "frozen": 2.0}, sort_keys=False)
+    table.first = "ours"
+    table.evaluate = ("--clips=2", "--figures=flicker,motion")
+    table.figure = "flicker"
+    return table
+"""
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """The script with a table of two arms."""
+    module = script()
+    (tmp_path / "small.py").write_text(SMALL)
+    monkeypatch.setattr(module, "TABLES", tmp_path)
+    return module
+
+
+@pytest.mark.parametrize("name", script().names())
+def test_every_training_of_every_table_is_planned(name, monkeypatch):
+    """Folders of trainings are not there yet, and a plan does not ask for them."""
+    module = script()
+    monkeypatch.chdir(ROOT)
+    table = module.load(name)
+    steps = list(module.steps_of(table, Path("out"), 2))
+    assert len({step.name for step in steps}) == len(steps)
+    made = set()
+    for step in steps:
+        flags = dict(word.removeprefix("--").split("=", 1) for word in step.argv if "=" in word)
+        if step.argv[0] == "train":
+            words = [word for word in step.argv if word.startswith("--config.")]
+            config = load_config(flags["config"], words)
+            make_plan(config)
+            for key in ("config.data.path", "config.model.backbone"):
+                path = flags.get(key, "asset:")
+                assert path in made or path.startswith("asset:") or path == "fresh"
+        if step.argv[0] == "evaluate":
+            assert flags["workdir"] in made
+            check_figures(tuple(flags["figures"].split(",")))
+        made |= {flags[name] for name in ("out", "workdir") if name in flags}
+
+
+def test_what_is_done_is_not_done_again(small, tmp_path, monkeypatch):
+    ran, out = [], tmp_path / "out"
+
+    def run(step):
+        if len(ran) == 3:
+            raise KeyboardInterrupt
+        ran.append(step.name)
+
+    monkeypatch.setattr(small, "run", run)
+    monkeypatch.setattr(sys, "argv", ["table.py", "small", "--seeds=1", f"--out={out}"])
+    with pytest.raises(KeyboardInterrupt):
+        small.main()
+    first, ran = list(ran), []
+    small.write = lambda *args: None
+    (out / "table.md").write_text("")
+    small.main()
+    assert first + ran == [
+        "seed0_ours",
+        "seed0_ours_figures",
+        "seed0_frozen",
+        "seed0_frozen_figures",
+    ]
+
+
+def test_a_table_that_was_changed_is_not_mixed_with_what_is_there(small, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    monkeypatch.setattr(small, "run", lambda step: None)
+    monkeypatch.setattr(small, "write", lambda *args: (out / "table.md").write_text(""))
+    monkeypatch.setattr(sys, "argv", ["table.py", "small", "--seeds=1", f"--out={out}"])
+    small.main()
+    (tmp_path / "small.py").write_text(SMALL.replace("lr=1e-9", "lr=1e-8"))
+    with pytest.raises(InputError, match="seed0_frozen in .*out was made by another command"):
+        small.main()
+
+
+def test_a_table_that_is_not_there_is_named(small):
+    with pytest.raises(InputError, match="no table 'smal': choose one of small"):
+        small.load("smal")
+
+
+@pytest.mark.slow
+def test_a_table_that_was_killed_goes_on_and_is_written(tmp_path):
+    """SIGTERM in the first training; the second start resumes it and makes the rest."""
+    out = tmp_path / "out"
+    code = (
+        "import sys; sys.path.insert(0, 'launch'); import pathlib, table; "
+        f"table.TABLES = pathlib.Path({str(tmp_path)!r}); table.main()"
+    )
+    (tmp_path / "small.py").write_text(SMALL)
+    command = [sys.executable, "-c", code, "small", "--seeds=1", f"--out={out}"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    killed = subprocess.Popen(command, cwd=ROOT, env=env)
+    while not (out / "seed0" / "ours" / "checkpoints" / "1").exists():
+        assert killed.poll() is None
+        time.sleep(0.2)
+    killed.send_signal(signal.SIGTERM)
+    assert killed.wait() == 143
+    assert not (out / "done").exists()
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "| ours | 1 |" in done.stdout and "- ours before frozen: " in done.stdout
+    means = json.loads((out / "table.json").read_text())["means"]
+    assert means.keys() == {"ours", "frozen"}

@@ -1,0 +1,66 @@
+"""What an evaluation leaves as JSON: figures, and the recipe that they may be compared by."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import vldm_jax
+from vldm_jax.evals.compare import Comparison
+from vldm_jax.evals.recipe import COMPARED, recipe_id
+from vldm_jax.evals.sets import Sets
+
+
+def record(
+    sets: Sets,
+    result: Comparison,
+    *,
+    seed: int,
+    preset: str | None = None,
+    networks: Collection[str] = (),
+) -> dict[str, Any]:
+    """Return the content of a `metrics.json`.
+
+    Args:
+        sets: what was compared.
+        result: what was found.
+        seed: of all that was drawn.
+        preset: name of the protocol, if it is one of `presets`.
+        networks: extractors whose weights a user gave; those that packages carry are pinned.
+    """
+    made_by = [figure["made_by"] for figure in result.figures.values()]
+    given = {
+        "settings": dict(result.settings),
+        "beside_sha256": dict(result.beside_sha256),
+        "networks": {
+            one["extractor"]: one["weights"] for one in made_by if one["extractor"] in networks
+        },
+    }
+    recipe = {
+        **sets.recipe,
+        **{name: value for name, value in given.items() if value},
+        "seed": seed,
+        "real_sha256": result.real_sha256,
+        COMPARED: {**sets.made_with, "sha256": result.samples_sha256},
+    }
+    return {
+        "version": vldm_jax.__version__,
+        "preset": preset,
+        "recipe_id": recipe_id(recipe),
+        "recipe": recipe,
+        "figures": result.figures,
+        "left_out": sets.left_out,
+        "notes": [*sets.notes, *result.notes],
+        "recalled": result.recalled,
+    }
+
+
+def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return {"eval/NAME": value, "eval/NAME_floor": floor} of every figure, for logs.
+
+    A figure without a floor has its value alone.
+    """
+    return {
+        f"eval/{name}{end}": found[key]
+        for name, found in metrics["figures"].items()
+        for key, end in (("value", ""), ("floor", "_floor"))
+        if found[key] is not None
+    }

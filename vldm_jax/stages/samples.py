@@ -1,0 +1,214 @@
+"""Samples of a stage and clips of its data: what figures are made of, whoever asks for them.
+
+    real = real_clips(stage, clips=48, seed=0)      windows that do not overlap, drawn by the seed
+    asked = real.asked(stage)                       what the first half of them are: their labels
+    samples = write_samples(stage, stage.sampler(), params, asked, folder)
+    sets = real.sets(samples, made_with)
+
+Samples are asked for what the real clips are, so that the two sets differ by the model alone. They
+are written as they are made, a file a batch: a second start in the same folder goes on.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+import vldm_jax
+from vldm_jax.checkpoint.configs import canonical
+from vldm_jax.config.data import build_source
+from vldm_jax.core.files import atomic_path, check_new, write_json
+from vldm_jax.core.json_files import read_json
+from vldm_jax.data.relabel import RelabelledSource
+from vldm_jax.evals.clips import ClipSet
+from vldm_jax.evals.sets import Sets, clips_of_each, halves
+from vldm_jax.interop.weights import WeightsFile
+from vldm_jax.sampling.sampler import Sampler
+from vldm_jax.stages import asking
+from vldm_jax.stages.base import Stage
+from vldm_jax.typing import Conditioning, Int, PyTree
+
+METADATA = "metadata.json"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class RealClips:
+    """Clips of a stage's data in an order drawn by a seed.
+
+    Attributes:
+        source: their examples, windows that do not overlap.
+        numbers: of those that samples are compared with, in their order.
+        real: these clips.
+        others: as many others, for the floor.
+        recipe: how they were made, as JSON values.
+        note: how many there are, a line for a person.
+    """
+
+    source: RelabelledSource
+    numbers: Int[np.ndarray, " n"]
+    real: ClipSet
+    others: ClipSet
+    recipe: Mapping[str, Any]
+    note: str
+
+    def asked(self, stage: Stage) -> tuple[Conditioning, int]:
+        """Return what samples of a stage are asked for, and how many there are to be.
+
+        It is what the real clips are, by the names of the stage's labels.
+        """
+        source = dataclasses.replace(self.source, label_names=stage.config.data.labels)
+        count = len(self.numbers)
+        cond = stage.request(count, unknown=source.unknown)
+        examples = [source[int(number)] for number in self.numbers]
+        return {
+            key: np.stack([one[key] for one in examples]) if key in examples[0] else value
+            for key, value in cond.items()
+        }, count
+
+    def sets(self, samples: ClipSet, made_with: Mapping[str, Any]) -> Sets:
+        """Return the sets of an evaluation of samples, of which `made_with` says what made them."""
+        return Sets(
+            samples=samples, real=self.real, others=self.others, recipe=self.recipe,
+            made_with=made_with, notes=(self.note,),
+        )  # fmt: skip
+
+
+def real_clips(stage: Stage, *, clips: int | None, seed: int) -> RealClips:
+    """Return clips of a stage's data to compare its samples with.
+
+    Args:
+        stage: whose data it is.
+        clips: in each of the two halves; None for as many as there are.
+        seed: of their order.
+
+    Raises:
+        InputError: if nothing is usable, or too little.
+    """
+    data = stage.config.data.copy_and_resolve_references()
+    with data.unlocked():
+        data.stride = float(data.num_frames)
+    source = build_source(data)
+    count, line = clips_of_each(None, len(source), clips)
+    drawn = np.random.default_rng(seed).permutation(len(source))
+    real, others = halves(_clips(source, data).picked(drawn), count)
+    return RealClips(
+        source=source, numbers=drawn[:count], real=real, others=others, note=line,
+        recipe={
+            "clips": count,
+            "frames": data.num_frames,
+            "fps": float(data.fps),
+            "size": [data.height, data.width],
+            "resize": "bicubic, antialiased, centre",
+            "real_windows": "all",
+            "conditions": "those of the real clips",
+            "conditioning_frames": 0,
+        },
+    )  # fmt: skip
+
+
+def kept_samples(
+    stage: Stage,
+    params: PyTree,
+    files: Mapping[str, WeightsFile],
+    asked: tuple[Conditioning, int],
+    folder: Path,
+) -> tuple[ClipSet, dict[str, Any]]:
+    """Return samples that a folder keeps, with what made them; makes those that are missing.
+
+    Args:
+        stage: whose samples.
+        params: to sample with, and
+        files: what they were read from, both from `stage.load`.
+        asked: what samples are asked for, every array leading with their number, and that number.
+        folder: new, or of the very same samples.
+
+    Raises:
+        InputError: if the folder holds anything else.
+    """
+    about = {
+        "version": vldm_jax.__version__,
+        "complete": False,
+        **stage.describe(asked[0]),
+        **asking.made_with(stage.conditions, stage.config, files),
+    }
+    begin(folder, about)
+    samples = write_samples(stage, stage.sampler(), params, asked, folder)
+    write_json(folder / METADATA, {**about, "complete": True})
+    told = ("sampling", "diffusion", "weights_sha256", "seed")
+    return samples, {key: about[key] for key in told}
+
+
+def write_samples(
+    stage: Stage,
+    sampler: Sampler,
+    params: PyTree,
+    asked: tuple[Conditioning, int],
+    folder: Path,
+    *,
+    leave: bool = True,
+) -> ClipSet:
+    """Write the samples that a folder does not have yet; return them all.
+
+    Args:
+        stage: whose samples.
+        sampler: what `stage.sampler()` made; it keeps its compiled program.
+        params: to sample with.
+        asked: what samples are asked for, every array leading with their number, and that number.
+        folder: of files of frames, a file a batch of `config.sampling.batch_size`.
+        leave: whether the bar stays on the screen.
+
+    Raises:
+        InputError: if a sample is not finite.
+    """
+    config, (cond, count) = stage.config, asked
+    size = config.sampling.batch_size
+    key, index = jax.random.key(config.seed), np.arange(count)
+    files = [folder / f"{first:06}.npy" for first in range(0, count, size)]
+    with tqdm(total=count, desc="sampling", unit="clip", disable=None, leave=leave) as bar:
+        for number, file in enumerate(files):
+            left = min(size, count - number * size)
+            if not file.exists():
+                # The last batch is filled up: one program serves all.
+                rows = index[(number * size + np.arange(size)) % count]
+                part = {name: value[rows] for name, value in cond.items()}
+                (frames,) = sampler.in_batches(params, key, rows, part, size)
+                with atomic_path(file) as temporary:
+                    np.save(temporary, frames[:left])
+            bar.update(left)
+    return ClipSet(
+        read=lambda i: np.load(files[i // size], mmap_mode="r")[i % size],
+        describe=lambda i: f"sample {i}", count=count, fps=float(config.data.fps),
+        shape=_shape(config.data),
+    )  # fmt: skip
+
+
+def begin(out: Path, about: Mapping[str, Any]) -> None:
+    """Claim a folder for samples: a new one, or one of the very same samples, which are made again.
+
+    Raises:
+        InputError: if it holds anything else.
+    """
+    earlier = read_json(out / METADATA, "metadata of samples") if (out / METADATA).exists() else {}
+    if {**earlier, "complete": False} != canonical(about):
+        check_new(out)
+    write_json(out / METADATA, about)
+
+
+def _clips(source: RelabelledSource, data: ConfigDict) -> ClipSet:
+    def read(number: int) -> np.ndarray:
+        example = source[number]
+        return example["video"] if "video" in example else example["image"][None]
+
+    return ClipSet(
+        read=read, describe=source.describe, count=len(source), fps=float(data.fps),
+        shape=_shape(data),
+    )  # fmt: skip
+
+
+def _shape(data: ConfigDict) -> tuple[int, int, int]:
+    return data.num_frames, data.height, data.width
