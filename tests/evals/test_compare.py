@@ -5,7 +5,7 @@ import pytest
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.evals.clips import array_clips
-from vldm_jax.evals.compare import compare, make_extractors
+from vldm_jax.evals.compare import check_alone, compare, make_extractors
 from vldm_jax.evals.extract import Extractor
 from vldm_jax.evals.extractors import EXTRACTORS
 from vldm_jax.evals.figures import FIGURES
@@ -104,3 +104,26 @@ def test_clips_that_are_too_short_for_a_figure_are_said():
 def test_every_figure_has_an_extractor():
     assert {figure.extractor for figure in FIGURES.values()} <= EXTRACTORS.keys()
     assert {figure.better for figure in FIGURES.values()} == {"lower", "higher", "floor"}
+
+
+def test_figures_and_their_extractors_take_the_same_beside_a_clip():
+    names = [name for name, figure in FIGURES.items() if figure.extractor in ("motion", "look")]
+    names += ["psnr", "ssim", "seam_space"]
+    for name in names:
+        extractor = make_extractors([name], {})[FIGURES[name].extractor]
+        assert extractor.beside == FIGURES[name].beside
+
+
+def test_what_no_clips_are_given_for_is_said():
+    with pytest.raises(InputError, match="psnr is of clips with a reference each, and there are"):
+        found(clips(24, 2), ("psnr",))
+    alone = {"": Compared(samples=array_clips(clips(4, 2), 8))}
+    with pytest.raises(InputError, match="fvd compares with real clips, and there are none"):
+        compare(alone, ("fvd",), extractors={}, cache=None, seed=0)
+
+
+def test_figures_of_more_than_clips_are_for_vldm_evaluate():
+    check_alone(("fvd", "fid", "flicker"))
+    for name, what in (("psnr", "reference"), ("clipsim", "caption"), ("seam_time", "borders")):
+        with pytest.raises(InputError, match=f"{name} takes clips with {what}: leave it to vldm"):
+            check_alone(("fvd", name))

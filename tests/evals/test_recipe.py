@@ -7,6 +7,7 @@ from PIL import Image
 
 from vldm_jax.evals.bars import COLOURS, write_bars
 from vldm_jax.evals.recipe import differences, recipe_id
+from vldm_jax.evals.record import scalars
 from vldm_jax.evals.report import table
 
 RECIPE = {
@@ -67,6 +68,7 @@ def test_a_figure_without_a_floor_is_shown_without_one(tmp_path):
     }  # fmt: skip
     assert "| 31.25 (30 to 32; no floor) |" in table([("mine", one)])
     read = json.loads(json.dumps(one))
+    assert scalars(read) == {"eval/fvd": 412.345, "eval/fvd_floor": 96.1, "eval/psnr": 31.25}
     write_bars(tmp_path / "bars.png", read["figures"], "both")
     write_bars(tmp_path / "alone.png", {"psnr": read["figures"]["psnr"]}, "one")
     with Image.open(tmp_path / "alone.png") as image:

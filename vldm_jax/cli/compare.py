@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 import vldm_jax
 from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.compare_names import names_of
-from vldm_jax.cli.figure_flags import add_figures, network_weights, seed
+from vldm_jax.cli.evaluate_flags import add_figures, network_weights, seed
 from vldm_jax.cli.flags import Parser, add_config, folder, load_config, overrides_of, positive
 from vldm_jax.cli.run_config import has_config, run_config
 from vldm_jax.core.assets import SCHEME
@@ -29,7 +29,7 @@ from vldm_jax.core.files import atomic_path, check_new, write_json
 from vldm_jax.data.side_by_side import write_columns_sheet, write_side_by_side
 from vldm_jax.evals.clips import ClipSet
 from vldm_jax.evals.compare import (
-    check_clips_alone,
+    check_alone,
     check_figures,
     check_length,
     compare,
@@ -163,9 +163,10 @@ def _check_kind(one: Side, other: Side) -> None:
 def _figures(args: argparse.Namespace, frames: int) -> tuple[Sequence[str], dict[str, Extractor]]:
     """Return the figures with what makes them; of the usual ones, those that can be had."""
     if args.figures is not None:
+        check_figures(args.figures)
+        check_alone(args.figures)
         extractors = make_extractors(args.figures, network_weights(args.network))
         check_length(args.figures, frames)
-        check_clips_alone(args.figures)
         return args.figures, extractors
     names, extractors = [], {}
     for name in USUAL if frames > 1 else USUAL_OF_IMAGES:
@@ -200,8 +201,7 @@ def _found(
 ) -> dict[str, Any]:
     sets = real.sets(samples, made_with)
     result = compare(
-        sets.compared, names,
-        extractors=extractors, cache=cache_folder(), seed=seed,
+        sets.compared, names, extractors=extractors, cache=cache_folder(), seed=seed
     )  # fmt: skip
     return record(sets, result, seed=seed)
 

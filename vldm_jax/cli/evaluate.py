@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from vldm_jax.cli.evaluate_flags import apply_preset, given_by, parser
+from vldm_jax.cli.evaluate_flags import network_weights
 from vldm_jax.cli.evaluate_folders import folder_sets
+from vldm_jax.cli.evaluate_parser import apply_preset, given_by, parser
 from vldm_jax.cli.evaluate_run import run_sets
-from vldm_jax.cli.figure_flags import network_weights
 from vldm_jax.cli.flags import Parser, overrides_of
 from vldm_jax.cli.run_config import asked_config
 from vldm_jax.core.errors import InputError
@@ -22,14 +22,7 @@ from vldm_jax.core.files import atomic_path, check_new, check_writable, write_js
 from vldm_jax.core.json_files import read_json
 from vldm_jax.data.write import write_contact_sheet
 from vldm_jax.evals.bars import write_bars
-from vldm_jax.evals.compare import (
-    Comparison,
-    check_clips_alone,
-    check_figures,
-    compare,
-    make_extractors,
-    settings_of,
-)
+from vldm_jax.evals.compare import Comparison, check_figures, compare, make_extractors, settings_of
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.given import Given
 from vldm_jax.evals.kept_numbers import cache_folder
@@ -66,7 +59,7 @@ def run(argv: Sequence[str]) -> None:
         )  # fmt: skip
     for note in result.notes:
         print(note)
-    metrics = record(sets, result, seed=args.seed, preset=args.preset, given=tuple(weights))
+    metrics = record(sets, result, seed=args.seed, preset=args.preset, networks=weights)
     _write(args.out, metrics, sets, result)
     print(table([(args.name or args.out.name, metrics), *beside]))
     print(f"{args.out}: {METRICS}, {TABLE}, {BARS}, {SHEET}")
@@ -82,7 +75,9 @@ def _sets(flags: Parser, args: argparse.Namespace, overrides: Sequence[str], giv
         flags.error("--real goes with --samples; a run has its config's data")
     if args.no_floor:
         flags.error("--no-floor goes with --samples: a run's data has clips enough for a floor")
-    check_clips_alone(args.figures)
+    for name in args.figures:
+        if kind := FIGURES[name].beside:
+            flags.error(f"{name} takes a {kind} for each clip: give folders, --samples and --real")
     config = asked_config(flags, args, overrides)
     data = config.data
     settings_of(args.figures, given, None, (data.num_frames, data.height, data.width))

@@ -48,7 +48,8 @@ def folder_sets(args: argparse.Namespace, given: Given) -> Sets:
     if "" in kinds and real is not None:
         floor = not args.no_floor
         count, line = clips_of_each(samples.count, real.count, args.clips, floor=floor)
-        samples, (real, others) = samples.picked(np.arange(count)), halves(real, count, floor=floor)
+        samples = samples.picked(np.arange(count))
+        real, others = halves(real, count) if floor else (real.picked(np.arange(count)), None)
         counts, notes = [count], [*notes, line]
     recipe = {
         "clips": counts[0],

@@ -71,18 +71,16 @@ def check_length(names: Sequence[str], frames: int) -> None:
             )
 
 
-def check_clips_alone(names: Sequence[str]) -> None:
-    """Raise for a figure of clips with something beside them, which clips of a run do not have.
+def check_alone(names: Sequence[str]) -> None:
+    """Raise for a figure that takes more than clips, which samples of a stage are not given.
 
     Raises:
         InputError: naming it.
     """
     for name in names:
-        if kind := FIGURES[name].beside:
-            raise InputError(
-                f"{name} takes a {kind} for each clip: leave it out, or give folders to vldm "
-                "evaluate, --samples and --real"
-            )
+        if FIGURES[name].beside or FIGURES[name].needs:
+            what = FIGURES[name].beside or ", ".join(FIGURES[name].needs)
+            raise InputError(f"{name} takes clips with {what}: leave it to vldm evaluate")
 
 
 def settings_of(
@@ -158,35 +156,23 @@ def compare(
         samples = compared[kind].samples
         settings |= settings_of(own, given or Given(), samples.count, samples.shape)
     numbers = _numbers(compared, names, extractors, cache)
-    figures: dict[str, dict[str, Any]] = {}
-    notes: list[str] = []
+    figures = {}
+    notes = []
     for name in names:
-        figure = FIGURES[name]
-        rows = {what: one[figure.extractor].rows for what, one in numbers[figure.beside].items()}
-        value = evaluate(
-            figure, rows["samples"], rows.get("real"), rows.get("others"),
-            settings=settings, seed=seed,
-        )  # fmt: skip
-        own = own_settings(figure, settings)
-        recipe = {**extractors[figure.extractor].recipe, **own}
-        figures[name] = {
-            **dataclasses.asdict(value), "unit": figure.unit, "says": figure.says,
-            "made_by": {"extractor": figure.extractor, **recipe},
-        }  # fmt: skip
-        remark = figure.remark(rows["samples"], **own) if figure.remark else ""
+        own = own_settings(FIGURES[name], settings)
+        figures[name], remark = _measured(name, numbers[FIGURES[name].beside], own, seed)
+        made_by = {**extractors[FIGURES[name].extractor].recipe, **own}
+        figures[name]["made_by"] = {"extractor": FIGURES[name].extractor, **made_by}
         notes += [f"{name}: {remark}"] * bool(remark)
     notes += _remarks(compared, names, extractors)
     every = {what: _digests(numbers, what) for what in ("samples", "real", "others")}
+    beside = {kind: next(iter(found["samples"].values())).beside for kind, found in numbers.items()}
     return Comparison(
         figures=figures,
         real_sha256=digest_of_set([*every["real"], *every["others"]]),
         samples_sha256=digest_of_set(every["samples"]),
         settings=settings,
-        beside_sha256={
-            kind: digest_of_set(next(iter(found["samples"].values())).beside)
-            for kind, found in numbers.items()
-            if kind
-        },
+        beside_sha256={kind: digest_of_set(sums) for kind, sums in beside.items() if kind},
         numbers={
             name: (one.rows, found["real"][name].rows if "real" in found else None)
             for found in numbers.values()
@@ -197,6 +183,19 @@ def compare(
             one.recalled for sets in numbers.values() for by in sets.values() for one in by.values()
         ),
     )
+
+
+def _measured(
+    name: str, numbers: Numbers, own: Mapping[str, Any], seed: int
+) -> tuple[dict[str, Any], str]:
+    """Return a figure as JSON values, and what a person should know of it."""
+    figure = FIGURES[name]
+    rows = {what: one[figure.extractor].rows for what, one in numbers.items()}
+    value = evaluate(
+        figure, rows["samples"], rows.get("real"), rows.get("others"), settings=own, seed=seed
+    )  # fmt: skip
+    remark = figure.remark(rows["samples"], **own) if figure.remark else ""
+    return {**dataclasses.asdict(value), "unit": figure.unit, "says": figure.says}, remark
 
 
 def _by_kind(names: Sequence[str], compared: Mapping[str, Compared]) -> dict[str, list[str]]:

@@ -13,8 +13,8 @@ def needed(weights: Path | None, name: str, what: str) -> Path:
     """
     if weights is None:
         raise InputError(
-            f"no package has the weights of {name}: get {what} and give it, --network {name}=FILE, "
-            "or leave its figures out"
+            f"no package has the weights of {name}: get {what} and give it to vldm evaluate, "
+            f"--network {name}=FILE, or leave its figures out"
         )
     return weights
 

@@ -1,6 +1,6 @@
 """What an evaluation leaves as JSON: figures, and the recipe that they may be compared by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import vldm_jax
@@ -15,7 +15,7 @@ def record(
     *,
     seed: int,
     preset: str | None = None,
-    given: Sequence[str] = (),
+    networks: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the content of a `metrics.json`.
 
@@ -24,21 +24,19 @@ def record(
         result: what was found.
         seed: of all that was drawn.
         preset: name of the protocol, if it is one of `presets`.
-        given: extractors whose weights a user gave; of those in packages the sums are pinned.
+        networks: extractors whose weights a user gave; those that packages carry are pinned.
     """
-    networks = {
-        one["made_by"]["extractor"]: one["made_by"]["weights"]
-        for one in result.figures.values()
-        if one["made_by"]["extractor"] in given
-    }
-    own = {
+    made_by = [figure["made_by"] for figure in result.figures.values()]
+    given = {
         "settings": dict(result.settings),
         "beside_sha256": dict(result.beside_sha256),
-        "networks": networks,
+        "networks": {
+            one["extractor"]: one["weights"] for one in made_by if one["extractor"] in networks
+        },
     }
     recipe = {
         **sets.recipe,
-        **{name: value for name, value in own.items() if value},
+        **{name: value for name, value in given.items() if value},
         "seed": seed,
         "real_sha256": result.real_sha256,
         COMPARED: {**sets.made_with, "sha256": result.samples_sha256},
@@ -58,7 +56,7 @@ def record(
 def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Return {"eval/NAME": value, "eval/NAME_floor": floor} of every figure, for logs.
 
-    A figure without a floor has none there.
+    A figure without a floor has its value alone.
     """
     return {
         f"eval/{name}{end}": found[key]

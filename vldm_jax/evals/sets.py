@@ -98,7 +98,6 @@ def clips_of_each(
     return count, f"{count} samples against {count} real clips, {others}{spare}"
 
 
-def halves(real: ClipSet, count: int, *, floor: bool = True) -> tuple[ClipSet, ClipSet | None]:
-    """Return the first clips of a set, and as many others; None for these without a floor."""
-    others = real.picked(np.arange(count, 2 * count)) if floor else None
-    return real.picked(np.arange(count)), others
+def halves(real: ClipSet, count: int) -> tuple[ClipSet, ClipSet]:
+    """Return the first clips of a set, and as many others."""
+    return real.picked(np.arange(count)), real.picked(np.arange(count, 2 * count))

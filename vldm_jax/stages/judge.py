@@ -15,15 +15,13 @@ from tqdm import tqdm
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.scratch import scratch_folder
 from vldm_jax.evals.compare import (
-    check_clips_alone,
+    check_alone,
     check_figures,
     check_length,
     compare,
     make_extractors,
-    settings_of,
 )
 from vldm_jax.evals.figures import FIGURES
-from vldm_jax.evals.given import Given
 from vldm_jax.evals.kept_numbers import cache_folder
 from vldm_jax.evals.record import record
 from vldm_jax.evals.report import number
@@ -108,8 +106,8 @@ class Judge:
             )
             sets = self._real.sets(samples, made_with)
             result = compare(
-                sets.compared, self._names,
-                extractors=self._extractors, cache=cache_folder(), seed=SEED,
+                sets.compared, self._names, extractors=self._extractors,
+                cache=cache_folder(), seed=SEED,
             )  # fmt: skip
         return record(sets, result, seed=SEED)
 
@@ -127,10 +125,8 @@ def _check_figures(config: ConfigDict) -> None:
     if not isinstance(names, tuple):
         raise InputError(f"{names!r} must be a tuple of names of figures")
     check_figures(names)
+    check_alone(names)
     check_length(names, config.data.num_frames)
-    check_clips_alone(names)
-    data = config.data
-    settings_of(names, Given(), config.evals.clips, (data.num_frames, data.height, data.width))
     fewest = max(FIGURES[name].fewest for name in names)
     if config.evals.clips < fewest:
         raise InputError(f"they take {fewest} clips, config.evals.clips is {config.evals.clips}")
