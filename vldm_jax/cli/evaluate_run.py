@@ -5,6 +5,7 @@ model alone. They are written as they are made, a file a batch: a second start g
 """
 
 import argparse
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, write_json
 from vldm_jax.data.relabel import RelabelledSource
 from vldm_jax.evals.clips import ClipSet
-from vldm_jax.evals.compare import check_length
+from vldm_jax.evals.compare import check_length, labels_of
+from vldm_jax.evals.labels import Labels
 from vldm_jax.evals.sets import Sets, clips_of_each, halves
 from vldm_jax.stages import asking
 from vldm_jax.stages.base import Stage
@@ -51,6 +53,9 @@ def run_sets(config: ConfigDict, args: argparse.Namespace) -> Sets:
     drawn = np.random.default_rng(args.seed).permutation(len(source))
     real, others = halves(_clips(source, config).picked(drawn), count)
     cond = _asked(stage, source, drawn[:count])
+    asked = real.labels if "labels" in cond else None
+    labelled = {"samples": dataclasses.replace(real, labels=asked), "real clips": real}
+    labels_of(args.figures, {**labelled, "other real clips": others})
     about = {
         "version": vldm_jax.__version__,
         "complete": False,
@@ -60,7 +65,7 @@ def run_sets(config: ConfigDict, args: argparse.Namespace) -> Sets:
     made_with = {key: about[key] for key in ("sampling", "diffusion", "weights_sha256")}
     samples = _sample(stage, params, config, (cond, count), about, args.out / FOLDER)
     return Sets(
-        samples=samples,
+        samples=dataclasses.replace(samples, labels=asked),
         real=real,
         others=others,
         recipe={
@@ -102,6 +107,7 @@ def _clips(source: RelabelledSource, config: ConfigDict) -> ClipSet:
     return ClipSet(
         read=read, describe=source.describe, count=len(source), fps=float(config.data.fps),
         shape=(config.data.num_frames, config.data.height, config.data.width),
+        labels=Labels(names=source.label_names, of=lambda i: source[i]["labels"]),
     )  # fmt: skip
 
 

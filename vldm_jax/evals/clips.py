@@ -18,6 +18,7 @@ import numpy as np
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.folder import read_folder
 from vldm_jax.data.source import ClipSource, folder_source
+from vldm_jax.evals.labels import Labels
 from vldm_jax.typing import Int, UInt8
 
 WINDOWS = ("all", "one", "first")
@@ -35,6 +36,7 @@ class ClipSet:
         shape: (t, h, w) of every clip.
         notes: what a person should know of how it was made.
         left_out: reason -> number of videos that gave no clip.
+        labels: of the clips, where they have some.
     """
 
     read: Callable[[int], UInt8[np.ndarray, "t h w 3"]]
@@ -44,6 +46,7 @@ class ClipSet:
     shape: tuple[int, int, int]
     notes: tuple[str, ...] = ()
     left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    labels: Labels | None = None
 
     def __iter__(self) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
         return map(self.read, range(self.count))
@@ -55,6 +58,7 @@ class ClipSet:
             read=lambda i: self.read(int(numbers[i])),
             describe=lambda i: self.describe(int(numbers[i])),
             count=len(numbers),
+            labels=None if self.labels is None else self.labels.picked(numbers),
         )
 
 
@@ -133,6 +137,7 @@ def folder_clips(
     everything = ClipSet(
         read=lambda i: _content(source, i), describe=source.describe, count=len(source),
         fps=float(fps), shape=shape, notes=tuple(_notes(source)), left_out=dict(source.reasons),
+        labels=_labels(source),
     )  # fmt: skip
     return everything.picked(random.permutation(numbers))
 
@@ -171,6 +176,13 @@ def _chosen(
 def _content(source: ClipSource, number: int) -> UInt8[np.ndarray, "t h w 3"]:
     example = source[number]
     return example["video"] if "video" in example else example["image"][None]
+
+
+def _labels(source: ClipSource) -> Labels | None:
+    if not source.label_names:
+        return None
+    of = [entry.labels for entry in source.entries]
+    return Labels(names=source.label_names, of=lambda i: of[source.video[i]])
 
 
 def _notes(source: ClipSource) -> Iterator[str]:

@@ -12,6 +12,8 @@ from vldm_jax.evals.clips import ClipSet, digest_of_set
 from vldm_jax.evals.extract import Extracted, Extractor, extract
 from vldm_jax.evals.extractors import make_extractor
 from vldm_jax.evals.figures import FIGURES, evaluate
+from vldm_jax.evals.labels import label_column, with_label
+from vldm_jax.typing import Float
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,6 +62,32 @@ def check_length(names: Sequence[str], frames: int) -> None:
             )
 
 
+def labels_of(
+    names: Sequence[str], sets: Mapping[str, ClipSet]
+) -> dict[str, dict[str, Float[np.ndarray, " n"]]]:
+    """Return {figure: {set: the label of each clip}} of figures that need one.
+
+    To be asked of the real clips before samples are made.
+
+    Args:
+        names: of the figures.
+        sets: clips by what they are.
+
+    Raises:
+        InputError: if a set lacks a label that a figure needs.
+    """
+    return {
+        name: {
+            what: label_column(
+                clips.labels, FIGURES[name].label, clips.count, figure=name, what=what
+            )
+            for what, clips in sets.items()
+        }
+        for name in names
+        if FIGURES[name].label
+    }
+
+
 def make_extractors(names: Sequence[str], weights: Mapping[str, Path]) -> dict[str, Extractor]:
     """Return what the figures are made of, by name; to be asked before anything slow.
 
@@ -97,10 +125,11 @@ def compare(
         seed: of the intervals.
 
     Raises:
-        InputError: for too few clips, or unequal shapes.
+        InputError: for too few clips, unequal shapes, or a figure without its labels.
     """
     _check_sets(samples, real, others, names)
     sets = {"samples": samples, "real clips": real, "other real clips": others}
+    labels = labels_of(names, sets)
     found: dict[str, dict[str, Extracted]] = {}
     figures: dict[str, dict[str, Any]] = {}
     for name, extractor in extractors.items():
@@ -109,7 +138,10 @@ def compare(
         }
     for name in names:
         figure = FIGURES[name]
-        rows = [one.rows for one in found[figure.extractor].values()]
+        rows = [
+            with_label(one.rows, labels[name][what]) if figure.label else one.rows
+            for what, one in found[figure.extractor].items()
+        ]
         value = dataclasses.asdict(evaluate(figure, *rows, seed=seed))
         made_by = {"extractor": figure.extractor, **extractors[figure.extractor].recipe}
         figures[name] = {**value, "unit": figure.unit, "says": figure.says, "made_by": made_by}

@@ -10,6 +10,7 @@ import numpy as np
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
+from vldm_jax.evals.detect import ROWS, load_judge
 from vldm_jax.evals.drift import frame_figures
 from vldm_jax.evals.extract import Extractor
 from vldm_jax.evals.flow_statistics import flow_features
@@ -150,6 +151,14 @@ def _look(weights: Path | None) -> Extractor:
     )  # fmt: skip
 
 
+def _detector(weights: Path | None) -> Extractor:
+    judge = load_judge(weights)
+    return Extractor(
+        name="detector", compute=_on_all_devices(judge.numbers, judge.params), batch=_batch(4),
+        recipe={"weights": judge.sha256, "rows": ROWS, "threshold": judge.module.threshold},
+    )  # fmt: skip
+
+
 EXTRACTORS: dict[str, Callable[[Path | None], Extractor]] = {
     "i3d": _i3d,
     "efficientnet_lite0": _efficientnet_lite0,
@@ -159,6 +168,7 @@ EXTRACTORS: dict[str, Callable[[Path | None], Extractor]] = {
     "warp": _warp,
     "flow": _flow,
     "look": _look,
+    "detector": _detector,
 }
 
 

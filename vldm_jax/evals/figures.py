@@ -13,6 +13,8 @@ from collections.abc import Callable
 import numpy as np
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.evals.agreement import cars_apart, cars_order, night_agreement
+from vldm_jax.evals.detect import CARS, NIGHT
 from vldm_jax.evals.drift import NAMES
 from vldm_jax.evals.frechet import frechet_distance
 from vldm_jax.evals.inception_score import inception_score
@@ -38,6 +40,8 @@ class Figure:
         fewest: clips that it takes.
         frames: that a clip must have.
         draws: for its interval; fewer where one takes a second.
+        label: name of the label that each clip must have; it stands in the last column of the
+            numbers. "" for none.
     """
 
     extractor: str
@@ -49,6 +53,7 @@ class Figure:
     fewest: int = 2
     frames: int = 1
     draws: int = DRAWS
+    label: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -181,6 +186,21 @@ FIGURES: dict[str, Figure] = {
     "change": Figure(
         extractor="motion", of=_motion("change"), against_real=False, better="floor",
         says="mean difference of consecutive frames", unit="of 1", frames=2,
+    ),
+    "agreement_night": Figure(
+        extractor="detector", of=night_agreement, against_real=False, better="higher",
+        says="share of clips that are by day or night as asked, by the driving detector",
+        unit="of 1", label=NIGHT,
+    ),
+    "agreement_cars": Figure(
+        extractor="detector", of=cars_apart, against_real=False, better="lower",
+        says="mean difference of the cars of a clip from those asked for, by the driving detector",
+        unit="cars", label=CARS,
+    ),
+    "agreement_cars_order": Figure(
+        extractor="detector", of=cars_order, against_real=False, better="higher",
+        says="rank correlation of the cars of clips with those asked for, by the driving detector",
+        label=CARS, fewest=3,
     ),
 }  # fmt: skip
 DEFAULT = (
