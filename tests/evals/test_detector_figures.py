@@ -1,4 +1,4 @@
-"""The shipped detector on the shipped clips, which it never saw: what docs/shipped.md says of it."""
+"""The shipped detector on the shipped clips, which it never saw: what its page says of it."""
 
 import sys
 from pathlib import Path
