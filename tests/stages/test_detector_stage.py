@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_stages import CONFIGS, config_of, leave, overridden
+from small_stages import CONFIGS, DETECTOR, config_of, leave, overridden
 
 from vldm_jax.checkpoint.weights import load_weights
 from vldm_jax.cli.flags import load_config
@@ -21,7 +21,6 @@ from vldm_jax.stages.plan import make_plan
 from vldm_jax.stages.table import make_stage
 
 HEIGHT, WIDTH = 16, 32
-NETWORK = {"widths": (8, 8), "blocks": 1, "head": 8, "norm_groups": 4}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +57,7 @@ def detector(world, autoencoder):
     def make(model=(), **sections):
         usual = {
             "data": {"path": world, "height": HEIGHT, "width": WIDTH, "fps": 8.0},
-            "model": {"network": NETWORK, "autoencoder": autoencoder} | dict(model),
+            "model": {"network": DETECTOR, "autoencoder": autoencoder} | dict(model),
             "train": {"batch_size": 4, "total_steps": 4, "log_every": 1, "sample_every": 2},
             "optim": {"schedule": "constant", "warmup_steps": 0},
             "sampling": {"num_videos": 3},
