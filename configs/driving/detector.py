@@ -22,7 +22,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.data.fps = 1.0
     config.data.cuts = False  # at a frame a second everything looks like one
     config.model.network = ConfigDict(
-        {"widths": (16, 32, 48, 64), "blocks": 2, "head": 24, "norm_groups": 8, "threshold": 0.3}
+        {"widths": (16, 32, 48, 64), "blocks": 2, "head": 24, "norm_groups": 8, "threshold": 0.25}
     )
     config.model.autoencoder = "asset:driving/autoencoder.safetensors"
     config.objective.reconstructed = 0.25  # of a batch: frames as the autoencoder gives them back
