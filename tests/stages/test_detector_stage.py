@@ -69,28 +69,42 @@ def detector(world, autoencoder):
     return make
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
+def test_the_loss_of_the_data_has_a_gradient_of_every_parameter(detector):
+    """Traced, not run: a batch of the source goes through autoencoder, detector and loss."""
+    config = detector()
+    plan = make_plan(config)
+    source = build_source(config.data)
+    batch = {key: np.stack([source[i][key] for i in range(4)]) for key in plan.stage.needs}
+    given = jax.tree.map(jnp.asarray, plan.stage.given())
+
+    def loss(params, batch, key):
+        return plan.stage.loss(params | given, batch, key, 0)
+
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    gradient, metrics = jax.eval_shape(
+        jax.grad(loss, has_aux=True), plan.stage.shapes(), batch, key
+    )
+    assert gradient == plan.stage.shapes() and set(plan.stage.shown) <= metrics.keys()
 
 
-def test_two_halves_of_a_run_are_the_whole_and_leave_a_detector(detector, kept, tmp_path):
-    whole = train(detector(), kept / "whole")
+@pytest.mark.slow
+def test_two_halves_of_a_run_are_the_whole_and_leave_a_detector(detector, tmp_path):
+    whole = train(detector(), tmp_path / "whole")
     train(detector(train={"total_steps": 2}), tmp_path / "halves")
     halves = train(detector(), tmp_path / "halves")
     for path, leaf in flatten(whole.params).items():
         np.testing.assert_array_equal(flatten(halves.params)[path], leaf, err_msg=path)
-    assert {path.name for path in (kept / "whole" / "samples").iterdir()} >= {"00000002.png"}
-    lines = (kept / "whole" / "metrics.jsonl").read_text().splitlines()
+    assert {path.name for path in (tmp_path / "whole" / "samples").iterdir()} >= {"00000002.png"}
+    lines = (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     assert {"loss", "heat", "size", "offset", "attributes"} <= records[-1].keys()
-    network = load(kept / "whole" / "weights.safetensors")
+    network = load(tmp_path / "whole" / "weights.safetensors")
     assert network.kind == "detector" and network.meta["columns"] == {"labels": ["night"]}
-    kept_params = load_weights(kept / "whole" / "weights.safetensors")[0]
+    kept_params = load_weights(tmp_path / "whole" / "weights.safetensors")[0]
     for path, leaf in flatten(whole.ema["detector"]).items():
         np.testing.assert_allclose(flatten(kept_params)[path], leaf, atol=1e-3, rtol=1e-3)
     # And training starts from it.
-    config = detector(model={"init": kept / "whole"})
+    config = detector(model={"init": tmp_path / "whole"})
     start = make_stage(config).init(jax.random.key(0))["detector"]
     for path, leaf in flatten(kept_params).items():
         np.testing.assert_array_equal(flatten(start)[path], np.asarray(leaf, np.float32))
