@@ -13,6 +13,7 @@ from synthetic_videos import encode, number_of, numbered, scene
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.scratch import ROOM
+from vldm_jax.data.boxes import boxes_source
 from vldm_jax.data.record_source import records_source
 from vldm_jax.data.records import build_records
 from vldm_jax.data.source import folder_source
@@ -38,6 +39,12 @@ def test_records_give_nearly_what_the_folder_gives(clips, stored):
         np.testing.assert_array_equal(a["labels"], b["labels"])
         assert (a["fps"], a["key"]) == (b["fps"], b["key"])
     assert records.describe(30) == "sub/c.mp4 record 2"
+
+
+def test_records_of_a_folder_have_no_boxes(stored):
+    source = boxes_source(stored, num_frames=4, fps=7.5, **SIZE)
+    with pytest.raises(InputError, match="its records have no boxes: build a set that has"):
+        source[0]
 
 
 def test_a_lower_rate_and_smaller_size_from_the_same_records(tmp_path):

@@ -10,11 +10,12 @@ import pytest
 from vldm_jax.core import scratch
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.scratch import ROOM
+from vldm_jax.data.boxes import boxes_source, read_boxes
 from vldm_jax.data.folder import read_folder
 from vldm_jax.data.record_source import records_source
 from vldm_jax.driving.builder import TEST_OFFSET, build_records
 from vldm_jax.driving.clips import render_clip
-from vldm_jax.driving.folder import build_folder, read_boxes
+from vldm_jax.driving.folder import build_folder
 
 RECIPE = dict(num_frames=8, size=(32, 64))
 FRAMES = 16  # of a clip that takes long enough to be interrupted
@@ -92,6 +93,18 @@ def test_records_hold_clips_and_boxes_and_are_read_as_windows(renderer, tmp_path
     # H.264 at crf 17 of a tiny picture: close, not equal.
     difference = example["video"].astype(float) - clip["video"][:4]
     assert np.abs(difference).mean() < 8.0
+    boxed = boxes_source(tmp_path / "a", height=32, width=64, fps=30, num_frames=8)
+    for t, boxes in enumerate(clip["boxes"]):
+        np.testing.assert_array_equal(boxed[0]["boxes"][t][boxed[0]["is_box"][t]], boxes)
+
+
+def test_a_folder_and_its_boxes_are_a_source_of_both(folder):
+    source = boxes_source(folder, height=32, width=64, fps=15, num_frames=4)
+    clip = render_clip(5, **RECIPE)
+    example = source[0]
+    for t, frame in enumerate((0, 2, 4, 6)):
+        found = example["boxes"][t][example["is_box"][t]]
+        np.testing.assert_allclose(found, clip["boxes"][frame], atol=1 / 2048)
 
 
 def test_splits_cannot_overlap(tmp_path):

@@ -30,8 +30,17 @@ def test_the_tiny_configs_run_on_them(stage, name):
     assert params.keys() == {"network", "autoencoder"}
 
 
+def test_training_goes_on_from_the_detector():
+    weights = "asset:driving/detector.safetensors"
+    config = load_config(f"{CONFIGS / 'detector'}.py:tiny", [f"--config.model.init={weights}"])
+    stage = make_plan(config).stage
+    assert stage.files.keys() == {"autoencoder", "init"}
+    assert stage.network.threshold == read_meta(resolve(weights))["config"]["threshold"]
+
+
 def test_they_keep_to_their_size():
     sizes = {name: resolve(f"asset:driving/{name}.safetensors").stat().st_size for name in NAMES}
     assert sizes["autoencoder"] + sizes["image"] < 10e6 and sizes["temporal"] < 6e6
+    assert resolve("asset:driving/detector.safetensors").stat().st_size < 1e6
     clips = sum(path.stat().st_size for path in resolve("asset:driving/clips").iterdir())
     assert clips < 8e6

@@ -43,10 +43,12 @@ def leave_run(config, workdir, step=0):
 
 
 @pytest.mark.parametrize(
-    "name", ["autoencoder", "image", "video", pytest.param("whole", marks=pytest.mark.slow)]
+    "name",
+    ["autoencoder", "image", "video", "detector", pytest.param("whole", marks=pytest.mark.slow)],
 )
 def test_raw_is_what_a_stage_of_any_kind_trained(image, video, tmp_path, name):
-    make = {"autoencoder": lambda: config_of("autoencoder"), "image": image}
+    alone = {kind: lambda kind=kind: config_of(kind) for kind in ("autoencoder", "detector")}
+    make = {**alone, "image": image}
     config = make.get(name, video)()
     if name == "whole":
         with config.unlocked():

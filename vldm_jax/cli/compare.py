@@ -95,6 +95,8 @@ def run(argv: Sequence[str]) -> None:
         for side in sides:  # what is wrong with the last is said before the first is sampled
             side.stage.load(side.weights)
         real = real_clips(sides[0].stage, clips=args.clips, seed=args.seed)
+        for side in sides:
+            real.check_labels(names, side.stage)
         shown = args.num or min(SHOWN, real.real.count)
         if shown > real.real.count:
             raise InputError(f"--num {shown} is more than the {real.real.count} samples of each")

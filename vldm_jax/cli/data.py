@@ -66,7 +66,8 @@ def _build_driving(argv: Sequence[str]) -> None:
     parser.add_argument("--clips", type=int, required=True, help="number of clips")
     parser.add_argument("--seed", type=int, default=0, help="of the first clip; then one more each")
     parser.add_argument("--size", type=size, default=(128, 256), metavar="HxW", help="frame size")
-    parser.add_argument("--frames", type=int, default=120, help="frames a clip, at 30 fps")
+    parser.add_argument("--frames", type=int, default=120, help="frames a clip")
+    parser.add_argument("--fps", type=float, default=30.0, help="how often the world is looked at")
     parser.add_argument("--crf", type=int, default=17, help="H.264 quality, lower is better")
     parser.add_argument("--records", action="store_true", help="ArrayRecords instead of mp4 files")
     parser.add_argument("--test-clips", type=int, default=0, help="held-out clips, with --records")
@@ -75,7 +76,10 @@ def _build_driving(argv: Sequence[str]) -> None:
     from vldm_jax.driving.builder import build_records as build_driving_records
     from vldm_jax.driving.folder import build_folder
 
-    recipe = {"seed": args.seed, "num_frames": args.frames, "size": args.size, "crf": args.crf}
+    recipe = {
+        "seed": args.seed, "num_frames": args.frames, "fps": args.fps, "size": args.size,
+        "crf": args.crf,
+    }  # fmt: skip
     if args.records:
         build_driving_records(args.out, clips=args.clips, test_clips=args.test_clips, **recipe)
         print(f"{args.out}: {args.clips} clips to train on, {args.test_clips} to test on")

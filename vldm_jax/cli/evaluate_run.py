@@ -25,6 +25,7 @@ def run_sets(config: ConfigDict, args: argparse.Namespace) -> Sets:
     stage = make_plan(config).stage
     params, files = stage.load(args.weights or str(args.workdir / WEIGHTS))
     real = real_clips(stage, clips=args.clips, seed=args.seed)
+    real.check_labels(args.figures, stage)
     samples, made_with = kept_samples(stage, params, files, real.asked(stage), args.out / FOLDER)
     return real.sets(samples, made_with)
 

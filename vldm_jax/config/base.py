@@ -2,6 +2,7 @@
 
     config = base_config()                 every section, and every key that has a usual value
     config = autoencoder_config()          and what the autoencoder's stage has
+    config = detector_config()             and what the detector's stage has
     config = denoising_config()            and what a denoising stage has
 
 A number without a comment is of the usual kind: documented where it is used, in `docs/training.md`
@@ -95,6 +96,27 @@ def autoencoder_config() -> ConfigDict:
         ("^(autoencoder/|logvar)", "autoencoder"),
     )
     config.train.groups = ConfigDict({"discriminator": (1.0, 0.0), "autoencoder": (1.0, 0.0)})
+    return config
+
+
+def detector_config() -> ConfigDict:
+    """Return the base of a detector of boxes and binary labels, which judges samples."""
+    config = base_config()
+    config.data.kind = "boxes"
+    config.model.kind = "detector"
+    config.model.autoencoder = placeholder(str)  # reconstructs a share of the frames
+    config.objective.kind = "detector"
+    config.objective.size_weight = 1.0
+    config.objective.offset_weight = 1.0
+    config.objective.attribute_weight = 0.5
+    config.objective.reconstructed = 0.0  # share of a batch
+    config.objective.spoilt = 0.25  # share of a batch
+    config.train.rules = (
+        ("^autoencoder/", "frozen"),
+        ("(norm|bias)", "plain"),
+        ("^detector/", "detector"),
+    )
+    config.train.groups = ConfigDict({"detector": (1.0, 1.0), "plain": (1.0, 0.0)})
     return config
 
 

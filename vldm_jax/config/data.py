@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from vldm_jax.config.table import from_table
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
+from vldm_jax.data.boxes import boxes_source
 from vldm_jax.data.pipeline import Loader, make_loader
 from vldm_jax.data.record_source import records_source
 from vldm_jax.data.relabel import RelabelledSource
@@ -38,6 +39,7 @@ class Row(NamedTuple):
 SOURCES = {
     "folder": Row(folder_source),
     "records": Row(records_source, ignores=("cache", "index")),
+    "boxes": Row(boxes_source, brings=(*CLIPS, "boxes", "is_box")),
 }
 
 

@@ -2,6 +2,7 @@
 
     metadata.json                                 what `record_set` says, checked key by key
     NAME-train.array_record-00000-of-00002 ...    tf.train.Example protos of five features
+                                                  and, in a simulated set, boxes
 
 Nothing else of a set is looked at. tensorflow-datasets would build whatever features.json names by
 importing the module that it names, so a set from elsewhere could run code; here the features are
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.json_files import read_json
@@ -48,13 +49,18 @@ class Metadata:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Record:
-    """One stored clip: its mp4, its labels, where it is from, and the ticks from frame to frame."""
+    """One stored clip: its mp4, its labels, where it is from, and the ticks from frame to frame.
+
+    A simulated one has boxes, too: four values each, and the frame that each belongs to.
+    """
 
     video: bytes
     labels: Float[np.ndarray, " k"]
     name: str
     num_frames: int
     ticks: int
+    box_frame: Int[np.ndarray, " n"] | None = None
+    box: Float[np.ndarray, " values"] | None = None
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -141,6 +147,29 @@ class RecordFiles:
             raise self.damaged(index, f"{record.num_frames} frames, {record.ticks} ticks apart")
         return record
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames."""
+        return self._metadata.height, self._metadata.width
+
+    def boxes(self, index: int) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n 4"]]:
+        """Return the boxes of a record, in [0, 1] of its frame, and the frame of each.
+
+        Raises:
+            InputError: if it has none, or what should be boxes are none.
+        """
+        record = self[index]
+        if record.box is None or record.box_frame is None:
+            raise InputError(
+                f"{self._path}: its records have no boxes: build a set that has, vldm data build "
+                "driving --records"
+            )
+        frame, box = record.box_frame, record.box
+        inside = (box >= 0) & (box <= 1)
+        if len(box) != 4 * len(frame) or not inside.all():
+            raise self.damaged(index, f"{len(box)} values in [0, 1] for {len(frame)} boxes")
+        return frame, box.reshape(-1, 4)
+
     def check_size(self, index: int, height: int, width: int) -> None:
         """Raise unless the frames of a record have the set's size.
 
@@ -193,7 +222,17 @@ def _parse(content: bytes) -> Record | None:
         name=texts[1][0].decode(errors="replace"),
         num_frames=numbers[0][0],
         ticks=numbers[1][0],
+        **_parse_boxes(features),
     )
+
+
+def _parse_boxes(features: Any) -> dict[str, np.ndarray]:
+    if "box" not in features or "box_frame" not in features:
+        return {}
+    return {
+        "box": np.array(features["box"].float_list.value, np.float32),
+        "box_frame": np.array(features["box_frame"].int64_list.value, np.int64),
+    }
 
 
 def _line(error: Exception) -> str:

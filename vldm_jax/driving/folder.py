@@ -14,8 +14,6 @@ Ctrl-C; a killed one makes its last few clips once more, which come out the same
 
 import os
 import re
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_writable, write_json
 from vldm_jax.core.json_files import read_json
 from vldm_jax.core.scratch import sweep
+from vldm_jax.data.boxes import read_boxes
 from vldm_jax.data.labels import MAX_BYTES
 from vldm_jax.data.write import check_crf, write_video
 from vldm_jax.driving.clips import LABELS, check_clip, open_canvas, render_clip
@@ -89,25 +88,6 @@ def build_folder(
     finally:
         _save(out, recipe, labels, rows)
     return labels
-
-
-def read_boxes(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Return the arrays of a folder's `boxes.npz`: clip, frame, car (n) and box (n 4).
-
-    Raises:
-        InputError: if the folder has none, or they are damaged.
-    """
-    path = Path(folder) / "boxes.npz"
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: only folders built by this simulator have boxes")
-    try:
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
-            boxes = {name: arrays[name] for name in ("clip", *NO_BOXES)}
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} is damaged ({error}): remove the folder") from error
-    if len({len(array) if array.ndim else -1 for array in boxes.values()}) > 1:
-        raise InputError(f"{path} is damaged (columns of different lengths): remove the folder")
-    return boxes
 
 
 def _name(index):

@@ -19,6 +19,7 @@ import numpy as np
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.folder import Entry, read_folder
 from vldm_jax.data.source import ClipSource, folder_source
+from vldm_jax.evals.labels import Labels
 from vldm_jax.typing import Int, Shaped, UInt8
 
 WINDOWS = ("all", "one", "first")
@@ -53,6 +54,7 @@ class ClipSet:
         beside: what each clip has beside it, as a caption: name -> (number -> that).
         origin: the set that these clips were picked from, if they were.
         numbers: their numbers there.
+        labels: of the clips, where they have some.
     """
 
     read: Callable[[int], UInt8[np.ndarray, "t h w 3"]]
@@ -66,6 +68,7 @@ class ClipSet:
     beside: Mapping[str, Callable[[int], Any]] = dataclasses.field(default_factory=dict)
     origin: "ClipSet | None" = None
     numbers: Int[np.ndarray, " k"] | None = None
+    labels: Labels | None = None
 
     def __iter__(self) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
         return map(self.read, range(self.count))
@@ -85,6 +88,7 @@ class ClipSet:
             beside={name: of(function) for name, function in self.beside.items()},
             origin=self if self.origin is None else self.origin,
             numbers=numbers if self.numbers is None else self.numbers[numbers],
+            labels=None if self.labels is None else self.labels.picked(numbers),
         )
 
     def with_beside(self, name: str, function: Callable[[int], Any]) -> "ClipSet":
@@ -169,6 +173,7 @@ def folder_clips(
         read=lambda i: _content(source, i), describe=source.describe, count=len(source),
         fps=float(fps), shape=shape, notes=tuple(_notes(source)), left_out=dict(source.reasons),
         place=lambda i: Place(entry=source.entries[source.video[i]], frames=source.frames[i]),
+        labels=_labels(source),
     )  # fmt: skip
     return everything.picked(random.permutation(numbers))
 
@@ -226,6 +231,13 @@ def _chosen(
 def _content(source: ClipSource, number: int) -> UInt8[np.ndarray, "t h w 3"]:
     example = source[number]
     return example["video"] if "video" in example else example["image"][None]
+
+
+def _labels(source: ClipSource) -> Labels | None:
+    if not source.label_names:
+        return None
+    of = [entry.labels for entry in source.entries]
+    return Labels(names=source.label_names, of=lambda i: of[source.video[i]])
 
 
 def _notes(source: ClipSource) -> Iterator[str]:

@@ -13,9 +13,12 @@ from vldm_jax.evals.extract import Extracted, Extractor, extract_all
 from vldm_jax.evals.extractors import make_extractor
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.given import Given
+from vldm_jax.evals.labels import label_column, with_label
 from vldm_jax.evals.sets import Compared
 from vldm_jax.evals.value import evaluate, own_settings
+from vldm_jax.typing import Float
 
+SETS = {"samples": "samples", "real": "real clips", "others": "other real clips"}
 Numbers = dict[str, dict[str, Extracted]]  # of one `Compared`: its set -> extractor -> numbers
 
 
@@ -113,6 +116,32 @@ HOW = {
 }
 
 
+def labels_of(
+    names: Sequence[str], sets: Mapping[str, ClipSet]
+) -> dict[str, dict[str, Float[np.ndarray, " n"]]]:
+    """Return {figure: {set: the label of each clip}} of figures that need one.
+
+    To be asked of the real clips before samples are made.
+
+    Args:
+        names: of the figures.
+        sets: clips by which they are, a key of `SETS`.
+
+    Raises:
+        InputError: if a set lacks a label that a figure needs.
+    """
+    return {
+        name: {
+            what: label_column(
+                clips.labels, FIGURES[name].label, clips.count, figure=name, what=SETS[what]
+            )
+            for what, clips in sets.items()
+        }
+        for name in names
+        if FIGURES[name].label
+    }
+
+
 def make_extractors(names: Sequence[str], weights: Mapping[str, Path]) -> dict[str, Extractor]:
     """Return what the figures are made of, by name; to be asked before anything slow.
 
@@ -148,24 +177,33 @@ def compare(
         given: settings of figures.
 
     Raises:
-        InputError: for too few clips, unequal shapes, or a figure without its sets or settings.
+        InputError: for too few clips, unequal shapes, or a figure without its sets, settings or
+            labels.
     """
     settings: dict[str, Any] = {}
     for kind, own in _by_kind(names, compared).items():
         _check_sets(compared[kind], own)
         samples = compared[kind].samples
         settings |= settings_of(own, given or Given(), samples.count, samples.shape)
+    plain = compared[""].by_name if "" in compared else {}
+    labels = labels_of(names, plain)
     numbers = _numbers(compared, names, extractors, cache)
     figures = {}
     notes = []
     for name in names:
         own = own_settings(FIGURES[name], settings)
-        figures[name], remark = _measured(name, numbers[FIGURES[name].beside], own, seed)
+        rows = {
+            what: one[FIGURES[name].extractor].rows
+            for what, one in numbers[FIGURES[name].beside].items()
+        }
+        if name in labels:
+            rows = {what: with_label(own, labels[name][what]) for what, own in rows.items()}
+        figures[name], remark = _measured(name, rows, own, seed)
         made_by = {**extractors[FIGURES[name].extractor].recipe, **own}
         figures[name]["made_by"] = {"extractor": FIGURES[name].extractor, **made_by}
         notes += [f"{name}: {remark}"] * bool(remark)
     notes += _remarks(compared, names, extractors)
-    every = {what: _digests(numbers, what) for what in ("samples", "real", "others")}
+    every = {what: _digests(numbers, what) for what in SETS}
     beside = {kind: next(iter(found["samples"].values())).beside for kind, found in numbers.items()}
     return Comparison(
         figures=figures,
@@ -186,11 +224,10 @@ def compare(
 
 
 def _measured(
-    name: str, numbers: Numbers, own: Mapping[str, Any], seed: int
+    name: str, rows: Mapping[str, np.ndarray], own: Mapping[str, Any], seed: int
 ) -> tuple[dict[str, Any], str]:
     """Return a figure as JSON values, and what a person should know of it."""
     figure = FIGURES[name]
-    rows = {what: one[figure.extractor].rows for what, one in numbers.items()}
     value = evaluate(
         figure, rows["samples"], rows.get("real"), rows.get("others"), settings=own, seed=seed
     )  # fmt: skip
@@ -222,7 +259,7 @@ def _numbers(
     jobs: list[tuple[str, str, ClipSet, list[Extractor]]] = []
     for kind, own in _by_kind(names, compared).items():
         wanted = [extractors[name] for name in dict.fromkeys(FIGURES[n].extractor for n in own)]
-        for what in ("samples", "real", "others"):
+        for what in SETS:
             clips = getattr(compared[kind], what)
             if clips is not None:
                 jobs.append((kind, what, clips, wanted))

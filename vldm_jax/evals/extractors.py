@@ -11,6 +11,7 @@ import numpy as np
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
 from vldm_jax.evals import beside_extractors, measures
+from vldm_jax.evals.detect import ROWS, load_judge
 from vldm_jax.evals.extract import Extractor
 from vldm_jax.evals.given_weights import needed
 from vldm_jax.evals.networks.c3d import C3D, load_c3d_weights, prepare_c3d
@@ -111,8 +112,17 @@ def _c3d(weights: Path | None) -> Extractor:
     )  # fmt: skip
 
 
+def _detector(weights: Path | None) -> Extractor:
+    judge = load_judge(weights)
+    return Extractor(
+        name="detector", compute=_on_all_devices(judge.numbers, judge.params), batch=_batch(4),
+        recipe={"weights": judge.sha256, "rows": ROWS, "threshold": judge.module.threshold},
+    )  # fmt: skip
+
+
 EXTRACTORS: dict[str, Callable[[Path | None], Extractor]] = {
     "i3d": _i3d,
+    "detector": _detector,
     "efficientnet_lite0": _efficientnet_lite0,
     "inception": _inception,
     "c3d": _c3d,

@@ -11,7 +11,9 @@ A new figure is a row here; a new network or measurement is a row in `extractors
 import dataclasses
 from collections.abc import Callable
 
+from vldm_jax.evals.agreement import cars_apart, cars_order, night_agreement
 from vldm_jax.evals.companions import CAPTION, REFERENCE
+from vldm_jax.evals.detect import CARS, NIGHT
 from vldm_jax.evals.interval import DRAWS
 from vldm_jax.evals.of_rows import (
     clipsim,
@@ -50,6 +52,8 @@ class Figure:
         frames: that a clip must have.
         draws: for its interval; fewer where one takes a second.
         beside: what each clip must have beside it, as its extractor; "" for nothing.
+        label: name of the label that each clip must have, which then is the last column of the
+            numbers; "" for none.
         takes: fields of `given.Given` that it is called with if they are given.
         needs: those without which it is not defined.
         remark: what a person should know of the samples' numbers, "" for nothing; called as `of`.
@@ -65,6 +69,7 @@ class Figure:
     frames: int = 1
     draws: int = DRAWS
     beside: str = ""
+    label: str = ""
     takes: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     remark: Callable[..., str] | None = None
@@ -123,6 +128,21 @@ FIGURES: dict[str, Figure] = {
     "change": Figure(
         extractor="motion", of=motion("change"), against_real=False, better="floor",
         says="mean difference of consecutive frames", unit="of 1", frames=2,
+    ),
+    "agreement_night": Figure(
+        extractor="detector", of=night_agreement, against_real=False, better="higher",
+        says="share of clips that are by day or night as asked, by the driving detector",
+        unit="of 1", label=NIGHT,
+    ),
+    "agreement_cars": Figure(
+        extractor="detector", of=cars_apart, against_real=False, better="lower",
+        says="mean difference of the cars of a clip from those asked for, by the driving detector",
+        unit="cars", label=CARS,
+    ),
+    "agreement_cars_order": Figure(
+        extractor="detector", of=cars_order, against_real=False, better="higher",
+        says="rank correlation of the cars of clips with those asked for, by the driving detector",
+        label=CARS, fewest=3,
     ),
     "seam_time": Figure(
         extractor="flow", of=seam_in_time, against_real=False, better="floor", frames=3,

@@ -24,6 +24,12 @@ class Compared:
     real: ClipSet | None = None
     others: ClipSet | None = None
 
+    @property
+    def by_name(self) -> dict[str, ClipSet]:
+        """Those that there are, by their names."""
+        found = {"samples": self.samples, "real": self.real, "others": self.others}
+        return {name: clips for name, clips in found.items() if clips is not None}
+
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Sets:

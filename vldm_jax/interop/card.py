@@ -15,6 +15,7 @@ _TITLES = {
     "autoencoder": "KL autoencoder",
     "text_encoder": "CLIP text encoder",
     "temporal": "Temporal layers",
+    "detector": "Detector of boxes and attributes",
 }
 
 

@@ -5,6 +5,7 @@
     autoencoder   net.encode(x), net.decode(z)
     text_encoder  net(tokens)                tokens: b n           -> b n d
     temporal      net.onto(unet)             -> a video_unet
+    detector      net(x)                     x: b h w 3            -> boxes b n 4, ...
 
 All arrays are channels last; parameters may have any floating type, the results are float32. Calls
 are compiled once a shape.
@@ -26,6 +27,7 @@ from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
 from vldm_jax.models import table
+from vldm_jax.models.detector_maps import Detections, decode
 from vldm_jax.nn.stage import TemporalLayers
 from vldm_jax.nn.temporal import TemporalSpec
 from vldm_jax.typing import Array, Float, Int, Key, PyTree, Shaped
@@ -38,7 +40,8 @@ class Network:
     """A network with its parameters.
 
     Attributes:
-        kind: "unet", "video_unet", "autoencoder", "text_encoder" or "temporal".
+        kind: "unet", "video_unet", "autoencoder", "text_encoder", "temporal" or
+            "detector".
         module: Linen module; None for temporal layers, which have no forward pass of their own.
         params: nested dict of arrays, or of tensors in files that are not read yet.
         fields: the module's, as JSON values; of temporal layers, their video U-Net's.
@@ -140,6 +143,20 @@ class TextNetwork(Network):
         return self._compiled()(jnp.asarray(tokens))
 
 
+class DetectorNetwork(Network):
+    """A detector of boxes and of binary attributes."""
+
+    def __call__(
+        self, x: Float[AnyArray, "b h w 3"]
+    ) -> tuple[Detections, Float[Array, "b attributes"]]:
+        """Return the boxes of frames in [-1, 1], and the probability of each attribute.
+
+        A box counts as one from a score of `fields["threshold"]` on.
+        """
+        maps = self._compiled()(jnp.asarray(x))
+        return decode(maps, x.shape[1:3]), jax.nn.sigmoid(maps.attributes)
+
+
 class TemporalNetwork(Network):
     """Temporal layers alone."""
 
@@ -199,6 +216,7 @@ CLASSES = {
     "autoencoder": AutoencoderNetwork,
     "text_encoder": TextNetwork,
     "temporal": TemporalNetwork,
+    "detector": DetectorNetwork,
 }
 
 

@@ -23,6 +23,7 @@ from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.fields import make
 from vldm_jax.models.autoencoder import Autoencoder
+from vldm_jax.models.detector import Detector
 from vldm_jax.models.text import TextEncoder
 from vldm_jax.models.unet import UNet
 from vldm_jax.nn.motion import MotionSpec
@@ -30,7 +31,12 @@ from vldm_jax.nn.stage import TemporalLayers
 from vldm_jax.nn.temporal import TemporalSpec
 from vldm_jax.typing import DTypeLike, Key, PyTree
 
-MODULES = {"unet": UNet, "autoencoder": Autoencoder, "text_encoder": TextEncoder}
+MODULES = {
+    "unet": UNet,
+    "autoencoder": Autoencoder,
+    "text_encoder": TextEncoder,
+    "detector": Detector,
+}
 FAMILIES = {"video_ldm": TemporalSpec, "animatediff": MotionSpec}
 
 TEMPORAL, CONDITIONS = "temporal", "more_conditions"  # fields that are objects

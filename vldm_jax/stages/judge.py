@@ -79,6 +79,7 @@ class Judge:
             f"evals.clips={evals.clips}",
             lambda: real_clips(stage, clips=evals.clips, seed=SEED),
         )
+        _naming("evals.figures", lambda: self._real.check_labels(self._names, stage))
         self._asked = self._real.asked(stage)
         self.note = self._real.note
 

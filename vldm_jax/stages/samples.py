@@ -10,7 +10,7 @@ are written as they are made, a file a batch: a second start in the same folder 
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from vldm_jax.core.files import atomic_path, check_new, write_json
 from vldm_jax.core.json_files import read_json
 from vldm_jax.data.relabel import RelabelledSource
 from vldm_jax.evals.clips import ClipSet
+from vldm_jax.evals.compare import labels_of
+from vldm_jax.evals.labels import Labels
 from vldm_jax.evals.sets import Sets, clips_of_each, halves
 from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.sampling.sampler import Sampler
@@ -34,6 +36,7 @@ from vldm_jax.stages.base import Stage
 from vldm_jax.typing import Conditioning, Int, PyTree
 
 METADATA = "metadata.json"
+LABELS = "labels"  # key of a condition, and of an example
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,6 +72,15 @@ class RealClips:
             key: np.stack([one[key] for one in examples]) if key in examples[0] else value
             for key, value in cond.items()
         }, count
+
+    def check_labels(self, figures: Sequence[str], stage: Stage) -> None:
+        """Raise for a figure of labels that samples are not asked for; to be asked before them.
+
+        Raises:
+            InputError: naming the figure and the label.
+        """
+        samples = dataclasses.replace(self.real, labels=_labels(stage, self.asked(stage)[0]))
+        labels_of(figures, {"samples": samples, "real": self.real, "others": self.others})
 
     def sets(self, samples: ClipSet, made_with: Mapping[str, Any]) -> Sets:
         """Return the sets of an evaluation of samples, of which `made_with` says what made them."""
@@ -183,7 +195,7 @@ def write_samples(
     return ClipSet(
         read=lambda i: np.load(files[i // size], mmap_mode="r")[i % size],
         describe=lambda i: f"sample {i}", count=count, fps=float(config.data.fps),
-        shape=_shape(config.data),
+        shape=_shape(config.data), labels=_labels(stage, cond),
     )  # fmt: skip
 
 
@@ -206,8 +218,16 @@ def _clips(source: RelabelledSource, data: ConfigDict) -> ClipSet:
 
     return ClipSet(
         read=read, describe=source.describe, count=len(source), fps=float(data.fps),
-        shape=_shape(data),
+        shape=_shape(data), labels=Labels(names=source.label_names, of=lambda i: source[i][LABELS]),
     )  # fmt: skip
+
+
+def _labels(stage: Stage, cond: Conditioning) -> Labels | None:
+    """Return the labels that samples are asked for; None for a network without any."""
+    if LABELS not in cond:
+        return None
+    asked = np.asarray(cond[LABELS])
+    return Labels(names=stage.config.data.labels, of=lambda i: asked[i])
 
 
 def _shape(data: ConfigDict) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@
 | autoencoder | autoencoder, discriminator | LPIPS weights | "autoencoder", its latents' scale |
 | image | U-Net | autoencoder | "unet" |
 | video | temporal layers | image model, autoencoder | "temporal" and its backbone's hash |
+| detector | detector | an autoencoder to reconstruct frames, or none | "detector" |
 """
 
 from ml_collections import ConfigDict
@@ -16,6 +17,7 @@ from vldm_jax.config.ranges import check_complete, check_known, check_ranges
 from vldm_jax.core.errors import InputError
 from vldm_jax.stages.autoencoder import AutoencoderStage
 from vldm_jax.stages.base import Stage
+from vldm_jax.stages.detector import DetectorStage
 from vldm_jax.stages.image import ImageStage
 from vldm_jax.stages.video import VideoStage
 
@@ -23,6 +25,7 @@ STAGES: dict[str, type[Stage]] = {
     "autoencoder": AutoencoderStage,
     "image": ImageStage,
     "video": VideoStage,
+    "detector": DetectorStage,
 }
 
 
