@@ -98,7 +98,7 @@ class Before(nn.Module):
     """Adds a learned part of the frame before, shifted by the embedding of the time."""
 
     @nn.compact
-    def __call__(self, x, emb, *, frames, image_only, train):
+    def __call__(self, x, emb, *, maps, frames, image_only, train):
         share = self.param("share", nn.initializers.zeros_init(), (x.shape[-1],))
         video = x.reshape(-1, frames, *x.shape[1:])
         before = jnp.roll(video, 1, axis=1).at[:, 0].set(0.0)
@@ -112,6 +112,7 @@ class BeforeSpec:
     """A layer after every residual block."""
 
     fewest_frames: int = 2
+    takes_maps: ClassVar[bool] = False
     made_for: ClassVar[tuple[str, ...]] = ("channels",)
 
     def residual(self, name, spec):

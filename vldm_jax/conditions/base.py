@@ -32,12 +32,14 @@ class Contribution:
         emb_temporal: (b d) added to it for temporal layers only.
         context: (b n d) tokens appended to the contexts of spatial and temporal cross-attention.
         context_temporal: (b m d) tokens for the temporal context in place of `context`.
+        maps: (b t h w c) of the size of z, seen by temporal convolutions.
     """
 
     emb: Float[Array, "b d"] | None = None
     emb_temporal: Float[Array, "b d"] | None = None
     context: Float[Array, "b n d2"] | None = None
     context_temporal: Float[Array, "b m d3"] | None = None
+    maps: Float[Array, "b t h w c"] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,8 @@ class Condition(abc.ABC):
         required: whether a network with it cannot do without a value.
         gives_tokens: whether it contributes context tokens, so that a network with cross-attention
             can do without text.
+        of_clip: whether a stage makes the value of the clip itself; a batch has no key of it, and
+            samples are not asked for it in a config.
         dropped_alone: leading axes of the value whose entries are dropped independently: 1 for each
             sample, 2 for each entry of each sample.
     """
@@ -63,11 +67,17 @@ class Condition(abc.ABC):
     null_file: ClassVar[str | None] = None
     required: ClassVar[bool] = True
     gives_tokens: ClassVar[bool] = False
+    of_clip: ClassVar[bool] = False
     dropped_alone: ClassVar[int] = 1
 
     @abc.abstractmethod
     def example(self) -> jax.ShapeDtypeStruct:
         """Return shape and type of a value with b = 1."""
+
+    def example_for(self, latent: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+        """Return shape and type of a value beside latents of shape (1 [t] h w c)."""
+        del latent
+        return self.example()
 
     @abc.abstractmethod
     def embed(self, cond: Conditioning, *, width: int, token_width: int | None) -> Contribution:
@@ -148,7 +158,8 @@ def combine(emb: Float[Array, "b d"], parts: Iterable[Contribution]) -> Contribu
         parts: of all conditions.
 
     Returns:
-        `emb` and `emb_temporal`, and both contexts unless nothing gave tokens.
+        `emb` and `emb_temporal`, both contexts unless nothing gave tokens, and all maps, their
+        channels in a row.
     """
     parts = tuple(parts)
     for part in parts:
@@ -165,12 +176,13 @@ def combine(emb: Float[Array, "b d"], parts: Iterable[Contribution]) -> Contribu
             part.context if part.context_temporal is None else part.context_temporal
             for part in parts
         ),
+        maps=_in_a_row((part.maps for part in parts), axis=-1),
     )
 
 
-def _in_a_row(tokens: Iterable[Array | None]) -> Array | None:
-    """Append tokens, in the type of the first."""
-    rows = [row for row in tokens if row is not None]
+def _in_a_row(arrays: Iterable[Array | None], axis: int = 1) -> Array | None:
+    """Append tokens, or channels, in the type of the first."""
+    rows = [row for row in arrays if row is not None]
     if not rows:
         return None
-    return jnp.concatenate([row.astype(rows[0].dtype) for row in rows], axis=1)
+    return jnp.concatenate([row.astype(rows[0].dtype) for row in rows], axis=axis)

@@ -19,9 +19,17 @@ def needs(conditions: Iterable[Condition]) -> tuple[str, ...]:
     return tuple(c.key for c in conditions if c.required)
 
 
-def examples(conditions: Iterable[Condition]) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return shapes of the values of those conditions, with b = 1."""
-    return {c.key: c.example() for c in conditions if c.required}
+def examples(
+    conditions: Iterable[Condition], latent: tuple[int, ...]
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return shapes of the values from which all parameters of a network are made, with b = 1.
+
+    Args:
+        conditions: of the network; those that it can do without, and that have no parameters of
+            their own, are left out.
+        latent: shape (1 [t] h w c) of z.
+    """
+    return {c.key: c.example_for(latent) for c in conditions if c.required or c.of_clip}
 
 
 def null_of(

@@ -7,6 +7,8 @@ from typing import Any
 from vldm_jax.conditions.added_time_ids import AddedTimeIds
 from vldm_jax.conditions.base import Condition
 from vldm_jax.conditions.class_labels import ClassLabels
+from vldm_jax.conditions.context_frames import ContextFrames
+from vldm_jax.conditions.context_noise import ContextNoise
 from vldm_jax.conditions.labels import Labels
 from vldm_jax.conditions.text import TemporalText, Text
 from vldm_jax.core.errors import InputError
@@ -18,6 +20,8 @@ CONDITIONS = {
     "labels": Labels,
     "class_labels": ClassLabels,
     "added_time_ids": AddedTimeIds,
+    "context_frames": ContextFrames,
+    "context_noise": ContextNoise,
 }
 
 

@@ -173,6 +173,8 @@ def video_config() -> ConfigDict:
     config.model.backbone = placeholder(str)  # image model, never changed; or "fresh"
     config.data.num_frames = 8
     config.objective.kind = "video"
+    config.objective.given = ()  # (weight, frames that are given) of context frames
+    config.objective.given_noise = 0  # largest time of noise on them
     config.train.rules = (
         ("temporal.*mix", "mix"),
         ("temporal.*(norm|bias)", "plain"),

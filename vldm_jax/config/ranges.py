@@ -31,6 +31,7 @@ RANGES = {
     "diffusion.min_snr_gamma": POSITIVE,
     "objective.p_drop": FRACTION,
     "objective.perceptual_weight": NOT_NEGATIVE,
+    "objective.given_noise": NATURAL,
     "objective.kl_weight": NOT_NEGATIVE,
     "objective.disc_weight": NOT_NEGATIVE,
     "objective.disc_start": NATURAL,

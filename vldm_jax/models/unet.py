@@ -190,7 +190,7 @@ class UNet(nn.Module):
         Raises:
             InputError: if there is text for a network without cross-attention.
         """
-        cond = conditions.examples(self.conditions)
+        cond = conditions.examples(self.conditions, latent)
         cond.pop(Text.key, None)
         if tokens is not None:
             if self.context_dim is None:
@@ -228,10 +228,34 @@ class UNet(nn.Module):
             emb_temporal=repeat(told.emb_temporal, "b d -> (b t) d", t=frames),
             context=told.context,
             context_temporal=told.context_temporal,
+            maps=self._pyramid(told.maps),
             image_only=cond.get("image_only"),
             frames=frames,
             train=train,
         )
+
+    def _pyramid(self, maps):
+        """Return maps (b t h w c) as images of every level, each half the size of the one before.
+
+        Without biases: maps of zeros are zeros at every level, which is no maps at all.
+        """
+        if maps is None:
+            return None
+        if self.temporal is None or not self.temporal.takes_maps:
+            raise InputError(
+                "U-Net: context frames are seen by temporal convolutions, and the network has "
+                "none; leave context_frames out of more_conditions"
+            )
+        level = rearrange(maps, "b t h w c -> (b t) h w c").astype(self.dtype)
+        levels = [level]
+        for index in range(1, len(self.channels)):
+            halve = Conv(
+                maps.shape[-1], stride=2, padding=((1, 1), (1, 1)), use_bias=False,
+                dtype=self.dtype, name=f"temporal_maps_{index}",
+            )  # fmt: skip
+            level = nn.silu(halve(level))
+            levels.append(level)
+        return tuple(levels)
 
     def _stages(self):
         """Return name, place and level of every stage in running order."""

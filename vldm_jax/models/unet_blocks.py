@@ -40,6 +40,7 @@ def residual(spec: StageSpec, index: int, x: Array, signals: Signals) -> Array:
     return block(
         x,
         signals.emb_temporal,
+        maps=None if signals.maps is None else signals.maps[spec.level],
         frames=signals.frames,
         image_only=signals.image_only,
         train=signals.train,

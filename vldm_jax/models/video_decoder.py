@@ -45,7 +45,7 @@ class VideoDecoder(Decoder):
     def setup(self) -> None:
         """Add the last temporal layer to the image decoder's."""
         super().setup()
-        self.temporal_conv_out = TemporalConv(self.out_channels, copy_frames, self.dtype)
+        self.temporal_conv_out = TemporalConv(self.out_channels, copy_frames, dtype=self.dtype)
 
     def project(
         self, features: Float[Array, "bt H W e"], frames: int = 1

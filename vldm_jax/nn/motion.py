@@ -163,6 +163,11 @@ class MotionSpec:
         check_fields("temporal layers", self, RULES)
 
     @property
+    def takes_maps(self) -> bool:
+        """Return that maps beside the frames are not seen: there are no convolutions."""
+        return False
+
+    @property
     def fewest_frames(self) -> int:
         """Return the length of the shortest video that has all parameters."""
         return 1

@@ -23,6 +23,8 @@ class Signals:
         emb_temporal: (bt d) the same and what temporal layers alone are told.
         context: (b n d) tokens of spatial cross-attention, or None.
         context_temporal: (b m d2) tokens of temporal cross-attention, or None.
+        maps: of each level, finest first, (bt h w c) beside the frames for temporal convolutions;
+            None for nothing.
         image_only: (b) samples whose temporal layers are bypassed, or None.
         frames: images per sample; consecutive in the batch.
         train: whether dropout is on.
@@ -32,6 +34,7 @@ class Signals:
     emb_temporal: PyTree
     context: PyTree
     context_temporal: PyTree
+    maps: PyTree
     image_only: PyTree
     frames: int = struct.field(pytree_node=False)
     train: bool = struct.field(pytree_node=False)
@@ -46,6 +49,7 @@ class TemporalLayers(Protocol):
 
     Attributes:
         fewest_frames: length of the shortest video that has all parameters.
+        takes_maps: whether residual layers see maps beside the frames.
         made_for: fields of their backbone that the layers depend on; they fit no other values.
     """
 
@@ -55,10 +59,15 @@ class TemporalLayers(Protocol):
     def fewest_frames(self) -> int:
         """Return the length of the shortest video that has all parameters."""
 
+    @property
+    def takes_maps(self) -> bool:
+        """Return whether residual layers see maps beside the frames."""
+
     def residual(self, name: str, spec: "StageSpec") -> nn.Module | None:
         """Return what follows a spatial residual block.
 
-        It is called with x (bt h w c), emb (bt d), frames, image_only and train.
+        It is called with x (bt h w c), emb (bt d), maps (bt h w c2) or None, frames, image_only
+        and train.
         """
 
     def transformer(self, name: str, spec: "StageSpec") -> nn.Module | None:

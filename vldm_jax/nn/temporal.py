@@ -45,16 +45,18 @@ POSITIONS = ("absolute", "relative")
 class TemporalConv(nn.Module):
     """Convolve over frames only, kernel 3x1x1, zeros beyond the ends.
 
-    Parameters: `kernel` (3, in, out) and `bias` (out).
+    Parameters: `kernel` (3, in, out) and, unless it is left out, `bias` (out).
 
     Attributes:
         features: output channels.
         kernel_init: initialiser of the kernel.
+        use_bias: whether a bias is added.
         dtype: compute type.
     """
 
     features: int
     kernel_init: nn.initializers.Initializer = fan_in_normal
+    use_bias: bool = True
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -67,14 +69,19 @@ class TemporalConv(nn.Module):
         padding = ((1, 1), (0, 0))
         y = convolve(rows, kernel[:, None], stride=1, padding=padding, dtype=self.dtype)
         y = y.reshape(*x.shape[:-1], self.features)
+        if not self.use_bias:
+            return y
         return add_bias(y, self.param("bias", zeros, (self.features,)))
 
 
 class TemporalResBlock(nn.Module):
     """Residual block of two temporal convolutions, blended with its input.
 
-    Norm statistics are joint over (t, h, w). Parameters: norm1, conv1, time_emb_proj (with an
-    embedding), norm2, conv2, mixer. Source: Sec. 3.1; Blattmann et al., arXiv:2311.15127.
+    Norm statistics are joint over (t, h, w). Parameters: norm1, conv1, conv1_maps (with maps),
+    time_emb_proj (with an embedding), norm2, conv2, mixer. Maps beside the frames are further
+    channels of the first convolution; their part of its kernel is a parameter of its own, zero when
+    fresh, so that layers from before it load and go on as they were. Source: Sec. 3.1 and 3.2;
+    Blattmann et al., arXiv:2311.15127.
 
     Attributes:
         make_mixer: makes the blend.
@@ -96,6 +103,7 @@ class TemporalResBlock(nn.Module):
         x: Float[Array, "bt h w c"],
         emb: Float[Array, "bt d"] | None = None,
         *,
+        maps: Float[Array, "bt h w c2"] | None = None,
         frames: int,
         image_only: Bool[Array, " b"] | None = None,
         train: bool,
@@ -105,12 +113,15 @@ class TemporalResBlock(nn.Module):
         x = rearrange(x, "(b t) h w c -> b t h w c", t=frames)
         y = nn.silu(GroupNorm(self.groups, self.eps, self.dtype, name="norm1")(x))
         y = TemporalConv(width, dtype=self.dtype, name="conv1")(y)
+        if maps is not None:
+            beside = rearrange(maps, "(b t) h w c -> b t h w c", t=frames)
+            y = y + TemporalConv(width, zeros, False, self.dtype, name="conv1_maps")(beside)
         if emb is not None:
             shift = Dense(width, dtype=self.dtype, name="time_emb_proj")(nn.silu(emb))
             y = y + rearrange(shift, "(b t) c -> b t 1 1 c", t=frames)
         y = nn.silu(GroupNorm(self.groups, self.eps, self.dtype, name="norm2")(y))
         y = nn.Dropout(self.dropout, deterministic=not train)(y)
-        y = TemporalConv(width, zeros, self.dtype, name="conv2")(y)
+        y = TemporalConv(width, zeros, dtype=self.dtype, name="conv2")(y)
         out = self.make_mixer(dtype=self.dtype, name="mixer")(x, x + y, image_only)
         return rearrange(out, "b t h w c -> (b t) h w c")
 
@@ -247,6 +258,11 @@ class TemporalSpec:
                 f"temporal mix '{self.mix}' with num_frames {self.num_frames}: give num_frames "
                 "with mix 'per_frame', and None with 'scalar'"
             )
+
+    @property
+    def takes_maps(self) -> bool:
+        """Return whether maps beside the frames are seen: by temporal convolutions."""
+        return self.convolutions
 
     @property
     def fewest_frames(self) -> int:

@@ -33,7 +33,7 @@ def chosen(offered: Conditions, config: ConfigDict) -> Conditions:
     Raises:
         InputError: if the names of a condition's columns are not as many as the network takes.
     """
-    used = tuple(c for c in offered if c.required or c.null_file in config.model)
+    used = tuple(c for c in offered if c.required or c.of_clip or c.null_file in config.model)
     for condition in used:
         if condition.null_file is not None and condition.null_file not in config.model:
             raise InputError(

@@ -13,6 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vldm_jax import conditions
+from vldm_jax.conditions import Condition
 from vldm_jax.config.base import denoising_config
 from vldm_jax.config.diffusion import build_diffusion, build_grid, build_solver
 from vldm_jax.core import paths
@@ -66,7 +67,7 @@ class DenoisingStage(Stage):
         self.solver = build_solver(config.sampling)
         make_denoiser(lambda z, time: z, self.diffusion.schedule, self.diffusion.target)
         self.grid = build_grid(config.sampling, self.diffusion.schedule)
-        own = tuple(c for c in self.conditions if c.null_file is None)
+        own = tuple(c for c in self.asked_for if c.null_file is None)
         asking.asked(own, config.sampling)
 
     def fields(self, config: ConfigDict) -> dict[str, Any]:
@@ -78,13 +79,18 @@ class DenoisingStage(Stage):
         """Keys of a batch that `loss` reads: pixels, or their latents where the data has them."""
         cached = ("latent_mean", "latent_logvar")
         frames = cached if set(cached) <= set(self.brings) else (self.frames,)
-        return (*frames, *(condition.key for condition in self.conditions))
+        return (*frames, *(condition.key for condition in self.asked_for))
+
+    @property
+    def asked_for(self) -> tuple[Condition, ...]:
+        """Conditions whose values come from the data, and that samples are asked for."""
+        return tuple(c for c in self.conditions if not c.of_clip)
 
     @property
     def inputs(self) -> tuple[Any, ...]:
         """Shapes of the smallest inputs of the network; its parameters need no more."""
         z, time, _ = self.network.smallest_inputs(self.network.out_channels)
-        return z, time, {condition.key: condition.example() for condition in self.conditions}
+        return z, time, {c.key: c.example_for(z.shape) for c in self.conditions}
 
     def shapes(self) -> PyTree:
         """Return the shapes of the network's parameters, which no size of latents changes."""
@@ -126,7 +132,7 @@ class DenoisingStage(Stage):
         return {
             "network": table.fields_of(self.network),
             "diffusion": self.config.diffusion.to_dict(),
-            "columns": asking.columns(self.conditions, self.config.data),
+            "columns": asking.columns(self.asked_for, self.config.data),
         }
 
     def given(self) -> PyTree:
@@ -157,11 +163,17 @@ class DenoisingStage(Stage):
     ) -> tuple[Float[Array, ""], dict[str, Any]]:
         """Return the denoising loss of a batch, conditions dropped at `objective.p_drop`."""
         z = self.space.encode(params, batch, self.frames, stream(key, "posterior"))
-        told = {condition.key: batch[condition.key] for condition in self.conditions}
+        told = {condition.key: batch[condition.key] for condition in self.asked_for}
+        told |= self.of_clip(z, stream(key, "of_clip"))
         cond = conditions.drop(
             self.conditions, told, stream(key, "drop"), self.config.objective.p_drop, self.nulls
         )
         return denoising_loss(self._train, self.diffusion, params["network"], z, cond, key)
+
+    def of_clip(self, z: Float[Array, "b *t h w c"], key: Key) -> Conditioning:
+        """Return the values of the conditions that are made of the clips themselves."""
+        del z, key
+        return {}
 
     @functools.cached_property
     def nulls(self) -> dict[str, Array]:
@@ -209,7 +221,7 @@ class DenoisingStage(Stage):
             first: number of the first: what is asked belongs to the number.
             unknown: {condition: names of its columns that training never saw}: not asked for.
         """
-        rows = asking.asked(self.conditions, self.config.sampling)
+        rows = asking.asked(self.asked_for, self.config.sampling)
         for key, names in (unknown or {}).items():
             if key not in rows:  # the data has it, this network does not take it
                 continue
@@ -224,11 +236,11 @@ class DenoisingStage(Stage):
 
     def captions(self, cond: Conditioning) -> list[str]:
         """Return a line on each sample: what it was asked for."""
-        return asking.captions(self.conditions, cond, self.config.data)
+        return asking.captions(self.asked_for, cond, self.config.data)
 
     def describe(self, cond: Conditioning) -> dict[str, Any]:
         """Return what samples were asked for as JSON values, for their metadata."""
-        return asking.json_rows(self.conditions, cond)
+        return asking.json_rows(self.asked_for, cond)
 
     @functools.cached_property
     def _preview(self) -> Sampler:
@@ -255,7 +267,7 @@ class DenoisingStage(Stage):
         data = self.config.data
         return {
             "diffusion": self.config.diffusion.to_dict(),
-            "columns": asking.columns(self.conditions, data),
+            "columns": asking.columns(self.asked_for, data),
             **self.space.about(),
             "fps": float(data.fps),
             "num_frames": data.num_frames,

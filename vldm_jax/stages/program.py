@@ -30,7 +30,7 @@ def sampler_function(stage: DenoisingStage, params: PyTree) -> Function:
         "index": "numbers of the samples; a sample's noise belongs to its number",
         "result": "frames, b t h w 3, bytes",
     }
-    for condition in stage.conditions:
+    for condition in stage.asked_for:
         null = stage.nulls.get(condition.key, condition.example())
         inputs[condition.key] = one(null.dtype, *null.shape[1:])
         names = config.data[condition.key] if condition.key in config.data else ()

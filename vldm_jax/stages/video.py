@@ -24,6 +24,8 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from vldm_jax.checkpoint.weights import check_backbone, save_weights
+from vldm_jax.conditions.context_frames import ContextFrames
+from vldm_jax.conditions.context_noise import ContextNoise
 from vldm_jax.config.base import video_config
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
@@ -33,11 +35,13 @@ from vldm_jax.models import table
 from vldm_jax.models.table import TEMPORAL
 from vldm_jax.nn.mixer import mixes
 from vldm_jax.stages.denoising import DenoisingStage
+from vldm_jax.stages.given_frames import GivenFrames, given_frames
 from vldm_jax.stages.origin import check_made_for
 from vldm_jax.training.state import split_params
 from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree
 
 WHOLE = "video_unet"
+MAPS = r"temporal_maps_|/conv1_maps/"
 FRESH = "fresh"  # in the place of a backbone
 
 
@@ -46,11 +50,13 @@ class VideoStage(DenoisingStage):
 
     base = staticmethod(video_config)
     model_keys = (*DenoisingStage.model_keys, "temporal", "backbone")
+    objective_keys = (*DenoisingStage.objective_keys, "given", "given_noise")
     frames = "video"
     init_kinds = (TEMPORAL, WHOLE)
     init_free = DenoisingStage.init_free | {"fps"}  # layers may be tuned to another rate
     # A mix a frame has another shape for another number of frames.
-    new_layers = f"{DenoisingStage.new_layers}|{TEMPORAL}.*mixer/logit"
+    # Kernels of maps are added to layers from before them.
+    new_layers = f"{DenoisingStage.new_layers}|{TEMPORAL}.*mixer/logit|{MAPS}"
 
     def __init__(self, config: ConfigDict) -> None:
         if config.data.num_frames == 1:
@@ -59,6 +65,32 @@ class VideoStage(DenoisingStage):
                 "least 2"
             )
         super().__init__(config)
+        self.given_frames = self._given_frames()
+
+    def _given_frames(self) -> GivenFrames | None:
+        """Return what frames clips are given; None for a network that takes none."""
+        objective, taken = self.config.objective, {c.key for c in self.conditions if c.of_clip}
+        if not taken and not objective.given:
+            return None
+        wanted = {ContextFrames.key} | ({ContextNoise.key} if objective.given_noise else set())
+        if not objective.given or taken != wanted:
+            raise InputError(
+                f"config.objective.given={objective.given} and given_noise="
+                f"{objective.given_noise}, but the network takes {', '.join(sorted(taken)) or None}"
+                " of a clip: give patterns to a network with {'kind': 'context_frames', 'channels':"
+                " C} in config.model.network.more_conditions and, where there is noise, {'kind': "
+                "'context_noise'}, and to no other"
+            )
+        return given_frames(
+            objective.given, objective.given_noise, self.config.data.num_frames,
+            self.diffusion.schedule.num_steps,
+        )  # fmt: skip
+
+    def of_clip(self, z: Float[Array, "b *t h w c"], key: Key) -> Conditioning:
+        """Return the frames that each clip is given."""
+        if self.given_frames is None:
+            return {}
+        return self.given_frames.told(z, self.diffusion.schedule, key)
 
     def fields(self, config: ConfigDict) -> dict[str, Any]:
         """Return the network's fields; a mix a frame has the clips' number of frames."""

@@ -1,0 +1,131 @@
+"""Which frames clips are given in training: drawing, noise, and the stage that does so."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_stages import FRAMES, Clips, leave
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.core.paths import flatten
+from vldm_jax.diffusion.process import alpha_sigma
+from vldm_jax.diffusion.schedules import ScaledLinearSchedule
+from vldm_jax.stages.given_frames import given_frames
+from vldm_jax.stages.table import make_stage
+from vldm_jax.training.precision import cast_frozen
+
+PREDICTION = ((1.0, ()), (2.0, (0,)), (1.0, (0, 1)))
+SCHEDULE = ScaledLinearSchedule(beta_start=0.0015, beta_end=0.0195, num_steps=1000)
+CONTEXT, NOISE = {"kind": "context_frames", "channels": 4}, {"kind": "context_noise"}
+
+
+def test_patterns_come_as_often_as_their_weights():
+    drawn = given_frames(PREDICTION, 0, 4, 1000).draw(jax.random.key(0), 4000)
+    shares = [np.mean(np.asarray(drawn).sum(1) == s) for s in range(3)]
+    np.testing.assert_allclose(shares, (0.25, 0.5, 0.25), atol=0.03)
+    assert not drawn[:, 2:].any()
+
+
+def test_without_noise_the_given_frames_are_the_clips_own():
+    z = jax.random.normal(jax.random.key(1), (8, 4, 2, 2, 3))
+    cond = given_frames(PREDICTION, 0, 4, 1000).told(z, SCHEDULE, jax.random.key(2))
+    assert cond.keys() == {"context_frames"}
+    mask = cond["context_frames"][..., 3:]
+    np.testing.assert_array_equal(cond["context_frames"][..., :3], jnp.where(mask == 1, z, 0))
+
+
+def test_noise_is_of_the_time_that_is_told():
+    """Over many pixels the latents have the mean and deviation of the process at that time."""
+    z = jnp.full((6, 2, 64, 64, 4), 3.0)
+    cond = given_frames(((1.0, (0,)),), 250, 2, 1000).told(z, SCHEDULE, jax.random.key(0))
+    time, seen = cond["context_noise"], cond["context_frames"][:, 0, ..., :4]
+    assert 0 <= time.min() and 100 < time.max() <= 250
+    alpha, sigma = alpha_sigma(SCHEDULE, time.astype(jnp.int32))
+    np.testing.assert_allclose(seen.mean((1, 2, 3)), 3 * alpha, atol=0.05)
+    np.testing.assert_allclose(seen.std((1, 2, 3)), sigma, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ((1.0, (0, 1, 2, 3)), "not all"),
+        ((1.0, (4,)), "some of the frames 0 to 3"),
+        ((-1.0, (0,)), "a positive number"),
+        ((1.0, 0), "must be .weight, frames."),
+        ("first", "must be .weight, frames."),
+    ],
+)
+def test_patterns_that_cannot_be_are_named(pattern, message):
+    with pytest.raises(InputError, match=message):
+        given_frames((pattern,), 0, 4, 1000)
+    with pytest.raises(InputError, match="given_noise=1000 must be a time"):
+        given_frames(PREDICTION, 1000, 4, 1000)
+
+
+# The stage.
+
+
+@pytest.fixture
+def prediction(video):
+    """Make a config of the video stage that is given frames."""
+
+    def make(given=((1.0, ()), (1.0, (0,))), noise=0, conditions=(CONTEXT,), **model):
+        config = video(model=model)
+        with config.unlocked():
+            config.model.network.more_conditions = conditions
+            config.objective.given, config.objective.given_noise = given, noise
+        return config
+
+    return make
+
+
+def batch_of(stage):
+    examples = [Clips(FRAMES)[i] for i in range(4)]
+    return {key: jnp.stack([jnp.asarray(e[key]) for e in examples]) for key in stage.needs}
+
+
+def test_it_starts_from_layers_of_before_with_their_loss(prediction, video, world, capsys):
+    older = make_stage(video(model={"init": world["video"]}))
+    stage = make_stage(prediction(init=world["video"]))
+    params = [one.init(jax.random.key(0)) | one.given() for one in (older, stage)]
+    said = capsys.readouterr().out
+    assert "conv1_maps" in said and "fresh, not in" in said
+    batch, key = batch_of(stage), jax.random.key(5)
+    losses = [
+        float(one.loss(p, batch, key, 0)[0]) for one, p in zip((older, stage), params, strict=True)
+    ]
+    assert losses[0] == losses[1]
+    leave(prediction(), stage.files["init"].file.parent / "unused.safetensors")
+
+
+def test_its_gradient_reaches_what_sees_the_given_frames(prediction):
+    stage = make_stage(prediction(noise=250, conditions=(CONTEXT, NOISE)))
+    params = stage.init(jax.random.key(0))
+    noisy = jax.tree.map(lambda leaf: leaf + 0.1, params)
+    batch, given = batch_of(stage), cast_frozen(stage.given(), "float32")
+
+    def loss(network):
+        return stage.loss({"network": network, **given}, batch, jax.random.key(0), 0)[0]
+
+    gradient = flatten(jax.grad(loss)(noisy["network"]))
+    seen = [path for path in gradient if "maps" in path or "context_noise" in path]
+    assert seen and all(jnp.abs(gradient[path]).max() > 0 for path in seen)
+
+
+def test_it_samples_without_being_given_anything(prediction, tmp_path):
+    config = prediction()
+    leave(config, tmp_path / "trained.safetensors")
+    stage = make_stage(config)
+    params, _ = stage.load(str(tmp_path / "trained.safetensors"))
+    assert "context_frames" not in stage.needs and "context_frames" not in stage.request(1)
+    frames = stage.sampler()(params, jax.random.key(0), jnp.arange(1), stage.request(1))
+    assert frames.shape[1] == FRAMES
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"given": ()}, {"conditions": ()}, {"noise": 10}, {"conditions": (CONTEXT, NOISE)}],
+)
+def test_what_is_given_and_what_the_network_takes_must_fit(prediction, change):
+    with pytest.raises(InputError, match="config.objective.given=.* but the network takes"):
+        make_stage(prediction(**change))
