@@ -145,6 +145,7 @@ def kept_samples(
     about = {
         "version": vldm_jax.__version__,
         "complete": False,
+        "count": asked[1],
         **stage.describe(asked[0]),
         **asking.made_with(stage.conditions, stage.config, files),
     }
