@@ -110,7 +110,13 @@ def main() -> None:
     args = parser.parse_args()
     judge = load_judge(args.weights)
     source = boxes_source(
-        resolve(args.clips), height=SIZE[0], width=SIZE[1], fps=FPS, num_frames=1, cuts=False
+        resolve(args.clips),
+        height=SIZE[0],
+        width=SIZE[1],
+        fps=FPS,
+        num_frames=1,
+        cuts=False,
+        cache="memory",
     )
     labels = np.array([entry.labels for entry in source.source.entries])
     for row, (name, change) in enumerate(changes().items()):

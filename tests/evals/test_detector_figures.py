@@ -49,7 +49,7 @@ def test_larger_frames_are_brought_to_the_rows_that_it_knows():
 def figures():
     source = boxes_source(
         resolve("asset:driving/clips"), height=SIZE[0], width=SIZE[1], fps=FPS, num_frames=1,
-        cuts=False,
+        cuts=False, cache="memory",
     )  # fmt: skip
     judge = load_judge(None)
     return {name: measure(judge, source, change)[0] for name, change in changes().items()}
