@@ -101,7 +101,8 @@ def run(argv: Sequence[str]) -> None:
         shown = args.num or min(SHOWN, real.real.count)
         if shown > real.real.count:
             raise InputError(f"--num {shown} is more than the {real.real.count} samples of each")
-        print(real.note, flush=True)
+        for note in real.notes:
+            print(note, flush=True)
         sampled = {side.name: _sampled(side, real, args.out) for side in sides}
         found = {
             name: _found(args, real.sets(*one), names, extractors) for name, one in sampled.items()
