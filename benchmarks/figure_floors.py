@@ -2,9 +2,9 @@
 
     python benchmarks/figure_floors.py [--plot docs/images/floors.png]
 
-Clips of 16 frames at 30 fps and 64x128, all 448 windows of the shipped set, drawn eight
-times into two sets that have no video in common. A figure without bias would be 0 on average. Seconds a clip are of this machine,
-the network's compilation apart.
+Clips of 16 frames at 30 fps and 64x128, all 448 windows of the shipped set, drawn eight times into
+two sets that have no video in common. A figure without bias would be 0 on average. Seconds a clip
+are of this machine, the network's compilation apart.
 """
 
 import argparse

@@ -3,8 +3,8 @@
     python benchmarks/fvd_orders.py [--clips 32] [--plot docs/images/fvd_orders.png]
 
 Clips of 16 frames at 15 fps and 64x128 from the shipped set: one half is what is compared with, the
-other half, of other videos, is frozen (the first frame stays), shuffled in time, blurred (a mean of 9 pixels, 2
-apart) or made noisy (deviation 40 of 255). "other" is the other half as it is: the floor.
+other half, of other videos, is frozen (the first frame stays), shuffled in time, blurred (a mean of
+9 pixels, 2 apart) or made noisy (deviation 40 of 255). "other" is that half as it is: the floor.
 """
 
 import argparse
