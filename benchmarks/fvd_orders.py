@@ -3,8 +3,8 @@
     python benchmarks/fvd_orders.py [--clips 32] [--plot docs/images/fvd_orders.png]
 
 Clips of 16 frames at 15 fps and 64x128 from the shipped set: one half is what is compared with, the
-other half is frozen (the first frame stays), shuffled in time, blurred (a mean of 9 pixels, 2
-apart) or made noisy (deviation 40 of 255). "other" is the other half as it is: the floor.
+other half, of other videos, is frozen (the first frame stays), shuffled in time, blurred (a mean of
+9 pixels, 2 apart) or made noisy (deviation 40 of 255). "other" is that half as it is: the floor.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from vldm_jax.evals.clips import array_clips, folder_clips
 from vldm_jax.evals.extract import extract
 from vldm_jax.evals.extractors import make_extractor
 from vldm_jax.evals.frechet import frechet_distance
+from vldm_jax.evals.halves import real_halves
 from vldm_jax.evals.kernel import kernel_distance
 
 FRAMES, SIZE, FPS, NOISE = 16, (64, 128), 15.0, 40.0
@@ -31,9 +32,7 @@ def measure(count: int) -> dict[str, tuple[float, float]]:
             resolve("asset:driving/clips"), shape=(FRAMES, *SIZE), fps=FPS, windows="all", seed=0,
             index=Path(folder) / "scan.json",
         )  # fmt: skip
-    real, other = (
-        np.stack([clips.read(i) for i in range(first, first + count)]) for first in (0, count)
-    )
+    real, other = (np.stack(list(half)) for half in real_halves(clips).sets(count))
     random = np.random.default_rng(0)
     places = [(y, x) for y in (-2, 0, 2) for x in (-2, 0, 2)]
     blurred = sum(np.roll(np.float32(other), place, (2, 3)) for place in places) / len(places)

@@ -3,9 +3,10 @@
     python launch/table.py alignment [--seeds 3] [--out runs/tables/alignment]
 
 The table is `launch/tables/NAME.py`; see the first for what one says. Each training, and each
-evaluation, is a command of `vldm`, run in a process of its own one after another. What is done is
-noted in OUT/done, so that the same command goes on where it was stopped or killed, and a table that
-was changed since is not mixed with what was made before. Results, so far as there are any:
+evaluation, is a command of `vldm`, run in a process of its own one after another. What is begun is
+noted in OUT/begun and what is done in OUT/done, each with its command, so that the same command
+goes on where it was stopped or killed, and a table that was changed since is not mixed with what
+was made before. Results, so far as there are any:
 
     OUT/table.md      mean over seeds with its interval, floors, and which orderings hold
     OUT/table.json    the same as values, a seed each
@@ -31,6 +32,7 @@ from vldm_jax.evals.arms import write_table
 
 WHAT = "notes of launch/table.py"
 TABLES = Path(__file__).parent / "tables"
+BEGUN, DONE = "begun", "done"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,12 +40,14 @@ class Step:
     """One command.
 
     Attributes:
-        name: of the note that it is done.
+        name: of the notes that it is begun, and done.
         argv: of `vldm`.
+        result: file that it writes last, where it refuses to write it over; None where it goes on.
     """
 
     name: str
     argv: tuple[str, ...]
+    result: Path | None = None
 
 
 def main() -> None:
@@ -57,13 +61,12 @@ def main() -> None:
         raise InputError(f"--seeds must be at least 1, got {args.seeds}")
     table, out = load(args.name), args.out or Path("runs") / "tables" / args.name
     steps = list(steps_of(table, out, args.seeds))
-    check_done(out, steps)
+    check_made(out, steps)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     for number, step in enumerate(steps, start=1):
-        if not note(out, step).exists():
+        if not note(out, DONE, step).exists():
             print(f"[{number} of {len(steps)}] vldm {' '.join(step.argv)}", flush=True)
-            run(step)
-            write_json(note(out, step), {"command": list(step.argv)})
+            make(step, out)
             write(table, out, args.seeds)
     write(table, out, args.seeds)
     print((out / "table.md").read_text(encoding="utf-8"))
@@ -107,9 +110,11 @@ def steps_of(table: ConfigDict, out: Path, seeds: int) -> Iterator[Step]:
             )
             yield Step(name=f"seed{seed}_{name}", argv=argv)
             if name in table.arms:
-                where = (f"--workdir={places[name]}", f"--out={places[name]}/figures")
+                where = (f"--workdir={places[name]}", f"--out={figures(out, name, seed).parent}")
                 argv = ("evaluate", *where, f"--name={name}", *filled(table.evaluate, places))
-                yield Step(name=f"seed{seed}_{name}_figures", argv=argv)
+                yield Step(
+                    name=f"seed{seed}_{name}_figures", argv=argv, result=figures(out, name, seed)
+                )
 
 
 def filled(words, places: dict[str, str]) -> tuple[str, ...]:
@@ -117,24 +122,39 @@ def filled(words, places: dict[str, str]) -> tuple[str, ...]:
     return tuple(word.format(**places) for word in words)
 
 
-def note(out: Path, step: Step) -> Path:
-    """Return the file that says that a step is done, and by which command."""
-    return out / "done" / f"{step.name}.json"
+def figures(out: Path, arm: str, seed: int) -> Path:
+    """Return the file of an arm's figures with a seed."""
+    return out / f"seed{seed}" / arm / "figures" / "metrics.json"
 
 
-def check_done(out: Path, steps: list[Step]) -> None:
-    """Raise if what was done was done by other commands than now.
+def note(out: Path, what: str, step: Step) -> Path:
+    """Return the file that says that a step is begun or done, and by which command."""
+    return out / what / f"{step.name}.json"
+
+
+def check_made(out: Path, steps: list[Step]) -> None:
+    """Raise if what is there, done or half done, was made by other commands than now.
 
     Raises:
         InputError: naming the first.
     """
     for step in steps:
-        path = note(out, step)
-        if path.exists() and read_json(path, WHAT).get("command") != list(step.argv):
-            raise InputError(
-                f"{step.name} in {out} was made by another command than the table has now: "
-                "give a new --out, or remove that one"
-            )
+        for path in (note(out, BEGUN, step), note(out, DONE, step)):
+            if path.exists() and read_json(path, WHAT).get("command") != list(step.argv):
+                raise InputError(
+                    f"{step.name} in {out} was made by another command than the table has now: "
+                    "give a new --out, or remove that one"
+                )
+
+
+def make(step: Step, out: Path) -> None:
+    """Run a step, or find that it was killed between its result and the note of that."""
+    begun, command = note(out, BEGUN, step), {"command": list(step.argv)}
+    whole = begun.exists() and step.result is not None and step.result.exists()
+    if not whole:
+        write_json(begun, command)
+        run(step)
+    write_json(note(out, DONE, step), command)
 
 
 def run(step: Step) -> None:
@@ -160,7 +180,7 @@ def write(table: ConfigDict, out: Path, seeds: int) -> None:
         arm: {
             seed: json.loads(path.read_text(encoding="utf-8"))
             for seed in range(seeds)
-            if (path := out / f"seed{seed}" / arm / "figures" / "metrics.json").exists()
+            if (path := figures(out, arm, seed)).exists()
         }
         for arm in table.arms
     }

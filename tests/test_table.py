@@ -118,6 +118,48 @@ def test_a_table_that_was_changed_is_not_mixed_with_what_is_there(small, tmp_pat
         small.main()
 
 
+def test_a_table_that_is_changed_while_a_training_is_half_done_is_refused(
+    small, tmp_path, monkeypatch
+):
+    """A run goes on to another number of steps without a word: only the note tells."""
+    out = tmp_path / "out"
+
+    def killed(step):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(small, "run", killed)
+    monkeypatch.setattr(sys, "argv", ["table.py", "small", "--seeds=1", f"--out={out}"])
+    with pytest.raises(KeyboardInterrupt):
+        small.main()
+    (tmp_path / "small.py").write_text(SMALL.replace("total_steps=2", "total_steps=3"))
+    with pytest.raises(InputError, match="seed0_ours in .*out was made by another command"):
+        small.main()
+
+
+def test_a_kill_between_figures_and_their_note_does_not_block_the_table(
+    small, tmp_path, monkeypatch
+):
+    """`vldm evaluate` never writes figures over, so it must not be asked to make them again."""
+    out, ran = tmp_path / "out", []
+
+    def run(step):
+        ran.append(step.name)
+        if step.result is not None:
+            assert not step.result.exists()
+            step.result.parent.mkdir(parents=True)
+            step.result.write_text("{}")
+        if ran == ["seed0_ours", "seed0_ours_figures"]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(small, "run", run)
+    monkeypatch.setattr(small, "write", lambda *args: (out / "table.md").write_text(""))
+    monkeypatch.setattr(sys, "argv", ["table.py", "small", "--seeds=1", f"--out={out}"])
+    with pytest.raises(KeyboardInterrupt):
+        small.main()
+    small.main()
+    assert ran == ["seed0_ours", "seed0_ours_figures", "seed0_frozen", "seed0_frozen_figures"]
+
+
 def test_a_table_that_is_not_there_is_named(small):
     with pytest.raises(InputError, match="no table 'smal': choose one of small"):
         small.load("smal")

@@ -17,8 +17,9 @@ from vldm_jax.cli import compare as command
 from vldm_jax.cli import main as entry
 from vldm_jax.cli.compare_names import names_of
 from vldm_jax.config.data import SOURCES, Row
+from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
-from vldm_jax.core.files import write_json
+from vldm_jax.core.files import sha256, write_json
 from vldm_jax.evals import extractors
 
 CONFIG = str(Path(__file__).parents[2] / "configs" / "driving" / "video.py") + ":tiny"
@@ -84,6 +85,16 @@ def test_equal_weights_give_equal_pixels_and_figures_in_one_table(runs, tmp_path
     assert "log_every" not in said and "B: twin: the weights after step 9" in said
     metadata = json.loads((out / "samples" / "A" / "metadata.json").read_text())
     assert len({tuple(row) for row in metadata["labels"]}) == 3  # those of real clips
+
+
+def test_a_recipe_has_the_weights_that_are_given_to_a_judging_network(runs, tmp_path):
+    root, _ = runs
+    weights = resolve("asset:driving/detector.safetensors")
+    argv = ["--clips", "3", "--figures", "agreement_night", "--network", f"detector={weights}"]
+    assert compare(root / "one", root / "twin", "--out", tmp_path / "out", *argv) == 0
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())["compared"]
+    for side in found.values():
+        assert side["recipe"]["networks"] == {"detector": sha256(weights)}
 
 
 def test_titles_and_captions_are_given_to_the_pictures(runs, tmp_path, monkeypatch):

@@ -75,6 +75,14 @@ def test_another_recipe_is_shown_beside_it_with_what_differs(folders, tmp_path, 
     assert "one was made otherwise: clips: 3 and 4; real_sha256" in capsys.readouterr().out
 
 
+def test_a_preset_that_flags_change_is_not_told_as_that_protocol(folders, tmp_path, capsys):
+    more = ["--preset", "paper-fvd", "--real-windows", "all", "--fps", 8, "--clips", 4]
+    assert evaluate(*folders, *FAST, *more, "--out", tmp_path / "out") == 0
+    line = "not as paper-fvd says: clips 4 for 2048, frames 6 for 16, fps 8.0 for 30.0, "
+    line += "real windows all for one"
+    assert line in capsys.readouterr().out and line in metrics_of(tmp_path / "out")["notes"]
+
+
 def test_what_gives_no_clip_is_told_and_kept(folders, tmp_path, capsys):
     write_video(tmp_path / "made" / "short.mp4", scene(3, 9), 8)
     whole = (tmp_path / "made" / "0.mp4").read_bytes()

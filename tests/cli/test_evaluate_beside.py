@@ -157,7 +157,16 @@ def test_clipsim_needs_no_real_videos(clipsim, tmp_path, capsys):
     without = clipsim[2:]
     assert evaluate(*without, "--out", tmp_path / "out") == 0
     assert metrics_of(tmp_path / "out")["figures"]["clipsim"]["floor"] is None
-    assert "no real ones, so no floor" in capsys.readouterr().out
+    assert "too few real ones, so no floor" in capsys.readouterr().out
+
+
+def test_one_real_clip_with_a_caption_is_no_floor_and_no_end(clipsim, tmp_path, capsys):
+    for number in (1, 2, 3):
+        (tmp_path / "real" / f"{number}.mp4").rename(tmp_path / "real" / f"other{number}.mp4")
+    argv = [*clipsim, "--real-windows", "first", "--out", tmp_path / "out"]
+    assert evaluate(*argv) == 0, capsys.readouterr().err
+    assert metrics_of(tmp_path / "out")["figures"]["clipsim"]["floor"] is None
+    assert "too few real ones, so no floor" in capsys.readouterr().out
 
 
 def test_what_lacks_a_caption_or_is_too_long_is_said(clipsim, tmp_path, capsys):

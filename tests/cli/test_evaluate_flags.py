@@ -3,6 +3,7 @@
 import pytest
 
 from vldm_jax.cli.evaluate_parser import apply_preset, given_by, parser
+from vldm_jax.core.errors import InputError
 from vldm_jax.evals.clips import WINDOWS
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.given import Given
@@ -39,3 +40,10 @@ def test_a_flag_is_stronger_than_a_preset():
 
 def test_what_is_not_said_is_not_given():
     assert parsed()[1] == Given()
+
+
+@pytest.mark.parametrize("kind", ["real", "sample"])
+def test_a_run_has_no_windows_to_choose(kind):
+    words = ["--weights", "a.safetensors", "--out", "o", f"--{kind}-windows", "one"]
+    with pytest.raises(InputError, match=f"--{kind}-windows goes with --samples"):
+        apply_preset(parser().parse_args(words))

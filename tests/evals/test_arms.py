@@ -4,13 +4,17 @@ import json
 
 import numpy as np
 from PIL import Image
+from scipy import stats
 
 from vldm_jax.evals.arms import write_table
 
 
-def metrics(fvd, flicker, clips=64):
+def metrics(fvd, flicker, clips=64, weights="a"):
     values = {"fvd": (fvd, 410.0), "flicker": (flicker, 0.012)}
-    figures = {name: {"value": value, "floor": floor} for name, (value, floor) in values.items()}
+    made_by = {"made_by": {"weights": weights}}
+    figures = {
+        name: {"value": value, "floor": floor, **made_by} for name, (value, floor) in values.items()
+    }
     return {"figures": figures, "recipe": {"clips": clips, "samples": {"seed": fvd}}}
 
 
@@ -35,7 +39,11 @@ def test_means_intervals_floors_and_orderings_are_told(tmp_path):
     table = json.loads((tmp_path / "table.json").read_text())
     assert table["values"]["other"]["fvd"] == {"0": 1200.0, "1": 1220.5}
     assert table["floors"] == {"fvd": 410.0, "flicker": 0.012}
-    assert table["orderings"] == {"other": "holds"} and table["notes"] == []
+    assert table["notes"] == [] and list(table["orderings"]) == ["other"]
+    found = table["orderings"]["other"]
+    assert (found["verdict"], found["pairs"], found["seeds"]) == ("holds", 2, 2)
+    expected = stats.ttest_rel([1200.0, 1220.5], [800.0, 820.0]).confidence_interval(0.95)
+    np.testing.assert_allclose(found["difference"]["interval"], (expected.low, expected.high))
 
 
 def test_arms_are_told_as_far_as_they_are_there(tmp_path):
@@ -51,7 +59,11 @@ def test_arms_are_told_as_far_as_they_are_there(tmp_path):
 
 def test_only_seeds_that_both_have_are_compared(tmp_path):
     write(tmp_path, {"ours": FOUND["ours"], "other": {1: FOUND["other"][1]}})
-    assert "likely, in 1 of 1 seeds; 400.5 apart" in (tmp_path / "table.md").read_text()
+    text = (tmp_path / "table.md").read_text()
+    assert "likely, in 1 of 1 seeds; 400.5 apart\n" in text  # one seed has no interval
+    assert "| other | 1155 | 1220 (floor 410) |" in text
+    table = json.loads((tmp_path / "table.json").read_text())
+    assert table["means"]["other"]["fvd"] == {"value": 1220.5, "interval": None}
 
 
 def test_what_was_judged_otherwise_is_named(tmp_path):
@@ -60,6 +72,14 @@ def test_what_was_judged_otherwise_is_named(tmp_path):
         "other, seed 0 was judged otherwise: clips: 64 and 32"
         in (tmp_path / "table.md").read_text()
     )
+
+
+def test_figures_of_other_networks_are_named_where_recipes_are_equal(tmp_path):
+    """Packages carry the weights of most networks, so no recipe has them: the figure has."""
+    other = {0: metrics(1200.0, 0.05, weights="b")}
+    write(tmp_path, {"ours": FOUND["ours"], "other": other})
+    line = "other, seed 0 was judged otherwise: fvd.weights: a and b"
+    assert line in (tmp_path / "table.md").read_text()
 
 
 def test_bars_are_as_long_as_the_means(tmp_path):

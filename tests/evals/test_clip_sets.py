@@ -1,7 +1,5 @@
 """Folders of anybody's videos as sets of clips, and their numbers kept by content."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -9,7 +7,6 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.data.write import write_video
 from vldm_jax.evals.clips import array_clips, digest_of_set, folder_clips, look
 from vldm_jax.evals.extract import Extractor, extract
-from vldm_jax.evals.sets import clips_of_each, halves
 
 SIZE = (32, 48)
 
@@ -156,41 +153,3 @@ def test_a_clip_whose_numbers_are_not_finite_is_named():
 
     with pytest.raises(InputError, match="means of clip 5 is not a finite number"):
         extract(extractor(broken), CLIPS, cache=None)
-
-
-# How many.
-
-
-@pytest.mark.parametrize(
-    ("samples", "real", "asked", "count"),
-    [(100, 300, None, 100), (100, 120, None, 60), (None, 120, None, 60), (100, 300, 50, 50)],
-)
-def test_real_clips_are_taken_twice(samples, real, asked, count):
-    assert clips_of_each(samples, real, asked)[0] == count
-
-
-def test_what_is_not_used_is_said():
-    _, line = clips_of_each(100, 130, 60)
-    assert "60 samples against 60 real clips, 60 others for the floor" in line
-    assert "40 samples and 10 real clips are not used" in line
-
-
-@pytest.mark.parametrize(
-    ("samples", "real", "asked", "message"),
-    [
-        (100, 120, 61, "there are 100 samples, 120 real clips: ask for at most 60"),
-        (10, 120, 11, "ask for at most 10"),
-        (1, 120, None, "120 real clips and 1 samples are too few"),
-        (None, 3, None, "3 real clips are too few: .* 2 samples and 4 real clips"),
-    ],
-)
-def test_too_few_is_one_line(samples, real, asked, message):
-    with pytest.raises(InputError, match=message):
-        clips_of_each(samples, real, asked)
-
-
-def test_the_floor_stands_on_other_clips():
-    one, two = halves(CLIPS, 4)
-    assert [one.describe(i) for i in range(4)] == [f"clip {i}" for i in range(4)]
-    assert [two.describe(i) for i in range(4)] == [f"clip {i}" for i in range(4, 8)]
-    assert dataclasses.astuple(one)[3:5] == dataclasses.astuple(two)[3:5]

@@ -11,7 +11,14 @@ from vldm_jax.evals.flow_rows import flow_rows, parts_of
 from vldm_jax.evals.flow_statistics import flow_features
 from vldm_jax.evals.given import Borders, Tiles
 from vldm_jax.evals.image_quality import psnr, squared_errors
-from vldm_jax.evals.of_rows import equal_frames, few_clips, few_flows, few_frames
+from vldm_jax.evals.of_rows import (
+    equal_frames,
+    few_clips,
+    few_flows,
+    few_frames,
+    inception,
+    small_splits,
+)
 from vldm_jax.evals.of_rows import psnr as psnr_of_rows
 from vldm_jax.evals.seams import seam_ratio_in_space, time_ratio
 from vldm_jax.evals.value import evaluate
@@ -75,6 +82,14 @@ def test_frames_without_a_psnr_are_left_out_and_said():
     # Draws of the first clip alone have no PSNR; the others make the interval.
     low, high = evaluate(FIGURES["psnr"], rows[:2], None, None, settings={}).interval
     assert np.isfinite([low, high]).all()
+
+
+def test_the_best_clips_there_can_be_score_no_more_than_a_split_has_and_that_is_said():
+    sure = 500.0 * np.eye(101, dtype=np.float32)[:, None]  # every class, and no doubt
+    assert inception(sure[:30]) == pytest.approx(3.0)
+    assert small_splits(sure[:30]).startswith("10 splits of 3 clips each, so no score is above 3")
+    assert small_splits(np.zeros((1010, 1, 101), np.float32)) == ""
+    assert FIGURES["is"].fewest > 10 and inception(sure[:10]) == 1.0  # of one clip a split: never
 
 
 def test_too_few_clips_for_a_covariance_are_said():

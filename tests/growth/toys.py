@@ -47,6 +47,7 @@ class Stripes:
     fps: float
     label_names: tuple = ("night", "cars")
     report = "stripes"
+    video = np.arange(8)
 
     def __len__(self):
         return 8

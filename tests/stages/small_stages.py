@@ -25,6 +25,7 @@ class Clips:
     """A source of random clips, or of images where `num_frames` is 1; no labels are known."""
 
     report = "random clips"
+    video = np.arange(8)
 
     def __init__(self, num_frames=1, label_names=("night", "cars"), fps=7.5):
         self.num_frames, self.label_names, self.fps = num_frames, label_names, fps

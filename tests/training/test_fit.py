@@ -375,6 +375,28 @@ def test_a_resumed_run_keeps_its_best_and_every_evaluation_is_logged_once(tmp_pa
     assert found == VALUES and len(logged(tmp_path)) == 12
 
 
+def test_an_evaluation_that_was_killed_is_made_up_for(tmp_path, whole):
+    """The state is saved before it, so its step is not done again; of the last step there is none.
+
+    What was evaluated already is not evaluated again, nor after the end.
+    """
+    seen = []
+    hook = evaluating(tmp_path, seen)
+    for dies in (6, 12):
+
+        def killed(state, step, log, dies=dies):
+            if step == dies:
+                raise KeyboardInterrupt
+            hook(state, step, log)
+
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, 12, evaluate_hook=killed, evaluate_every=2)
+    for _ in range(2):
+        assert_equal(train(tmp_path, 12, evaluate_hook=hook, evaluate_every=2)[0], whole[0])
+    assert seen == [2, 4, 6, 8, 10, 12]
+    assert len([r for r in logged(tmp_path) if "eval/fvd" in r]) == 6
+
+
 def test_an_evaluation_is_a_pause_of_the_clock(tmp_path):
     def slowly(state, step, log):
         time.sleep(1.0)

@@ -21,6 +21,7 @@ def test_a_complete_run_ends_with_everything():
 def test_a_run_whose_time_is_up_has_a_preview_and_figures_and_a_stopped_one_does_not_wait_for_it():
     assert TABLE.due(6, stopping=True) == (True, True, True, True)
     assert TABLE.due(6, stopping=True, hurried=True) == (True, True, False, False)
+    assert not TABLE.due(5, stopping=True, hurried=True).evaluate
 
 
 def test_nothing_is_evaluated_unless_that_is_asked_for():

@@ -40,6 +40,7 @@ from vldm_jax.evals.kept_numbers import cache_folder
 from vldm_jax.evals.recipe import differences
 from vldm_jax.evals.record import record
 from vldm_jax.evals.report import table
+from vldm_jax.evals.sets import Sets
 from vldm_jax.parallel.compilation import compilations_kept
 from vldm_jax.stages.base import Stage
 from vldm_jax.stages.plan import make_plan
@@ -100,10 +101,11 @@ def run(argv: Sequence[str]) -> None:
         shown = args.num or min(SHOWN, real.real.count)
         if shown > real.real.count:
             raise InputError(f"--num {shown} is more than the {real.real.count} samples of each")
-        print(real.note, flush=True)
+        for note in real.notes:
+            print(note, flush=True)
         sampled = {side.name: _sampled(side, real, args.out) for side in sides}
         found = {
-            name: _found(real, *one, names, extractors, args.seed) for name, one in sampled.items()
+            name: _found(args, real.sets(*one), names, extractors) for name, one in sampled.items()
         }
     clips = {name: samples for name, (samples, _) in sampled.items()}
     captions = sides[0].stage.captions(real.asked(sides[0].stage)[0]) or [""] * shown
@@ -194,18 +196,12 @@ def _sampled(side: Side, real: RealClips, out: Path) -> tuple[ClipSet, dict[str,
 
 
 def _found(
-    real: RealClips,
-    samples: ClipSet,
-    made_with: dict[str, Any],
-    names: Sequence[str],
-    extractors: dict[str, Extractor],
-    seed: int,
+    args: argparse.Namespace, sets: Sets, names: Sequence[str], extractors: dict[str, Extractor]
 ) -> dict[str, Any]:
-    sets = real.sets(samples, made_with)
     result = compare(
-        sets.compared, names, extractors=extractors, cache=cache_folder(), seed=seed
+        sets.compared, names, extractors=extractors, cache=cache_folder(), seed=args.seed
     )  # fmt: skip
-    return record(sets, result, seed=seed)
+    return record(sets, result, seed=args.seed, networks=network_weights(args.network))
 
 
 def _otherwise(sides: Sequence[Side]) -> list[str]:

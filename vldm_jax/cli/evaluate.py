@@ -57,9 +57,9 @@ def run(argv: Sequence[str]) -> None:
             sets.compared, args.figures, extractors=extractors, cache=cache_folder(),
             seed=args.seed, given=given,
         )  # fmt: skip
-    for note in result.notes:
-        print(note)
     metrics = record(sets, result, seed=args.seed, preset=args.preset, networks=weights)
+    for note in metrics["notes"][len(sets.notes) :]:
+        print(note)
     _write(args.out, metrics, sets, result)
     print(table([(args.name or args.out.name, metrics), *beside]))
     print(f"{args.out}: {METRICS}, {TABLE}, {BARS}, {SHEET}")

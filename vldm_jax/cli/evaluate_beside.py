@@ -12,6 +12,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.evals.captions import read_captions
 from vldm_jax.evals.clips import ClipSet
 from vldm_jax.evals.companions import CAPTION, REFERENCE, with_captions, with_references
+from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.sets import Compared
 
 
@@ -79,9 +80,10 @@ def _captioned(folders: Folders) -> Beside:
     if folders.real is not None:
         known = with_captions(folders.real, captions, args.seed)
         notes += [f"clipsim: real {line}" for line in _left_out(known)]
-        others = known.picked(np.arange(min(samples.count, known.count))) if known.count else None
+        if known.count >= FIGURES["clipsim"].fewest:
+            others = known.picked(np.arange(min(samples.count, known.count)))
     count = others.count if others else 0
-    floor = f"the floor is of {count} real clips" if count else "no real ones, so no floor"
+    floor = f"the floor is of {count} real clips" if count else "too few real ones, so no floor"
     return Beside(
         compared=Compared(samples=samples, others=others),
         recipe={

@@ -13,7 +13,8 @@ from vldm_jax.evals.companions import REFERENCE
 from vldm_jax.evals.compare import check_length, settings_of
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.given import Given
-from vldm_jax.evals.sets import Sets, clips_of_each, halves
+from vldm_jax.evals.halves import FLOOR, real_halves
+from vldm_jax.evals.sets import Sets
 
 FRAMES = 16  # of a clip, if nothing says otherwise: FVD's
 
@@ -46,11 +47,10 @@ def folder_sets(args: argparse.Namespace, given: Given) -> Sets:
     notes += [line for one in beside.values() for line in one.notes]
     counts = [one.compared.samples.count for one in beside.values()]
     if "" in kinds and real is not None:
-        floor = not args.no_floor
-        count, line = clips_of_each(samples.count, real.count, args.clips, floor=floor)
-        samples = samples.picked(np.arange(count))
-        real, others = halves(real, count) if floor else (real.picked(np.arange(count)), None)
-        counts, notes = [count], [*notes, line]
+        halves = real_halves(real, floor=not args.no_floor)
+        count, line = halves.of_each(samples.count, args.clips)
+        samples, (real, others) = samples.picked(np.arange(count)), halves.sets(count)
+        counts, notes = [count], [*notes, *halves.notes, line]
     recipe = {
         "clips": counts[0],
         "frames": frames,
@@ -58,6 +58,7 @@ def folder_sets(args: argparse.Namespace, given: Given) -> Sets:
         "size": list(shape[1:]),
         "resize": "bicubic, antialiased, centre",
         "real_windows": args.real_windows,
+        "floor": None if others is None else FLOOR,
         "sample_windows": args.sample_windows,
     }  # fmt: skip
     told = {"beside": {kind: one.recipe for kind, one in beside.items()}} if beside else {}

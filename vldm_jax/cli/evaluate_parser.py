@@ -24,19 +24,18 @@ def parser() -> Parser:
     parser.add_argument("--out", type=folder, required=True, help="new folder to write to")
     add_figures(parser, usual=",".join(DEFAULT))
     parser.add_argument("--preset", choices=sorted(PRESETS), help="a protocol that people quote")
-    parser.add_argument("--clips", type=_positive, help="in each set; real clips are taken twice")
+    parser.add_argument("--clips", type=positive, help="in each set; real clips are taken twice")
     parser.add_argument(
         "--no-floor", action="store_true",
         help="take real clips once, as published protocols do: no figure has a floor then",
     )  # fmt: skip
-    parser.add_argument("--frames", type=_positive, help="of a clip, 16; a run's own")
+    parser.add_argument("--frames", type=positive, help="of a clip, 16; a run's own")
     parser.add_argument("--fps", type=float, help="of a clip; the samples' own")
     parser.add_argument("--size", type=size, metavar="HxW", help="of a clip; the samples' own")
     for kind, default in (("real", "all"), ("sample", "first")):
         parser.add_argument(
-            f"--{kind}-windows", choices=WINDOWS, default=None if kind == "real" else default,
-            help=f"clips of a {kind} video, {default}",
-        )  # fmt: skip
+            f"--{kind}-windows", choices=WINDOWS, help=f"clips of a {kind} video, {default}"
+        )
     parser.add_argument("--seed", type=seed, default=0, help="of all that is drawn")
     _add_given(parser)
     parser.add_argument("--name", help="of the samples in the table, the folder's")
@@ -49,7 +48,7 @@ def parser() -> Parser:
 
 def _add_given(parser: Parser) -> None:
     parser.add_argument(
-        "--frames-drawn", type=_positive, metavar="N",
+        "--frames-drawn", type=positive, metavar="N",
         help="frames of each set for fid and frechet_lite0, drawn by the seed; all",
     )  # fmt: skip
     parser.add_argument(
@@ -68,7 +67,17 @@ def _add_given(parser: Parser) -> None:
 
 
 def apply_preset(args: argparse.Namespace) -> None:
-    """Fill in what no flag says: from the preset, else the usual."""
+    """Fill in what no flag says: from the preset, else the usual.
+
+    Raises:
+        InputError: for flags of folders, of which a run has none.
+    """
+    for flag in ("real_windows", "sample_windows"):
+        if args.samples is None and getattr(args, flag) is not None:
+            raise InputError(
+                f"--{flag.replace('_', '-')} goes with --samples: a run is compared with all "
+                "windows of its data"
+            )
     preset = PRESETS[args.preset] if args.preset else None
     usual = {
         "figures": DEFAULT, "frames": None, "clips": None, "fps": None, "real_windows": "all",
@@ -78,6 +87,7 @@ def apply_preset(args: argparse.Namespace) -> None:
         if getattr(args, name) is None:
             own = name.removeprefix("real_")
             setattr(args, name, value if preset is None else getattr(preset, own))
+    args.sample_windows = args.sample_windows or "first"
 
 
 def given_by(args: argparse.Namespace) -> Given:
@@ -131,9 +141,3 @@ def _frames(text: str) -> Borders:
         return Borders(listed=tuple(positive(word.strip()) for word in text.split(",")))
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"write {text!r} as whole numbers, as 8,16") from error
-
-
-def _positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value

@@ -57,7 +57,8 @@ def prepare(plan: Plan) -> Prepared:
     print(hosts.start(), flush=True)
     judges = config.train.evaluate_every is not None and hosts.is_main()
     if judge := Judge(stage) if judges else None:
-        print(f"every {config.train.evaluate_every} steps: {judge.note}", flush=True)
+        for note in judge.notes:
+            print(f"every {config.train.evaluate_every} steps: {note}", flush=True)
     source = build_source(config.data)
     loader = build_loader(config, source)
     mesh = make_mesh()

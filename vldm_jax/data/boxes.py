@@ -80,6 +80,11 @@ class BoxedSource:
         """What the labels mean."""
         return self.source.label_names
 
+    @property
+    def video(self) -> Int[np.ndarray, " n"]:
+        """For each example the number of the video that it is cut from."""
+        return self.source.video
+
     def __len__(self) -> int:
         return len(self.source)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from vldm_jax.core.files import atomic_path
 from vldm_jax.data.labels import describe_labels
@@ -31,6 +31,7 @@ class Described(Protocol):
 
     report: str
     label_names: tuple[str, ...]
+    video: Int[np.ndarray, " n"]  # for each example the number of the video that it is cut from
 
     def __len__(self) -> int: ...
 

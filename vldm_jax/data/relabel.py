@@ -11,6 +11,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from vldm_jax.data.inspect import Described
+from vldm_jax.typing import Int
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,11 @@ class RelabelledSource:
         """A number that tells these examples from others, wherever they lie."""
         picks = np.linspace(0, len(self) - 1, min(len(self), 64)).astype(int)
         return zlib.crc32("\n".join(self.describe(int(i)) for i in picks).encode())
+
+    @property
+    def video(self) -> Int[np.ndarray, " n"]:
+        """For each example the number of the video, or shot of one, that it is cut from."""
+        return self.source.video
 
     def __len__(self) -> int:
         return len(self.source)

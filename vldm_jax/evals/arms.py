@@ -5,6 +5,7 @@ table.md      the same to read
 table.png     a point a seed, a bar the mean, a line the floor
 """
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from vldm_jax.core.files import atomic_path, write_json
-from vldm_jax.evals.recipe import differences
-from vldm_jax.evals.report import heading, number
+from vldm_jax.evals.report import heading, made_otherwise, number
 from vldm_jax.evals.seeds import Mean, Ordering, mean_of_seeds, ordering
 
 Found = Mapping[str, Mapping[int, Mapping[str, Any]]]
@@ -63,11 +63,11 @@ def write_table(
             "says": says,
             "values": {arm: _values(seeds) for arm, seeds in arms.items()},
             "means": {
-                arm: {name: [mean.value, *mean.interval] for name, mean in row.items()}
+                arm: {name: dataclasses.asdict(mean) for name, mean in row.items()}
                 for arm, row in means.items()
             },
             "floors": _floors(arms),
-            "orderings": {arm: one.verdict for arm, one in orderings.items()},
+            "orderings": {arm: dataclasses.asdict(one) for arm, one in orderings.items()},
             "notes": notes,
         },
     )
@@ -111,10 +111,10 @@ def _orderings(arms: Found, figure: str, first: str) -> dict[str, Ordering]:
 
 
 def _apart(arms: Found) -> list[str]:
-    """Return a line for each evaluation whose recipe is not that of the first."""
+    """Return a line for each evaluation that was not made as the first."""
     everything = [(f"{arm}, seed {seed}", m) for arm, s in arms.items() for seed, m in s.items()]
     (_, first), *others = everything
-    apart = {name: differences(first["recipe"], metrics["recipe"]) for name, metrics in others}
+    apart = {name: made_otherwise(first, metrics) for name, metrics in others}
     return [f"{name} was judged otherwise: {'; '.join(lines)}" for name, lines in apart.items()
             if lines]  # fmt: skip
 
@@ -129,18 +129,21 @@ def _row(
     floors = _floors({arm: seeds})
     cells = []
     for name, mean in means.items():
-        low, high = map(number, mean.interval)
-        spread = f"{low} to {high}; " if len(seeds) > 1 else ""
-        cells.append(f"{number(mean.value)} ({spread}floor {number(floors[name])})")
+        cells.append(f"{number(mean.value)} ({_spread(mean, '; ')}floor {number(floors[name])})")
     return [arm, number(published), *cells, str(len(seeds))]
 
 
 def _says(first: str, arm: str, found: Ordering) -> str:
-    low, high = map(number, found.difference.interval)
+    spread = _spread(found.difference)
     return (
         f"- {first} before {arm}: {found.verdict}, in {found.pairs} of {found.seeds} seeds; "
-        f"{number(found.difference.value)} apart ({low} to {high})"
+        f"{number(found.difference.value)} apart{f' ({spread})' if spread else ''}"
     )
+
+
+def _spread(mean: Mean, end: str = "") -> str:
+    """Return the interval of a mean in words; "" if it has none."""
+    return "" if mean.interval is None else f"{' to '.join(map(number, mean.interval))}{end}"
 
 
 def _line(cells: list[str]) -> str:

@@ -8,6 +8,7 @@ only where recipes are equal, and so is what made the samples (steps, guidance, 
 where either has changed, the earlier folder is set aside under another name and a new one begun.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,10 @@ class Best:
             metrics: what `evals.record.record` returned, with the figure among them.
             write: folder -> None; writes the weights into it.
         """
-        said = self._begin_anew(metrics)
-        found, kept = metrics["figures"][self.name], self._kept
+        found = metrics["figures"][self.name]
+        if not math.isfinite(distance(self.name, found)):
+            return f"{self.name} is no number: nothing is kept"
+        said, kept = self._begin_anew(metrics), self._kept
         if kept is not None and distance(self.name, found) >= distance(self.name, kept):
             value = number(float(kept["value"]))
             return f"the best {self.name} is still {value} of step {kept['step']}"

@@ -50,6 +50,7 @@ class ClipSet:
         shape: (t, h, w) of every clip.
         notes: what a person should know of how it was made.
         left_out: reason -> number of videos that gave no clip.
+        video: number -> the video, or shot of one, that it is cut from; None if each is of its own.
         place: number -> where in a folder of videos; None for clips of no folder.
         beside: what each clip has beside it, as a caption: name -> (number -> that).
         origin: the set that these clips were picked from, if they were.
@@ -64,6 +65,7 @@ class ClipSet:
     shape: tuple[int, int, int]
     notes: tuple[str, ...] = ()
     left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    video: Callable[[int], int] | None = None
     place: Callable[[int], Place] | None = None
     beside: Mapping[str, Callable[[int], Any]] = dataclasses.field(default_factory=dict)
     origin: "ClipSet | None" = None
@@ -84,6 +86,7 @@ class ClipSet:
             read=of(self.read),
             describe=of(self.describe),
             count=len(numbers),
+            video=None if self.video is None else of(self.video),
             place=None if self.place is None else of(self.place),
             beside={name: of(function) for name, function in self.beside.items()},
             origin=self if self.origin is None else self.origin,
@@ -172,6 +175,7 @@ def folder_clips(
     everything = ClipSet(
         read=lambda i: _content(source, i), describe=source.describe, count=len(source),
         fps=float(fps), shape=shape, notes=tuple(_notes(source)), left_out=dict(source.reasons),
+        video=lambda i: int(source.video[i]),
         place=lambda i: Place(entry=source.entries[source.video[i]], frames=source.frames[i]),
         labels=_labels(source),
     )  # fmt: skip

@@ -21,6 +21,7 @@ from vldm_jax.evals.motion import mean_of_rows
 from vldm_jax.evals.seams import space_ratio, time_ratio
 from vldm_jax.typing import Float
 
+SPLITS = 10  # of the inception score
 Rows = Float[np.ndarray, "n rows d"]
 Others = Float[np.ndarray, "m rows d"]
 
@@ -119,8 +120,15 @@ def drift(*names: str) -> Callable[[Rows], float]:
 
 
 def inception(rows: Rows) -> float:
-    """Return the inception score of logits, in ten splits where there are ten clips."""
-    return inception_score(rows[:, 0], splits=min(10, len(rows))).mean
+    """Return the inception score of logits, in ten splits."""
+    return inception_score(rows[:, 0], splits=SPLITS).mean
+
+
+def small_splits(rows: Rows) -> str:
+    """Return a line if splits are too small for every score: of m clips, none is above m."""
+    clips, classes = len(rows) // SPLITS, rows.shape[-1]
+    line = f"{SPLITS} splits of {clips} clips each, so no score is above {clips}: give more clips"
+    return line if clips < classes else ""
 
 
 def mean(rows: Rows) -> float:

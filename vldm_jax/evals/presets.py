@@ -5,6 +5,8 @@ are. A floor takes as many real clips again, which no protocol has: `--no-floor`
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,3 +60,28 @@ PRESETS = {
         says="W-CODA 2024, track 2, on nuScenes: the first 16 frames at 12 Hz of 150 scenes",
     ),
 }  # fmt: skip
+
+
+def unlike(name: str, recipe: Mapping[str, Any]) -> list[str]:
+    """Return a line on what an evaluation by a preset has otherwise than the preset says.
+
+    Args:
+        name: of the preset.
+        recipe: of the evaluation, as `record.record` makes it.
+    """
+    preset = PRESETS[name]
+    settings = recipe["settings"] if "settings" in recipe else {}
+    drawn = settings["drawn"]["frames"] if "drawn" in settings else None
+    pairs = {
+        "clips": (recipe["clips"], preset.clips),
+        "frames": (recipe["frames"], preset.frames),
+        "fps": (recipe["fps"], preset.fps),
+        "real windows": (recipe["real_windows"], preset.windows),
+        "frames drawn": (drawn, preset.frames_drawn),
+    }
+    apart = [
+        f"{key} {own} for {said}"
+        for key, (own, said) in pairs.items()
+        if said is not None and own != said
+    ]
+    return [f"not as {name} says: {', '.join(apart)}"] * bool(apart)

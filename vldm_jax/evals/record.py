@@ -5,6 +5,7 @@ from typing import Any
 
 import vldm_jax
 from vldm_jax.evals.compare import Comparison
+from vldm_jax.evals.presets import unlike
 from vldm_jax.evals.recipe import COMPARED, recipe_id
 from vldm_jax.evals.sets import Sets
 
@@ -48,7 +49,7 @@ def record(
         "recipe": recipe,
         "figures": result.figures,
         "left_out": sets.left_out,
-        "notes": [*sets.notes, *result.notes],
+        "notes": [*sets.notes, *result.notes, *(unlike(preset, recipe) if preset else ())],
         "recalled": result.recalled,
     }
 

@@ -31,7 +31,7 @@ def table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     for title, metrics in rows:
         found = metrics["figures"]
         cells = [_cell(found[name]) if name in found else "" for name in names]
-        apart = _apart(rows[0][1], metrics)
+        apart = made_otherwise(rows[0][1], metrics)
         mark = f" ({len(notes) + 1})" if apart else ""
         notes += [f"({len(notes) + 1}) {title} was made otherwise: {'; '.join(apart)}"] * bool(
             apart
@@ -52,16 +52,16 @@ def number(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
 
 
+def made_otherwise(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return what two evaluations have otherwise, of their clips and of each figure of both."""
+    lines = differences(first["recipe"], other["recipe"])
+    for name in (name for name in first["figures"] if name in other["figures"]):
+        one, two = (metrics["figures"][name]["made_by"] for metrics in (first, other))
+        lines += [f"{name}.{line}" for line in differences(one, two)]
+    return lines
+
+
 def _cell(found: Mapping[str, Any]) -> str:
     low, high = found["interval"]
     floor = "no floor" if found["floor"] is None else f"floor {number(found['floor'])}"
     return f"{number(found['value'])} ({number(low)} to {number(high)}; {floor})"
-
-
-def _apart(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Return what two evaluations have otherwise, of their clips and of each figure of both."""
-    lines = differences(first["recipe"], other["recipe"])
-    for name in first["figures"].keys() & other["figures"].keys():
-        one, two = (metrics["figures"][name]["made_by"] for metrics in (first, other))
-        lines += [f"{name}.{line}" for line in differences(one, two)]
-    return lines

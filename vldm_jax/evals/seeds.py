@@ -25,11 +25,11 @@ class Mean:
 
     Attributes:
         value: the mean.
-        interval: (low, high) at 95 %; equal to the mean's for one seed, which has none.
+        interval: (low, high) at 95 %; None for one seed, which tells no spread.
     """
 
     value: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def mean_of_seeds(values: Sequence[float]) -> Mean:
         raise InputError(f"{list(values)}: give a finite value a seed")
     mean, count = float(found.mean()), len(found)
     if count == 1:
-        return Mean(value=mean, interval=(mean, mean))
+        return Mean(value=mean, interval=None)
     reach = stats.t.ppf((1 + LEVEL) / 2, count - 1) * found.std(ddof=1) / np.sqrt(count)
     return Mean(value=mean, interval=(mean - float(reach), mean + float(reach)))
 
@@ -77,5 +77,6 @@ def ordering(first: Sequence[float], second: Sequence[float]) -> Ordering:
     difference, pairs = mean_of_seeds(apart.tolist()), int((apart > 0).sum())
     verdict = "does not hold"
     if pairs == len(apart):
-        verdict = "holds" if len(apart) > 1 and difference.interval[0] > 0 else "likely"
+        apart_from_0 = difference.interval is not None and difference.interval[0] > 0
+        verdict = "holds" if apart_from_0 else "likely"
     return Ordering(difference=difference, pairs=pairs, seeds=len(apart), verdict=verdict)

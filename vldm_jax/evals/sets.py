@@ -4,9 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from vldm_jax.core.errors import InputError
 from vldm_jax.evals.clips import ClipSet
 
 
@@ -66,44 +63,3 @@ class Sets:
         plain = {"real": self.real, "samples": self.samples}
         sets = {**plain, **{name: one.samples for name, one in self.beside.items()}}
         return {name: dict(clips.left_out) for name, clips in sets.items() if clips is not None}
-
-
-def clips_of_each(
-    samples: int | None, real: int, asked: int | None, *, floor: bool = True
-) -> tuple[int, str]:
-    """Return how many clips each of the sets has, and a line that says why.
-
-    Args:
-        samples: clips that there are; None if as many can be made as are asked for.
-        real: real clips that there are: one set is compared with, another one makes the floor.
-        asked: clips asked for in each set; None for as many as there are.
-        floor: whether other real clips, as many again, make one.
-
-    Raises:
-        InputError: if there are not as many as asked for, or fewer than two.
-    """
-    times = 2 if floor else 1
-    most = real // times if samples is None else min(samples, real // times)
-    if asked is not None and asked > most:
-        have = f"{real} real clips" if samples is None else f"{samples} samples, {real} real clips"
-        needed = "twice as many real clips (one half makes the floor)" if floor else "real clips"
-        raise InputError(
-            f"--clips {asked} needs as many samples and {needed}, there are {have}: ask for at "
-            f"most {most}, or give more"
-        )
-    if most < 2:
-        raise InputError(
-            f"{real} real clips{'' if samples is None else f' and {samples} samples'} are too few: "
-            f"a figure takes at least 2 samples and {2 * times} real clips"
-        )
-    count = asked or most
-    left = [] if samples is None else [f"{samples - count} samples"] * (samples > count)
-    left += [f"{real - times * count} real clips"] * (real > times * count)
-    spare = f"; {' and '.join(left)} are not used" if left else ""
-    others = f"{count} others for the floor" if floor else "no floor"
-    return count, f"{count} samples against {count} real clips, {others}{spare}"
-
-
-def halves(real: ClipSet, count: int) -> tuple[ClipSet, ClipSet]:
-    """Return the first clips of a set, and as many others."""
-    return real.picked(np.arange(count)), real.picked(np.arange(count, 2 * count))

@@ -64,7 +64,7 @@ class Judge:
         stage: whose samples.
 
     Attributes:
-        note: how many clips there are, a line for a person.
+        notes: how many clips there are, lines for a person.
 
     Raises:
         InputError: if weights of a judging network, or real clips, are missing.
@@ -81,7 +81,7 @@ class Judge:
         )
         _naming("evals.figures", lambda: self._real.check_labels(self._names, stage))
         self._asked = self._real.asked(stage)
-        self.note = self._real.note
+        self.notes = self._real.notes
 
     def __call__(self, params: PyTree, step: int, workdir: Path) -> dict[str, Any]:
         """Return the figures of the parameters after a step, as `vldm evaluate` writes them.

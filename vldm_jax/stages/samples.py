@@ -27,8 +27,9 @@ from vldm_jax.core.json_files import read_json
 from vldm_jax.data.relabel import RelabelledSource
 from vldm_jax.evals.clips import ClipSet
 from vldm_jax.evals.compare import labels_of
+from vldm_jax.evals.halves import FLOOR, real_halves
 from vldm_jax.evals.labels import Labels
-from vldm_jax.evals.sets import Sets, clips_of_each, halves
+from vldm_jax.evals.sets import Sets
 from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.sampling.sampler import Sampler
 from vldm_jax.stages import asking
@@ -49,7 +50,7 @@ class RealClips:
         real: these clips.
         others: as many others, for the floor.
         recipe: how they were made, as JSON values.
-        note: how many there are, a line for a person.
+        notes: how many there are, and what else a person should know, a line each.
     """
 
     source: RelabelledSource
@@ -57,7 +58,7 @@ class RealClips:
     real: ClipSet
     others: ClipSet
     recipe: Mapping[str, Any]
-    note: str
+    notes: tuple[str, ...]
 
     def asked(self, stage: Stage) -> tuple[Conditioning, int]:
         """Return what samples of a stage are asked for, and how many there are to be.
@@ -86,7 +87,7 @@ class RealClips:
         """Return the sets of an evaluation of samples, of which `made_with` says what made them."""
         return Sets(
             samples=samples, real=self.real, others=self.others, recipe=self.recipe,
-            made_with=made_with, notes=(self.note,),
+            made_with=made_with, notes=self.notes,
         )  # fmt: skip
 
 
@@ -105,11 +106,14 @@ def real_clips(stage: Stage, *, clips: int | None, seed: int) -> RealClips:
     with data.unlocked():
         data.stride = float(data.num_frames)
     source = build_source(data)
-    count, line = clips_of_each(None, len(source), clips)
     drawn = np.random.default_rng(seed).permutation(len(source))
-    real, others = halves(_clips(source, data).picked(drawn), count)
+    halves = real_halves(_clips(source, data).picked(drawn))
+    count, line = halves.of_each(None, clips)
+    real, others = halves.sets(count)
+    assert others is not None
     return RealClips(
-        source=source, numbers=drawn[:count], real=real, others=others, note=line,
+        source=source, numbers=drawn[halves.one[:count]], real=real, others=others,
+        notes=(*halves.notes, line),
         recipe={
             "clips": count,
             "frames": data.num_frames,
@@ -117,6 +121,7 @@ def real_clips(stage: Stage, *, clips: int | None, seed: int) -> RealClips:
             "size": [data.height, data.width],
             "resize": "bicubic, antialiased, centre",
             "real_windows": "all",
+            "floor": FLOOR,
             "conditions": "those of the real clips",
             "conditioning_frames": 0,
         },
@@ -145,6 +150,7 @@ def kept_samples(
     about = {
         "version": vldm_jax.__version__,
         "complete": False,
+        "count": asked[1],
         **stage.describe(asked[0]),
         **asking.made_with(stage.conditions, stage.config, files),
     }
@@ -218,7 +224,8 @@ def _clips(source: RelabelledSource, data: ConfigDict) -> ClipSet:
 
     return ClipSet(
         read=read, describe=source.describe, count=len(source), fps=float(data.fps),
-        shape=_shape(data), labels=Labels(names=source.label_names, of=lambda i: source[i][LABELS]),
+        shape=_shape(data), video=lambda i: int(source.video[i]),
+        labels=Labels(names=source.label_names, of=lambda i: source[i][LABELS]),
     )  # fmt: skip
 
 

@@ -49,7 +49,8 @@ def fit(
         workdir: folder of the logs.
         checkpoints: a `checkpoint.manager.Checkpoints`, or None to save nothing.
         sample_hook: (state, step, log) -> None; must not keep the state's arrays.
-        evaluate_hook: the same, called when an evaluation is due.
+        evaluate_hook: the same, called when an evaluation is due, and for a resumed state whose
+            figures are not in the log.
         tensorboard: whether to write TensorBoard events.
 
     Raises:
@@ -80,6 +81,10 @@ def fit(
         closing(Progress(timetable.total_steps, n, update.shown)) as progress,
         StopRequest(timetable.stop_after_minutes, progress.say) as stop,
     ):
+        missed = n > 0 and timetable.due(n, stopping=False).evaluate and not log.evaluated
+        if missed and evaluate_hook is not None:  # killed in it, after the state was saved
+            with interval.clock.paused():
+                evaluate_hook(state, n, log)
         while n < timetable.total_steps and reason is None:
             try:
                 with interval.clock.waiting():

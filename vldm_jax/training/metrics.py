@@ -26,6 +26,8 @@ from vldm_jax.parallel import hosts
 from vldm_jax.training.events import EventFile, Summary
 from vldm_jax.typing import UInt8
 
+FIGURES = "eval/"  # names of what an evaluation found begin so
+
 
 class MetricsLog:
     """Writer of a run's figures; does nothing in processes other than 0.
@@ -34,18 +36,23 @@ class MetricsLog:
         workdir: folder of the run.
         start_step: step of the state that the run starts from; later records are dropped.
         tensorboard: whether to write TensorBoard events beside the JSON lines.
+
+    Attributes:
+        evaluated: whether figures of the start step are there already.
     """
 
     def __init__(
         self, workdir: str | os.PathLike[str], start_step: int = 0, *, tensorboard: bool = True
     ) -> None:
         self._events = self._lines = None
+        self.evaluated = False
         folder = Path(workdir)
         self._path = folder / "metrics.jsonl"
         if not hosts.is_main():
             return
         folder.mkdir(parents=True, exist_ok=True)
         _keep_until(self._path, start_step)
+        self.evaluated = _is_evaluated(self._path, start_step)
         self._lines = self._path.open("a", encoding="utf-8", buffering=1)
         if tensorboard:
             self._events = EventFile(folder, purge_step=start_step + 1)
@@ -121,6 +128,17 @@ def _keep_until(path: Path, step: int) -> None:
         )
     with atomic_path(path) as temporary:
         temporary.write_bytes(b"".join(kept))
+
+
+def _is_evaluated(path: Path, step: int) -> bool:
+    """Return whether one of the records, of which all are whole, has figures of a step."""
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    return any(
+        name.startswith(FIGURES)
+        for line in lines
+        if _step_of(line) == step
+        for name in parse_json(line, "metrics.jsonl", "a record")
+    )
 
 
 def _step_of(line: bytes) -> int | None:

@@ -41,8 +41,8 @@ class Timetable:
         Args:
             step: number of updates done.
             stopping: whether it is the last one of this start.
-            hurried: whether that is because of a signal, which leaves no time for pictures and
-                figures.
+            hurried: whether that is because of a signal, which leaves no time for pictures of the
+                end, nor for figures: the next start makes up for those.
         """
         complete = step == self.total_steps
         ends = complete or (stopping and not hurried)
@@ -50,5 +50,6 @@ class Timetable:
             log=complete or stopping or step % self.log_every == 0,
             save=complete or stopping or step % self.save_every == 0,
             sample=ends or bool(self.sample_every and step % self.sample_every == 0),
-            evaluate=bool(self.evaluate_every and (ends or step % self.evaluate_every == 0)),
+            evaluate=self.evaluate_every is not None
+            and (ends or (not hurried and step % self.evaluate_every == 0)),
         )
