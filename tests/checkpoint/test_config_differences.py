@@ -56,3 +56,12 @@ def test_the_message_is_one_line_with_the_first_keys():
         "b is absent there and 2 here; c is absent there and {} here (and 1 more): "
         "choose another --workdir or set these back"
     )
+
+
+@pytest.mark.parametrize("convolutions", [True, False])
+def test_a_run_from_before_there_was_a_choice_goes_on_as_it_was(convolutions):
+    stored = {"model": {"temporal": {"mix": "scalar"}}}
+    given = {"model": {"temporal": {"mix": "scalar", "convolutions": convolutions}}}
+    lines = ["model.temporal.convolutions is true there and false here"]
+    assert differences(stored, given) == ([] if convolutions else lines)
+    assert differences({"model": {"kind": "unet"}}, {"model": {"kind": "unet"}}) == []

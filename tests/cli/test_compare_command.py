@@ -87,6 +87,7 @@ def test_equal_weights_give_equal_pixels_and_figures_in_one_table(runs, tmp_path
     assert len({tuple(row) for row in metadata["labels"]}) == 3  # those of real clips
 
 
+@pytest.mark.slow
 def test_a_recipe_has_the_weights_that_are_given_to_a_judging_network(runs, tmp_path):
     root, _ = runs
     weights = resolve("asset:driving/detector.safetensors")
@@ -97,6 +98,7 @@ def test_a_recipe_has_the_weights_that_are_given_to_a_judging_network(runs, tmp_
         assert side["recipe"]["networks"] == {"detector": sha256(weights)}
 
 
+@pytest.mark.slow
 def test_titles_and_captions_are_given_to_the_pictures(runs, tmp_path, monkeypatch):
     root, _ = runs
     drawn = {}

@@ -1,6 +1,7 @@
 """`vldm evaluate` as a user calls it: two folders, or a run, to figures that carry their recipe."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,6 +112,7 @@ def test_what_gives_no_clip_is_told_and_kept(folders, tmp_path, capsys):
         (["--beside", "nowhere.json"], "nowhere.json: no such file"),
         (["--seed", "-1"], "must not be negative"),
         (["--workdir", "run"], "not allowed with argument"),
+        (["--real", "nowhere"], "nowhere: no such folder of videos"),
         (["--preset", "paper"], "invalid choice: 'paper'"),
     ],
 )
@@ -199,3 +201,11 @@ def test_without_a_floor_all_real_clips_are_compared_with(folders, tmp_path, cap
     assert "4 samples against 4 real clips, no floor" in capsys.readouterr().out
     figures = metrics_of(out)["figures"]
     assert all(one["floor"] is None and one["clips"] == 4 for one in figures.values())
+
+
+def test_figures_are_not_written_among_the_videos(folders, capsys):
+    for videos in (Path(folders[1]), Path(folders[3])):
+        before = sorted(videos.iterdir())
+        assert evaluate(*folders, *FAST, "--out", videos) == 2
+        assert "is a folder of videos that are compared" in capsys.readouterr().err
+        assert sorted(videos.iterdir()) == before

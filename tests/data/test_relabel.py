@@ -9,6 +9,7 @@ class Two:
 
     report = "two clips"
     label_names = ("cars", "night")
+    video = np.array([0, 1])
 
     def __len__(self):
         return 2

@@ -2,21 +2,13 @@
 
 import numpy as np
 import pytest
+from moving_scenes import SIZE, scene
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.write import write_video
 from vldm_jax.evals.captions import Captions
 from vldm_jax.evals.clips import array_clips, folder_clips
 from vldm_jax.evals.companions import with_captions, with_references
-
-SIZE = (32, 48)
-
-
-def scene(frames, seed, size=SIZE):
-    y, x = np.mgrid[: size[0], : size[1]] / size[0]
-    phase = np.arange(frames)[:, None, None] / 5 + seed
-    waves = [np.sin(3 * x + phase), np.cos(4 * y - phase), np.sin(2 * (x + y) + 2 * phase)]
-    return np.uint8(127 + 100 * np.stack(waves, axis=-1))
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from vldm_jax.evals.warp import warp_errors
 RANDOM = np.random.default_rng(0)
 
 
+@pytest.mark.slow
 def test_one_pair_of_flows_serves_errors_and_statistics():
     params = flow_params()
     clips = np.concatenate([moving([(2 * n, 0) for n in range(3)]), moving([(0, 0)] * 3, seed=1)])

@@ -104,7 +104,7 @@ def test_a_judge_finds_the_same_for_the_same_weights_and_leaves_no_samples(evalu
     assert one["figures"] == two["figures"] and one["recipe_id"] == two["recipe_id"]
     assert (one["recalled"], two["recalled"]) == (0, 9)
     assert not list(path for path in tmp_path.iterdir() if path.name != "numbers")
-    assert "3 samples against 3 real clips, 3 others for the floor" in judge.note
+    assert "3 samples against 3 real clips, 3 others for the floor" in judge.notes[-1]
 
 
 @pytest.mark.slow

@@ -108,6 +108,7 @@ def test_a_start_that_lacks_anything_else_is_refused(image, world, tmp_path):
         stage.init(jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_end_to_end_there_is_no_image_model_and_all_is_left_in_one_file(video, tmp_path):
     config = with_everything_trained(video(model={"backbone": "fresh"}))
     stage = make_stage(config)

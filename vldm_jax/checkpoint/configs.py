@@ -24,6 +24,9 @@ HARMLESS = (
     r"model\.temporal\.num_frames|objective\.use_labels",
 )
 
+# Keys that earlier versions had not, with what they did: a run of theirs goes on.
+FORMER = {"model.temporal.convolutions": True}
+
 
 def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the config as JSON has it: tuples as lists, keys as strings."""
@@ -35,6 +38,7 @@ def differences(
 ) -> list[str]:
     """Return "key is <stored> there and <given> here" of every key that matters and differs."""
     there, here = _flat(canonical(stored)), _flat(canonical(given))
+    there = {key: value for key, value in FORMER.items() if key in here} | there
     lines = []
     for key in sorted(there.keys() | here.keys()):
         if any(re.fullmatch(pattern, key) for pattern in harmless):

@@ -70,6 +70,7 @@ def _sets(flags: Parser, args: argparse.Namespace, overrides: Sequence[str], giv
     if args.samples is not None:
         if overrides or args.config:
             flags.error("--samples takes --real, and no config: compare two folders of videos")
+        _check_folders(args)
         return folder_sets(args, given)
     if args.real is not None:
         flags.error("--real goes with --samples; a run has its config's data")
@@ -82,6 +83,18 @@ def _sets(flags: Parser, args: argparse.Namespace, overrides: Sequence[str], giv
     data = config.data
     settings_of(args.figures, given, None, (data.num_frames, data.height, data.width))
     return run_sets(config, args)
+
+
+def _check_folders(args: argparse.Namespace) -> None:
+    """Raise if a folder is not there, or is the one that is written to."""
+    for path in filter(None, (args.real, args.samples)):
+        if not path.exists():
+            raise InputError(f"{path}: no such folder of videos; give an existing one")
+        if path.resolve() == args.out.resolve():
+            raise InputError(
+                f"--out {args.out} is a folder of videos that are compared: figures and pictures "
+                "would lie among them; give another one"
+            )
 
 
 def _write(out: Path, metrics: Mapping[str, Any], sets: Sets, result: Comparison) -> None:

@@ -9,6 +9,7 @@ A new figure is a row here; a new network or measurement is a row in `extractors
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 from vldm_jax.evals.agreement import cars_apart, cars_order, night_agreement
@@ -48,6 +49,7 @@ class Figure:
             settings come by their names.
         against_real: whether it compares with real clips.
         better: "lower", "higher", or "floor" if nearer to the real clips' own is better.
+        within: the least and the largest that it can be.
         unit: of the value, for a person; "" for none.
         says: what it is, in a line.
         fewest: clips that it takes.
@@ -66,6 +68,7 @@ class Figure:
     against_real: bool
     better: str
     says: str
+    within: tuple[float, float] = (0.0, math.inf)
     unit: str = ""
     fewest: int = 2
     frames: int = 1
@@ -85,6 +88,7 @@ FIGURES: dict[str, Figure] = {
     "kvd": Figure(
         extractor="i3d", of=kernel, against_real=True, better="lower",
         says="kernel distance of clips, I3D logits, without bias", frames=2,
+        within=(-math.inf, math.inf),
     ),
     "frechet_lite0": Figure(
         extractor="efficientnet_lite0", of=frechet_of_frames, against_real=True, better="lower",
@@ -100,6 +104,7 @@ FIGURES: dict[str, Figure] = {
         extractor="c3d", of=inception, against_real=False, better="higher",
         says="inception score of clips, C3D of UCF-101", frames=16, fewest=2 * SPLITS,
         remark=small_splits,
+        within=(1.0, math.inf),
     ),
     "motion_distance": Figure(
         extractor="flow", of=frechet_of_motion, against_real=True, better="lower",
@@ -136,6 +141,7 @@ FIGURES: dict[str, Figure] = {
         extractor="detector", of=night_agreement, against_real=False, better="higher",
         says="share of clips that are by day or night as asked, by the driving detector",
         unit="of 1", label=NIGHT,
+        within=(0.0, 1.0),
     ),
     "agreement_cars": Figure(
         extractor="detector", of=cars_apart, against_real=False, better="lower",
@@ -146,6 +152,7 @@ FIGURES: dict[str, Figure] = {
         extractor="detector", of=cars_order, against_real=False, better="higher",
         says="rank correlation of the cars of clips with those asked for, by the driving detector",
         label=CARS, fewest=3,
+        within=(-1.0, 1.0),
     ),
     "seam_time": Figure(
         extractor="flow", of=seam_in_time, against_real=False, better="floor", frames=3,
@@ -158,15 +165,18 @@ FIGURES: dict[str, Figure] = {
     "clipsim": Figure(
         extractor="clip", of=clipsim, against_real=False, better="higher", beside=CAPTION,
         says="cosine of frames and their caption, CLIP",
+        within=(-1.0, 1.0),
     ),
     "psnr": Figure(
         extractor="squared_error", of=psnr, against_real=False, better="higher", unit="dB",
         beside=REFERENCE, says="peak signal to noise of frames against originals",
         remark=equal_frames,
+        within=(-math.inf, math.inf),
     ),
     "ssim": Figure(
         extractor="ssim", of=mean, against_real=False, better="higher", beside=REFERENCE,
         says="structural similarity of frames to originals",
+        within=(-1.0, 1.0),
     ),
     "lpips": Figure(
         extractor="lpips", of=mean, against_real=False, better="lower", beside=REFERENCE,

@@ -52,7 +52,7 @@ class Real:
         if asked is not None and asked > most:
             needed = "real clips"
             if floor:
-                needed = f"twice as many real clips, of other videos (there are {limit} in a half)"
+                needed = f"twice as many real clips (in two halves of other videos, {limit} in one)"
             raise InputError(
                 f"--clips {asked} needs as many samples and {needed}; there are {have}: ask for at "
                 f"most {most}, or give more"

@@ -26,8 +26,11 @@ def bootstrap_interval(
     *,
     draws: int = DRAWS,
     seed: int = 0,
+    within: tuple[float, float] = (-np.inf, np.inf),
 ) -> tuple[float, float]:
     """Return (low, high) of a figure at 95 %, of those draws for which it is defined.
+
+    The figure itself is always inside.
 
     Args:
         figure: (one array a set) -> the figure.
@@ -35,6 +38,7 @@ def bootstrap_interval(
         value: the figure of the sets as they are.
         draws: how many to take.
         seed: of the draws.
+        within: the least and the largest that the figure can be.
 
     Raises:
         InputError: if the figure is defined for none.
@@ -49,4 +53,5 @@ def bootstrap_interval(
         raise InputError(f"none of {draws} draws of the clips has this figure: give more clips")
     around = np.asarray(found) - np.mean(found)
     low, high = np.quantile(around, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(value + low), float(value + high)
+    low, high = np.clip((value + min(low, 0.0), value + max(high, 0.0)), *within)
+    return float(low), float(high)

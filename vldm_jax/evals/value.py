@@ -62,7 +62,8 @@ def evaluate(
     def measured(rows: Rows) -> tuple[float, tuple[float, float]]:
         sets = (rows, real) if figure.against_real else (rows,)
         value = of(*sets)
-        return value, bootstrap_interval(of, sets, value, draws=figure.draws, seed=seed)
+        return value, bootstrap_interval(of, sets, value, draws=figure.draws, seed=seed,
+                                         within=figure.within)  # fmt: skip
 
     value, interval = measured(samples)
     floor, floor_interval = (None, None) if others is None else measured(others)
