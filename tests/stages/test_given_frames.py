@@ -100,7 +100,7 @@ def test_it_starts_from_layers_of_before_with_their_loss(prediction, video, worl
 
 def test_its_gradient_reaches_what_sees_the_given_frames(prediction):
     stage = make_stage(prediction(noise=250, conditions=(CONTEXT, NOISE)))
-    params = stage.init(jax.random.key(0))
+    params = cast_frozen(stage.init(jax.random.key(0)), "float32")
     noisy = jax.tree.map(lambda leaf: leaf + 0.1, params)
     batch, given = batch_of(stage), cast_frozen(stage.given(), "float32")
 
