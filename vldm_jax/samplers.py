@@ -23,7 +23,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.models.network import AutoencoderNetwork, Network, TemporalNetwork, TextNetwork
 from vldm_jax.sampling.grids import trailing
-from vldm_jax.sampling.sampler import Sampler
+from vldm_jax.sampling.sampler import Guidance, Sampler
 from vldm_jax.sampling.solvers.base import Solver
 from vldm_jax.sampling.solvers.dpmpp_2m import DPMpp2M
 from vldm_jax.stages.latents import Latents
@@ -87,12 +87,14 @@ def make_sampler(
     sampler = Sampler(
         network=predict,
         decode=lambda params, z: latents.decode(params["autoencoder"], z),
-        drop=lambda cond: conditions.null_of(module.conditions, cond, nulls),
+        drop=lambda cond, keys: conditions.null_of(
+            [c for c in module.conditions if c.key in keys], cond, nulls
+        ),
         schedule=means.schedule,
         target=means.target,
         solver=solver or DPMpp2M(),
         grid=grid(means.schedule, steps),
-        guidance=guidance,
+        guidance=(Guidance(tuple(c.key for c in module.conditions), guidance),),
         shape=shape,
         name=network.kind,
     )

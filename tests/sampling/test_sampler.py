@@ -8,6 +8,7 @@ import pytest
 from vldm_jax.core.errors import InputError
 from vldm_jax.diffusion.schedules import ScaledLinearSchedule
 from vldm_jax.sampling import DDIM, Sampler, trailing
+from vldm_jax.sampling.sampler import Guidance
 
 SCHEDULE = ScaledLinearSchedule()
 PARAMS = {"bias": jnp.float32(0.0)}
@@ -23,12 +24,12 @@ def make(**fields):
     given = dict(
         network=network,
         decode=lambda params, z: jnp.repeat(z, 3, axis=-1),
-        drop=lambda cond: {"level": jnp.zeros_like(cond["level"])},
+        drop=lambda cond, keys: {**cond, **{k: jnp.zeros_like(cond[k]) for k in keys}},
         schedule=SCHEDULE,
         target="x0",
         solver=DDIM(),
         grid=trailing(SCHEDULE, 3),
-        guidance=1,
+        guidance=(),
         shape=(2, 4, 4, 1),
         name="toy",
     )
@@ -61,17 +62,22 @@ def test_samples_are_what_they_were_asked_for():
 
 def test_guidance_moves_away_from_the_dropped_conditions():
     """x0 = 0 + 2 (0.25 - 0)."""
-    z = make(guidance=2.0).latents(PARAMS, KEY, jnp.arange(1), {"level": jnp.array([0.25])})
+    z = make(guidance=(Guidance(("level",), 2.0),)).latents(
+        PARAMS, KEY, jnp.arange(1), {"level": jnp.array([0.25])}
+    )
     np.testing.assert_allclose(z, 0.5, atol=1e-5)
 
 
 def test_without_guidance_no_null_is_asked_for():
     """Only the text encoder knows the empty prompt's tokens, and nothing needs them."""
 
-    def no_null(cond):
+    def no_null(cond, keys):
         raise AssertionError("a null condition was asked for")
 
-    z = make(drop=no_null).latents(PARAMS, KEY, jnp.arange(1), {"level": jnp.array([0.25])})
+    none = (Guidance(("level",), 1), Guidance(("text",), 3.0))
+    z = make(drop=no_null, guidance=none).latents(
+        PARAMS, KEY, jnp.arange(1), {"level": jnp.array([0.25])}
+    )
     np.testing.assert_allclose(z, 0.25, atol=1e-5)
 
 

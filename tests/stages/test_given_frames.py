@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from small_stages import FRAMES, Clips, leave
 
+from vldm_jax.conditions.context_frames import context_of
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import flatten
+from vldm_jax.core.rng import stream
 from vldm_jax.diffusion.process import alpha_sigma
 from vldm_jax.diffusion.schedules import ScaledLinearSchedule
+from vldm_jax.sampling.noise import sample_keys
 from vldm_jax.stages.given_frames import given_frames
 from vldm_jax.stages.table import make_stage
 from vldm_jax.training.precision import cast_frozen
@@ -129,3 +132,107 @@ def test_it_samples_without_being_given_anything(prediction, tmp_path):
 def test_what_is_given_and_what_the_network_takes_must_fit(prediction, change):
     with pytest.raises(InputError, match="config.objective.given=.* but the network takes"):
         make_stage(prediction(**change))
+
+
+# What samples are given.
+
+
+@pytest.fixture
+def trained(prediction, tmp_path):
+    """Make a stage, whose layers see what they are given, with its parameters."""
+
+    def make(**sections):
+        config = prediction(**sections.pop("training", {}))
+        with config.unlocked():
+            config.sampling.update(sections)
+        leave(config, tmp_path / "trained.safetensors")
+        stage = make_stage(config)
+        params, _ = stage.load(str(tmp_path / "trained.safetensors"))
+        noisy = jax.tree.map(lambda leaf: leaf + 0.05, params["network"])
+        return stage, params | {"network": noisy}
+
+    return make
+
+
+KEY, INDEX = jax.random.key(0), jnp.arange(2)
+
+
+def latents(stage, params, cond):
+    return stage.sampler().latents(params, KEY, INDEX, jax.tree.map(jnp.asarray, cond))
+
+
+def test_given_frames_come_out_unchanged_and_change_the_others(trained):
+    stage, params = trained()
+    z = jax.random.normal(jax.random.key(7), (2, *stage.shape))
+    first = jnp.broadcast_to(jnp.arange(FRAMES) == 0, (2, FRAMES))
+    request = stage.request(2)
+    given = latents(stage, params, request | {"context_frames": context_of(z, first)})
+    free = latents(stage, params, request)
+    np.testing.assert_array_equal(given[:, 0], z[:, 0])
+    assert jnp.abs(given[:, 1:] - free[:, 1:]).max() > 1e-3
+
+
+def test_no_frame_given_is_nothing_told_bit_for_bit(trained):
+    """Also with context guidance: there is no direction to go away from."""
+    stage, params = trained(context_guidance=3.0)
+    request, none = stage.request(2), jnp.zeros((2, *stage.shape[:-1], stage.shape[-1] + 1))
+    told = latents(stage, params, request | {"context_frames": none})
+    np.testing.assert_allclose(told, latents(stage, params, request), atol=1e-5)
+
+
+def test_pixels_of_a_clip_are_given_as_their_latents(trained):
+    """Only the frames of `sampling.given` are looked at."""
+    stage, params = trained(given=(0,))
+    clips = [Clips(FRAMES)[i] for i in range(2)]
+    asked = stage.asked_of(clips, {})
+    z = latents(stage, params, asked)
+    asked["given_video"] = asked["given_video"].copy()
+    asked["given_video"][:, 1:] = 0
+    again = latents(stage, params, asked)
+    np.testing.assert_array_equal(z, again)
+    keys = sample_keys(stream(KEY, "video told"), INDEX)
+    alone = stage.tell.encode(params, jnp.asarray(asked["given_video"][:, :1]), keys)
+    np.testing.assert_allclose(z[:, 0], alone[:, 0], atol=1e-5)
+
+
+def test_noise_on_given_frames_is_told_and_not_left_on_them(trained):
+    training = {"noise": 250, "conditions": (CONTEXT, NOISE)}
+    stage, params = trained(training=training, given_noise=100)
+    z = jax.random.normal(jax.random.key(7), (2, *stage.shape))
+    given = context_of(z, jnp.broadcast_to(jnp.arange(FRAMES) == 1, (2, FRAMES)))
+    told, finish = stage.tell(params, jax.random.split(KEY, 2), INDEX, {"context_frames": given})
+    np.testing.assert_array_equal(told["context_noise"], 100.0)
+    seen = told["context_frames"]
+    assert 0.1 < jnp.abs(seen[:, 1, ..., :-1] - z[:, 1]).mean() < 1.0
+    np.testing.assert_array_equal(seen[..., -1], given[..., -1])
+    np.testing.assert_array_equal(finish(jnp.zeros_like(z))[:, 1], z[:, 1])
+
+
+def test_each_guidance_has_its_own_scale(trained):
+    """With both at 1 nothing is guided; each alone, and both, are something else."""
+    z = jax.random.normal(jax.random.key(7), (2, FRAMES, 4, 4, 4))
+    cond = {"context_frames": context_of(z, jnp.broadcast_to(jnp.arange(FRAMES) == 0, (2, FRAMES)))}
+    found = []
+    for guidance, context in ((1.0, 1.0), (2.0, 1.0), (1.0, 2.0), (2.0, 2.0)):
+        stage, params = trained(guidance=guidance, context_guidance=context)
+        found.append(latents(stage, params, stage.request(2) | cond))
+    for i, one in enumerate(found):
+        assert all(jnp.abs(one - other).max() > 1e-4 for other in found[:i])
+
+
+@pytest.mark.parametrize(
+    ("sampling", "message"),
+    [
+        ({"given": (0, 1, 2)}, "sampling.given=.* not all"),
+        ({"given": (5,)}, "sampling.given=.5,. must be some of the frames"),
+        ({"given_noise": 1000}, "sampling.given_noise=1000 must be a time"),
+    ],
+)
+def test_frames_that_cannot_be_given_are_refused(trained, sampling, message):
+    with pytest.raises(InputError, match=message):
+        trained(**sampling)
+
+
+def test_a_network_without_context_frames_is_given_none(video):
+    with pytest.raises(InputError, match="made without context frames"):
+        make_stage(video(sampling={"given": (0,)}))

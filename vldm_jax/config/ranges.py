@@ -56,6 +56,8 @@ RANGES = {
     "sampling.batch_size": COUNT,
     "sampling.steps": COUNT,
     "sampling.guidance": NUMBER,
+    "sampling.context_guidance": NUMBER,
+    "sampling.given_noise": NATURAL,
     "evals.clips": number(lambda v: v >= 2, "a whole number of at least 2", int),
     "checkpoint.every": COUNT,
     "checkpoint.keep": COUNT,

@@ -1,17 +1,21 @@
-"""Classifier-free guidance: two answers of one network, extrapolated.
+"""Classifier-free guidance: answers of one network, extrapolated away from one or more others.
 
-    f' = f(null) + scale (f(cond) - f(null))                                         (1)
+    f' = f(c) + sum_i (s_i - 1) (f(c) - f(c_i))                                      (1)
 
-The pair runs as one batch of twice the size. The two conditions are any two with the same keys:
-text against the empty prompt, labels against dropped labels, context frames against masked ones
-(context guidance, paper Eq. 4). The scale may change over frames: `linear_scale` grows it with the
-distance from the first, as Stable Video Diffusion does.
+c_i is what is wanted without one thing: text against the empty prompt, labels dropped, no context
+frame given (context guidance, paper Eq. 4). With one such direction this is the usual
+f(c_1) + s_1 (f(c) - f(c_1)); with several, each has its own scale, and a scale of 1 leaves its
+direction out: the others act as if it were not there. All answers are one batch.
 
-Source: arXiv:2207.12598; Align your Latents, arXiv:2304.08818, Eq. 4.
+The scale may change over frames: `linear_scale` grows it with the distance from the first, as
+Stable Video Diffusion does.
+
+Source: arXiv:2207.12598; Align your Latents, arXiv:2304.08818, Eq. 4. The sum is ours: the paper
+does not say how its two guidances are joined.
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -23,32 +27,44 @@ Network: TypeAlias = Callable[[Array, Array, Conditioning], Array]
 Predict: TypeAlias = Callable[[Array, Array], Array]
 
 
-def guided(
-    network: Network,
-    cond: Conditioning,
-    null_cond: Conditioning,
-    scale: float | int | Float[Array, ""] | Float[Array, " t"],
-) -> Predict:
+class Away(NamedTuple):
+    """A direction of guidance.
+
+    Attributes:
+        cond: what to move away from, batch b, with the keys of what is wanted.
+        scale: 1 is no guidance (a Python 1 asks the network nothing); an array (t) gives each frame
+            its own, for z (b t h w c).
+    """
+
+    cond: Conditioning
+    scale: float | int | Float[Array, ""] | Float[Array, " t"]
+
+
+def guided(network: Network, cond: Conditioning, *directions: Away) -> Predict:
     """Return predict(z, time) that answers with guidance, Eq. 1.
 
     Args:
         network: `network(z, time, cond)`, z (b ...), time (b), any prediction target.
         cond: what is wanted, batch b.
-        null_cond: what to move away from, batch b, with the same keys.
-        scale: 1 is no guidance (a Python 1 runs the network on `cond` alone, at half the cost); an
-            array (t) gives each frame its own, for z (b t h w c).
+        directions: what to move away from, and how far.
 
     Raises:
         ValueError: on the first call, if one condition has a key that the other lacks, or a scale
             for each frame meets a z without frames or with another number of them.
     """
-    if isinstance(scale, float | int) and scale == 1:
+    directions = tuple(one for one in directions if not _is_one(one.scale))
+    if not directions:
         return lambda z, time: network(z, time, cond)
+    count = len(directions) + 1
 
     def predict(z: Array, time: Array) -> Array:
-        both = network(_twice(z), _twice(time), _stack(null_cond, cond))
-        null, wanted = jnp.split(both, 2, axis=0)
-        return null + _over_frames(scale, z) * (wanted - null)
+        told = _stack(*(one.cond for one in directions), cond)
+        answers = network(_times(count, z), _times(count, time), told)
+        *others, wanted = jnp.split(answers, count, axis=0)
+        out = wanted
+        for direction, other in zip(directions, others, strict=True):
+            out = out + (_over_frames(direction.scale, z) - 1) * (wanted - other)
+        return out
 
     return predict
 
@@ -61,20 +77,26 @@ def linear_scale(first: float, last: float, num_frames: int) -> Float[Array, " t
     return jnp.linspace(first, last, num_frames, dtype=jnp.float32)
 
 
-def _twice(a: Array) -> Array:
-    return jnp.concatenate([a, a], axis=0)
+def _is_one(scale: float | int | Array) -> bool:
+    return isinstance(scale, float | int) and scale == 1
 
 
-def _stack(first: Conditioning, second: Conditioning) -> Conditioning:
-    """Return both as one batch of twice the size, `first` leading."""
-    if first.keys() != second.keys():
-        raise ValueError(
-            f"the two conditions of guidance have other keys: {sorted(first)} and {sorted(second)}"
-        )
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=0), first, second)
+def _times(count: int, a: Array) -> Array:
+    return jnp.concatenate([a] * count, axis=0)
 
 
-def _over_frames(scale: float | Array, z: Array) -> float | Array:
+def _stack(*conds: Conditioning) -> Conditioning:
+    """Return all as one batch, in their order."""
+    for cond in conds[:-1]:
+        if cond.keys() != conds[-1].keys():
+            raise ValueError(
+                f"two conditions of guidance have other keys: {sorted(cond)} and "
+                f"{sorted(conds[-1])}"
+            )
+    return jax.tree.map(lambda *a: jnp.concatenate(a, axis=0), *conds)
+
+
+def _over_frames(scale: float | int | Array, z: Array) -> float | int | Array:
     if isinstance(scale, float | int) or scale.ndim == 0:
         return scale
     if z.ndim != 5:

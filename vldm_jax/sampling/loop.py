@@ -5,7 +5,7 @@ depends on Python, so a whole sampling run is one compiled program under the cal
 grid and solver are constants of it), whatever the shape behind the batch axis: latents of images or
 of videos, pixels.
 
-    denoise = make_denoiser(guided(network, cond, null_cond, 7.5), schedule, "epsilon")
+    denoise = make_denoiser(guided(network, cond, Away(null, 7.5)), schedule, "epsilon")
     z0 = sample(denoise, DDIM(), uniform(schedule, 50), sample_noise(key, shape), key)
 
 Not here: what denoises (`diffusion/denoiser.py`), where to stop (`grids.py`), decoding.

@@ -1,60 +1,84 @@
 """From noise to frames: what a stage, a chain of stages, an evaluation and a notebook sample with.
 
-    noise -> lax.scan over solver steps, guidance pair as one batch -> z -> decoder -> uint8
+    noise -> lax.scan over solver steps, all guidance as one batch -> z -> decoder -> uint8
 
-A sampler is the parts and nothing else: no config, no parameters, no batch size. It is traceable;
-called, it is one compiled program whose results stay on the device. A sample's noise is drawn from
-(key, stream, index): it does not depend on the batch that the sample is in, and no two stages draw
-the same, because each has a stream of its own name.
+A sampler is the parts and nothing else: no config, no parameters, no batch size. A sample's noise
+is drawn from (key, stream, index): it does not depend on the batch that the sample is in, and no
+two stages draw the same, because each has a stream of its own name.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from vldm_jax.core.errors import InputError
 from vldm_jax.core.rng import stream
 from vldm_jax.diffusion.denoiser import make_denoiser
-from vldm_jax.diffusion.guidance import guided
+from vldm_jax.diffusion.guidance import Away, guided
 from vldm_jax.diffusion.schedules import Schedule
 from vldm_jax.sampling.loop import sample
+from vldm_jax.sampling.maker import FrameMaker, to_frames
 from vldm_jax.sampling.noise import sample_keys, sample_noise
 from vldm_jax.sampling.solvers.base import Solver
 from vldm_jax.typing import Array, Bool, Conditioning, Float, Int, Key, PyTree, UInt8
 
+Finish: TypeAlias = Callable[[Array], Array]
+Tell: TypeAlias = Callable[[PyTree, Key, Array, Conditioning], tuple[Conditioning, Finish]]
+
+
+class Guidance(NamedTuple):
+    """Guidance away from some conditions being unknown.
+
+    Attributes:
+        keys: of these conditions; what a sample is not told is not guided.
+        scale: 1 is none, at none of the cost.
+    """
+
+    keys: tuple[str, ...]
+    scale: float | int
+
+
+def as_asked(
+    params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning
+) -> tuple[Conditioning, Finish]:
+    """Return a conditioning as it is, and z as it comes: the usual `Sampler.tell`."""
+    del params, key, index
+    return cond, lambda z: z
+
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Sampler:
+class Sampler(FrameMaker):
     """The parts that make samples.
 
     Attributes:
         network: (params, z (b [t] h w c), time (b), cond) -> prediction, shape of z.
         decode: (params, z (b [t] h w c)) -> frames (b [t] H W 3), about [-1, 1].
-        drop: cond -> the same with every condition dropped; asked only if there is guidance.
+        drop: (cond, keys) -> the same with these conditions dropped; asked only if there is
+            guidance.
         schedule: noise schedule that the network was trained with.
         target: "epsilon", "v" or "x0": what it predicts.
         solver: the stepping rule.
         grid: (s + 1) decreasing sigmas, from `sampling.grids`.
-        guidance: scale of classifier-free guidance; 1 is none, at half the cost.
+        guidance: what is guided, each with a scale of its own.
         shape: ([t] h w c) of one sample's z.
         name: of the noise stream.
+        tell: (params, key, index, cond) -> what the network is told, made once of what samples are
+            to be, and what becomes of their z: given frames pass through.
     """
 
     network: Callable[[PyTree, Array, Array, Conditioning], Array]
     decode: Callable[[PyTree, Array], Array]
-    drop: Callable[[Conditioning], Conditioning]
+    drop: Callable[[Conditioning, tuple[str, ...]], Conditioning]
     schedule: Schedule
     target: str
     solver: Solver
     grid: Float[np.ndarray, " stops"]
-    guidance: float | int
+    guidance: tuple[Guidance, ...]
     shape: tuple[int, ...]
     name: str
+    tell: Tell = as_asked
 
     def latents(
         self, params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning
@@ -70,82 +94,34 @@ class Sampler:
         Raises:
             InputError: if the target cannot be sampled with the schedule.
         """
+        keys = [sample_keys(stream(key, f"{self.name} {what}"), index) for what in STREAMS]
+        noise_keys, solver_keys, told_keys = keys
+        told, finish = self.tell(params, told_keys, index, cond)
         # Not every condition knows its null value: it is asked for only where it is used.
-        null = cond if self.guidance == 1 else self.drop(cond)
-        predict = guided(functools.partial(self.network, params), cond, null, self.guidance)
-        return sample(
+        away = [
+            Away(self.drop(told, one.keys), one.scale)
+            for one in self.guidance
+            if one.scale != 1 and not told.keys().isdisjoint(one.keys)
+        ]
+        predict = guided(functools.partial(self.network, params), told, *away)
+        z = sample(
             make_denoiser(predict, self.schedule, self.target),
             self.solver,
             self.grid,
-            sample_noise(
-                sample_keys(stream(key, f"{self.name} noise"), index), (*index.shape, *self.shape)
-            ),
-            sample_keys(stream(key, f"{self.name} solver"), index),
+            sample_noise(noise_keys, (*index.shape, *self.shape)),
+            solver_keys,
         )
+        return finish(z)
 
     def frames(
         self, params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning
     ) -> tuple[UInt8[Array, "b t H W 3"], Bool[Array, " b"]]:
         """Return frames (t = 1 for images), and which samples are finite; as `latents`."""
         z = self.latents(params, key, index, cond)
-        finite = jnp.all(jnp.isfinite(z), axis=tuple(range(1, z.ndim)))
-
-        def decode(one: Array) -> tuple[Array, Array]:
-            x = self.decode(params, one[None])[0]
-            x = x if x.ndim == 4 else x[None]
-            return to_uint8(x), jnp.all(jnp.isfinite(x))
-
-        pixels, decoded = jax.lax.map(decode, z)  # a sample at a time: pixels are large
-        return pixels, finite & decoded
-
-    def __call__(
-        self, params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning
-    ) -> UInt8[Array, "b t H W 3"]:
-        """Return frames on the device, compiled once a batch size; as `latents`.
-
-        Raises:
-            InputError: if a sample is not finite: the weights are broken.
-        """
-        frames, finite = self._compiled(params, key, index, cond)
-        if not np.all(finite):
-            bad = np.asarray(index)[~np.asarray(finite)].tolist()
-            raise InputError(
-                f"samples {bad} are not finite numbers: the weights are damaged, or were trained "
-                "for another diffusion or precision"
-            )
-        return frames
-
-    def in_batches(
-        self, params: PyTree, key: Key, index: Int[np.ndarray, " n"], cond: Conditioning, size: int
-    ) -> Iterator[UInt8[np.ndarray, "b t H W 3"]]:
-        """Yield the frames of many samples on the host, at most `size` at a time, in order.
-
-        Args:
-            params: as in `latents`.
-            key: as in `latents`.
-            index: numbers of the samples.
-            cond: every array leading with n.
-            size: samples in one call; the last batch is filled up, so that one program serves all.
-
-        Raises:
-            InputError: as calling it does.
-        """
-        count = len(index)
-        size = min(size, count)
-        for start in range(0, count, size):
-            rows = np.arange(start, start + size) % count
-            batch = {name: jnp.asarray(array[rows]) for name, array in cond.items()}
-            frames = self(params, key, jnp.asarray(index[rows]), batch)
-            yield np.asarray(frames)[: count - start]
-
-    @functools.cached_property
-    def _compiled(self) -> Callable:
-        return jax.jit(self.frames)
+        return to_frames(functools.partial(self.decode, params), z)
 
 
-def to_uint8(x: Float[Array, "*b h w c"]) -> UInt8[Array, "*b h w c"]:
-    """Return pixels in [-1, 1] as bytes, clipped."""
-    return jnp.round((jnp.clip(x, -1.0, 1.0) + 1.0) * 127.5).astype(jnp.uint8)
+STREAMS = ("noise", "solver", "told")  # of a sampler, each drawn from independently
 
 
 def spread(values: Mapping[str, Any], count: int, first: int = 0) -> Conditioning:

@@ -29,7 +29,7 @@ from vldm_jax.models import table
 from vldm_jax.models.discriminator import PatchDiscriminator
 from vldm_jax.models.perceptual import LPIPS
 from vldm_jax.models.perceptual_weights import find_lpips_weights, load_lpips_weights
-from vldm_jax.sampling.sampler import to_uint8
+from vldm_jax.sampling.maker import to_uint8
 from vldm_jax.stages.autoencoder_loss import AutoencoderLoss, measure_latent_scale
 from vldm_jax.stages.base import Stage
 from vldm_jax.stages.latents import module_of, to_pixels

@@ -25,7 +25,7 @@ from vldm_jax.data.pipeline import Source
 from vldm_jax.diffusion.denoiser import make_denoiser
 from vldm_jax.interop.weights import WeightsFile, find_weights
 from vldm_jax.models import table
-from vldm_jax.sampling.sampler import Sampler, spread
+from vldm_jax.sampling.sampler import Guidance, Sampler, Tell, as_asked, spread
 from vldm_jax.stages import asking
 from vldm_jax.stages.base import Stage
 from vldm_jax.stages.denoising_loss import denoising_loss
@@ -201,15 +201,29 @@ class DenoisingStage(Stage):
         return Sampler(
             network=predict,
             decode=self.space.decode,
-            drop=lambda cond: conditions.null_of(self.conditions, cond, nulls),
+            drop=lambda cond, keys: conditions.null_of(
+                [c for c in self.conditions if c.key in keys], cond, nulls
+            ),
             schedule=self.diffusion.schedule,
             target=self.diffusion.target,
             solver=self.solver,
             grid=self.grid,
-            guidance=self.config.sampling.guidance,
+            guidance=self.guidance,
             shape=self.shape,
             name=self.config.objective.kind,
+            tell=self.tell,
         )
+
+    @property
+    def guidance(self) -> tuple[Guidance, ...]:
+        """What samples are guided away from, by `config.sampling`."""
+        keys = tuple(condition.key for condition in self.asked_for)
+        return (Guidance(keys, self.config.sampling.guidance),)
+
+    @property
+    def tell(self) -> Tell:
+        """What makes of a sample's request what the network is told, see `Sampler`."""
+        return as_asked
 
     def request(
         self, count: int, *, first: int = 0, unknown: Mapping[str, Sequence[str]] | None = None
@@ -228,6 +242,26 @@ class DenoisingStage(Stage):
             columns = [i for i, name in enumerate(self.config.data[key]) if name in names]
             rows[key][:, columns] = np.nan
         return {**spread(rows, count, first), **self.fixed((count,))}
+
+    @property
+    def conditioning_frames(self) -> int:
+        """Number of frames of a real clip that a sample which is to be like it is given."""
+        return 0
+
+    def asked_of(
+        self, examples: Sequence[Mapping[str, Any]], unknown: Mapping[str, Sequence[str]]
+    ) -> Conditioning:
+        """Return what samples are asked for that are to be like real examples.
+
+        Args:
+            examples: of the data.
+            unknown: as in `request`.
+        """
+        request = self.request(len(examples), unknown=unknown)
+        return {
+            key: np.stack([one[key] for one in examples]) if key in examples[0] else value
+            for key, value in request.items()
+        }
 
     def fixed(self, shape: tuple[Any, ...]) -> Conditioning:
         """Return what the network is told beside its conditions, leading with b = `shape`."""
@@ -258,7 +292,10 @@ class DenoisingStage(Stage):
         return self.captions(self._asked_of(source, count))
 
     def _asked_of(self, source: Source, count: int) -> Conditioning:
-        return self.request(count, unknown=source.unknown)
+        if not self.conditioning_frames:
+            return self.request(count, unknown=source.unknown)
+        # What is asked for must not contradict the frames that are given: it is the clips' own.
+        return self.asked_of([source[i % len(source)] for i in range(count)], source.unknown)
 
     # What it leaves behind.
 

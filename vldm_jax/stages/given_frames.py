@@ -20,9 +20,10 @@ from vldm_jax.conditions.context_frames import ContextFrames, context_of
 from vldm_jax.conditions.context_noise import ContextNoise
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.rng import stream
+from vldm_jax.core.shapes import expand_like
 from vldm_jax.diffusion.process import add_noise, alpha_sigma
 from vldm_jax.diffusion.schedules import Schedule
-from vldm_jax.typing import Array, Bool, Conditioning, Float, Key
+from vldm_jax.typing import Array, Bool, Conditioning, Float, Int, Key
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,13 +52,24 @@ class GivenFrames:
             return {ContextFrames.key: context_of(z, given)}
         time = jax.random.randint(stream(key, "time"), (len(z),), 0, self.noise + 1)
         eps = jax.random.normal(stream(key, "noise"), z.shape, jnp.float32)
-        # Time 0 of a schedule has a little noise on it; here it means none.
-        noisy = add_noise(z, eps, *alpha_sigma(schedule, time))
-        seen = jnp.where((time > 0).reshape(-1, 1, 1, 1, 1), noisy, z)
         return {
-            ContextFrames.key: context_of(seen, given),
+            ContextFrames.key: context_of(noised(z, eps, time, schedule), given),
             ContextNoise.key: time.astype(jnp.float32),
         }
+
+
+def noised(
+    z: Float[Array, "b t h w c"],
+    eps: Float[Array, "b t h w c"],
+    time: Int[Array, " b"],
+    schedule: Schedule,
+) -> Float[Array, "b t h w c"]:
+    """Return latents with noise of these times; at time 0 as they are.
+
+    Time 0 of a schedule has a little noise on it; here it means none.
+    """
+    noisy = add_noise(z, eps, *alpha_sigma(schedule, time))
+    return jnp.where(expand_like(time > 0, z), noisy, z)
 
 
 def given_frames(patterns: Any, noise: int, frames: int, steps: int) -> GivenFrames:

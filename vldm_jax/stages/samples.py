@@ -66,13 +66,8 @@ class RealClips:
         It is what the real clips are, by the names of the stage's labels.
         """
         source = dataclasses.replace(self.source, label_names=stage.config.data.labels)
-        count = len(self.numbers)
-        cond = stage.request(count, unknown=source.unknown)
         examples = [source[int(number)] for number in self.numbers]
-        return {
-            key: np.stack([one[key] for one in examples]) if key in examples[0] else value
-            for key, value in cond.items()
-        }, count
+        return stage.asked_of(examples, source.unknown), len(examples)
 
     def check_labels(self, figures: Sequence[str], stage: Stage) -> None:
         """Raise for a figure of labels that samples are not asked for; to be asked before them.
@@ -123,7 +118,7 @@ def real_clips(stage: Stage, *, clips: int | None, seed: int) -> RealClips:
             "real_windows": "all",
             "floor": FLOOR,
             "conditions": "those of the real clips",
-            "conditioning_frames": 0,
+            "conditioning_frames": stage.conditioning_frames,
         },
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from vldm_jax.checkpoint.weights import check_backbone, save_weights
@@ -34,9 +35,11 @@ from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.models import table
 from vldm_jax.models.table import TEMPORAL
 from vldm_jax.nn.mixer import mixes
+from vldm_jax.sampling.sampler import Guidance, Tell, as_asked
 from vldm_jax.stages.denoising import DenoisingStage
 from vldm_jax.stages.given_frames import GivenFrames, given_frames
 from vldm_jax.stages.origin import check_made_for
+from vldm_jax.stages.told_frames import PIXELS, ToldFrames, check_given
 from vldm_jax.training.state import split_params
 from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree
 
@@ -66,6 +69,10 @@ class VideoStage(DenoisingStage):
             )
         super().__init__(config)
         self.given_frames = self._given_frames()
+        check_given(
+            config.sampling.given, config.sampling.given_noise, config.data.num_frames,
+            self.diffusion.schedule.num_steps, self.given_frames is not None,
+        )  # fmt: skip
 
     def _given_frames(self) -> GivenFrames | None:
         """Return what frames clips are given; None for a network that takes none."""
@@ -167,6 +174,47 @@ class VideoStage(DenoisingStage):
     def shape(self) -> tuple[int, ...]:
         """Shape (t h w c) of one sample in the space."""
         return (self.config.data.num_frames, *super().shape)
+
+    @property
+    def guidance(self) -> tuple[Guidance, ...]:
+        """As of every denoising stage; and context guidance, paper Eq. 4."""
+        context = Guidance((ContextFrames.key,), self.config.sampling.context_guidance)
+        return (*super().guidance, context)
+
+    @property
+    def tell(self) -> Tell:
+        """What a network with context frames is told of them."""
+        if self.given_frames is None:
+            return as_asked
+        sampling, space = self.config.sampling, self.space
+
+        def encode(params: PyTree, video: Array, keys: Key) -> Array:
+            def one(frames: Array, key: Key) -> Array:
+                return space.encode(params, {"video": frames[None]}, "video", key)[0]
+
+            return jax.vmap(one)(video, keys)
+
+        return ToldFrames(
+            given=sampling.given,
+            noise=sampling.given_noise,
+            tells_noise=any(c.key == ContextNoise.key for c in self.conditions),
+            schedule=self.diffusion.schedule,
+            encode=encode,
+        )
+
+    @property
+    def conditioning_frames(self) -> int:
+        """Number of frames of a real clip that a sample which is to be like it is given."""
+        return len(self.config.sampling.given)
+
+    def asked_of(
+        self, examples: Sequence[Mapping[str, Any]], unknown: Mapping[str, Sequence[str]]
+    ) -> Conditioning:
+        """As of every denoising stage; and the pixels that `config.sampling.given` gives."""
+        asked = super().asked_of(examples, unknown)
+        if not self.config.sampling.given:
+            return asked
+        return {**asked, PIXELS: np.stack([one[self.frames] for one in examples])}
 
     def fixed(self, shape: tuple[Any, ...]) -> Conditioning:
         """Return whether mix := 1, as `config.sampling` says."""

@@ -1,0 +1,104 @@
+"""What makes frames of what it is told: by denoising, or by a network in one pass.
+
+A maker is traceable; called, it is one compiled program whose results stay on the device.
+"""
+
+import abc
+import functools
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.typing import Array, Bool, Conditioning, Float, Int, Key, PyTree, UInt8
+
+
+class FrameMaker(abc.ABC):
+    """Makes frames; a subclass says how."""
+
+    @abc.abstractmethod
+    def frames(
+        self, params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning
+    ) -> tuple[UInt8[Array, "b t H W 3"], Bool[Array, " b"]]:
+        """Return frames (t = 1 for images), and which samples are finite; traceable.
+
+        Args:
+            params: of the networks.
+            key: of the run, `jax.random.key(seed)`.
+            index: numbers of the samples; all that is drawn belongs to them.
+            cond: what the samples are to be, every array leading with b.
+        """
+
+    def __call__(
+        self, params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning
+    ) -> UInt8[Array, "b t H W 3"]:
+        """Return frames on the device, compiled once a batch size; as `frames`.
+
+        Raises:
+            InputError: if a sample is not finite: the weights are broken.
+        """
+        frames, finite = self._compiled(params, key, index, cond)
+        if not np.all(finite):
+            bad = np.asarray(index)[~np.asarray(finite)].tolist()
+            raise InputError(
+                f"samples {bad} are not finite numbers: the weights are damaged, or were trained "
+                "for another diffusion or precision"
+            )
+        return frames
+
+    def in_batches(
+        self, params: PyTree, key: Key, index: Int[np.ndarray, " n"], cond: Conditioning, size: int
+    ) -> Iterator[UInt8[np.ndarray, "b t H W 3"]]:
+        """Yield the frames of many samples on the host, at most `size` at a time, in order.
+
+        Args:
+            params: as in `frames`.
+            key: as in `frames`.
+            index: numbers of the samples.
+            cond: every array leading with n.
+            size: samples in one call; the last batch is filled up, so that one program serves all.
+
+        Raises:
+            InputError: as calling it does.
+        """
+        count = len(index)
+        size = min(size, count)
+        for start in range(0, count, size):
+            rows = np.arange(start, start + size) % count
+            batch = {name: jnp.asarray(array[rows]) for name, array in cond.items()}
+            frames = self(params, key, jnp.asarray(index[rows]), batch)
+            yield np.asarray(frames)[: count - start]
+
+    @functools.cached_property
+    def _compiled(self) -> Callable:
+        return jax.jit(self.frames)
+
+
+def to_frames(
+    decode: Callable[[Array], Float[Array, "b *t H W 3"]], z: Float[Array, "b *t h w c"]
+) -> tuple[UInt8[Array, "b t2 H W 3"], Bool[Array, " b"]]:
+    """Return the frames that z is decoded to, a sample at a time: pixels are large.
+
+    Args:
+        decode: z (1 [t] h w c) -> frames (1 [t] H W 3), about [-1, 1].
+        z: of images or videos.
+
+    Returns:
+        Frames, t2 = 1 for images; and which samples are finite, before and after decoding.
+    """
+    finite = jnp.all(jnp.isfinite(z), axis=tuple(range(1, z.ndim)))
+
+    def one(row: Array) -> tuple[Array, Array]:
+        x = decode(row[None])[0]
+        x = x if x.ndim == 4 else x[None]
+        return to_uint8(x), jnp.all(jnp.isfinite(x))
+
+    pixels, decoded = jax.lax.map(one, z)
+    return pixels, finite & decoded
+
+
+def to_uint8(x: Float[Array, "*b h w c"]) -> UInt8[Array, "*b h w c"]:
+    """Return pixels in [-1, 1] as bytes, clipped."""
+    return jnp.round((jnp.clip(x, -1.0, 1.0) + 1.0) * 127.5).astype(jnp.uint8)

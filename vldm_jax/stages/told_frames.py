@@ -1,0 +1,106 @@
+"""Which frames samples are given, and that these come out unchanged.
+
+    config.sampling.given = (0, 1)     of a real clip: in evaluations and previews
+    config.sampling.given_noise = 0    time of the noise on given frames, which the network is told
+
+A sample is told its frames in one of two ways: as pixels of a clip ("given_video"), of which those
+of `given` are encoded, or as latents and mask ("context_frames"), as a stack of models hands them
+on. Neither is no frame given.
+
+Source: Align your Latents, arXiv:2304.08818, Sec. 3.2; that given latents are put in the place of
+the sampled ones is ours.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from vldm_jax.conditions.context_frames import ContextFrames, context_of
+from vldm_jax.conditions.context_noise import ContextNoise
+from vldm_jax.core.errors import InputError
+from vldm_jax.diffusion.schedules import Schedule
+from vldm_jax.sampling.noise import sample_noise
+from vldm_jax.sampling.sampler import Finish
+from vldm_jax.stages.given_frames import noised
+from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree
+
+PIXELS = "given_video"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class ToldFrames:
+    """What `Sampler.tell` is for a network that takes context frames.
+
+    Attributes:
+        given: frames that a clip's pixels give.
+        noise: time of the noise on given frames; 0 for none.
+        tells_noise: whether the network is told that time.
+        schedule: of the noise.
+        encode: (params, frames (b t H W 3), keys (b)) -> z (b t h w c).
+    """
+
+    given: tuple[int, ...]
+    noise: int
+    tells_noise: bool
+    schedule: Schedule
+    encode: Callable[[PyTree, Array, Key], Float[Array, "b t h w c"]]
+
+    def __call__(
+        self, params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning
+    ) -> tuple[Conditioning, Finish]:
+        """Return what the network is told, and what puts given frames in their places."""
+        told = dict(cond)
+        video, clean = told.pop(PIXELS, None), told.pop(ContextFrames.key, None)
+        time = jnp.full(index.shape, self.noise)
+        if self.tells_noise:
+            told[ContextNoise.key] = time.astype(jnp.float32)
+        if clean is None and video is not None and self.given:
+            clean = self._of_pixels(params, video, key)
+        if clean is None:
+            return told, lambda z: z
+        z, given = clean[..., :-1], clean[..., -1:] > 0
+        seen = noised(z, sample_noise(key, z.shape), time, self.schedule)
+        told[ContextFrames.key] = context_of(seen, given[:, :, 0, 0, 0])
+        return told, lambda sampled: jnp.where(given, z, sampled)
+
+    def _of_pixels(self, params: PyTree, video: Array, key: Key) -> Array:
+        which = np.asarray(self.given)
+        known = self.encode(params, video[:, which], key)
+        shape = (*video.shape[:2], *known.shape[2:])
+        z = jnp.zeros(shape, known.dtype).at[:, which].set(known)
+        mask = np.isin(np.arange(video.shape[1]), which)
+        return context_of(z, jnp.broadcast_to(mask, video.shape[:2]))
+
+
+def check_given(given: Any, noise: int, frames: int, steps: int, takes: bool) -> None:
+    """Raise unless `config.sampling.given` and `given_noise` can be.
+
+    Args:
+        given: frames.
+        noise: time.
+        frames: of a clip.
+        steps: of the diffusion.
+        takes: whether the network takes context frames.
+
+    Raises:
+        InputError: naming the key.
+    """
+    good = isinstance(given, tuple) and all(type(i) is int for i in given)
+    if not good or not set(given) < set(range(frames)):
+        raise InputError(
+            f"config.sampling.given={given!r} must be some of the frames 0 to {frames - 1}, not "
+            "all: as (0, 1); () for none"
+        )
+    if given and not takes:
+        raise InputError(
+            f"config.sampling.given={given}, but the network was made without context frames: "
+            "leave it (), or train with config.objective.given"
+        )
+    if not 0 <= noise < steps:
+        raise InputError(
+            f"config.sampling.given_noise={noise} must be a time of the diffusion, from 0 (none) "
+            f"to {steps - 1}"
+        )
