@@ -24,6 +24,7 @@ def base_config() -> ConfigDict:
     config.data.index = placeholder(str)  # JSON file that remembers the scan
     config.data.labels = ()  # by name, from labels.json; unknown where it lacks them
     config.data.fps = 1.0  # the paper's rate of independent frames
+    config.data.more_fps = ()  # further rates, from each as many windows
     config.data.num_frames = 1
     config.data.stride = 1.0  # frames between the starts of two windows
     config.data.height, config.data.width = 128, 256
