@@ -192,6 +192,26 @@ def video_config() -> ConfigDict:
     return config
 
 
+def interpolation(config: ConfigDict, channels: int) -> ConfigDict:
+    """Return the config of temporal layers as one of interpolation at two rates, 5 frames each.
+
+    Args:
+        config: of temporal layers.
+        channels: of the latents.
+    """
+    config.data.fps, config.data.more_fps = 7.5, (30.0,)
+    config.data.num_frames = 5
+    config.model.network.more_conditions = (
+        {"kind": "context_frames", "channels": channels},
+        {"kind": "context_noise"},
+        {"kind": "frame_rate", "rates": (7.5, 30.0)},
+    )
+    config.objective.given = ((1.0, (0, 4)),)
+    config.objective.given_noise = 250
+    config.sampling.given = (0, 4)
+    return config
+
+
 def variant_of(config: ConfigDict, variant: str, **variants) -> ConfigDict:
     """Return the config as "full" or as one of its variants, each a function that changes it.
 
