@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
-from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_writable
+from vldm_jax.core.progress import tracked
 from vldm_jax.data.faults import Path_, VideoError, counts_of, shown, unreadable
 from vldm_jax.data.index import (
     Record,
@@ -104,8 +104,7 @@ def read_folder(
     known, remark = read_index(Path(index)) if index is not None else ({}, None)
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         scans = pool.map(lambda file: _scan_or_recall(listing.root, file, known), listing.files)
-        bar = tqdm(scans, total=len(listing.files), desc="scanning", leave=False, disable=None)
-        found = dict(bar)
+        found = dict(tracked(scans, "scanning", len(listing.files), "video"))
     if index is not None:
         write_index(Path(index), found)
     found |= {name: record_of_fault(error) for name, error in listing.faults.items()}

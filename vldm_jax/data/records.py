@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_new
+from vldm_jax.core.progress import Progress
 from vldm_jax.data.folder import Entry, read_folder
 from vldm_jax.data.read import scan
 from vldm_jax.data.record_files import KEY_EVERY
@@ -200,7 +201,7 @@ def _generate(
     workers = threads or os.cpu_count() or 1
     with (
         ThreadPoolExecutor(workers) as pool,
-        tqdm(total=len(segments), desc="storing", leave=False, disable=None) as bar,
+        Progress("storing", len(segments), "clip") as progress,
     ):
         for start in range(0, len(segments), 4 * workers):
             jobs = [
@@ -208,7 +209,7 @@ def _generate(
                 for number, segment in enumerate(segments[start : start + 4 * workers], start)
             ]
             for number, record in enumerate(pool.map(lambda job: _store(*job), jobs), start):
-                bar.update()
+                progress.update()
                 yield number, record
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.progress import tracked
 from vldm_jax.evals.clips import ClipSet, digest_of_set
 from vldm_jax.evals.extract import Extracted, Extractor, extract_all
 from vldm_jax.evals.extractors import make_extractor
@@ -190,7 +191,7 @@ def compare(
     numbers = _numbers(compared, names, extractors, cache)
     figures = {}
     notes = []
-    for name in names:
+    for name in tracked(names, "figures and their intervals", len(names), "figure"):
         own = own_settings(FIGURES[name], settings)
         rows = {
             what: one[FIGURES[name].extractor].rows

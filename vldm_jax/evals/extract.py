@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.progress import Progress
 from vldm_jax.evals.clips import ClipSet, check_bytes, digest
 from vldm_jax.evals.kept_numbers import keep, recall
 from vldm_jax.typing import Float, UInt8
@@ -94,8 +94,8 @@ def extract_all(asked: Asked, *, cache: Path | None) -> list[dict[str, Extracted
     tables = {one.name: _Table(one, cache) for _, extractors in asked for one in extractors}
     seen = [_Seen(clips.count, extractors) for clips, extractors in asked]
     visits = list(_visits(asked))
-    with tqdm(visits, desc="judging", unit="clip", disable=None, leave=False) as bar:
-        for visit in bar:
+    with Progress("judging", len(visits), "clip") as progress:
+        for visit in visits:
             first, position = visit.places[0]
             clip = _read(asked[first][0], position)
             whole = digest(clip)
@@ -106,6 +106,7 @@ def extract_all(asked: Asked, *, cache: Path | None) -> list[dict[str, Extracted
                 for one in extractors:
                     waiting = _Waiting(clip, beside.get(one.beside), clips, position)
                     tables[one.name].ask(seen[number].key(position, one.beside), waiting)
+            progress.update()
         for table in tables.values():
             table.compute()
     return [

@@ -17,13 +17,13 @@ from typing import Any
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 import vldm_jax
 from vldm_jax.checkpoint.configs import canonical
 from vldm_jax.config.data import build_source
 from vldm_jax.core.files import atomic_path, check_new, write_json
 from vldm_jax.core.json_files import read_json
+from vldm_jax.core.progress import Progress
 from vldm_jax.data.relabel import RelabelledSource
 from vldm_jax.evals.clips import ClipSet
 from vldm_jax.evals.compare import labels_of
@@ -187,17 +187,18 @@ def write_samples(
     size = config.sampling.batch_size
     key, index = jax.random.key(config.seed), np.arange(count)
     files = [folder / f"{first:06}.npy" for first in range(0, count, size)]
-    with tqdm(total=count, desc="sampling", unit="clip", disable=None, leave=leave) as bar:
-        for number, file in enumerate(files):
-            left = min(size, count - number * size)
-            if not file.exists():
-                # The last batch is filled up: one program serves all.
-                rows = index[(number * size + np.arange(size)) % count]
-                part = {name: value[rows] for name, value in cond.items()}
-                (frames,) = sampler.in_batches(params, key, rows, part, size)
-                with atomic_path(file) as temporary:
-                    np.save(temporary, frames[:left])
-            bar.update(left)
+    lengths = [min(size, count - first) for first in range(0, count, size)]
+    missing = [number for number, file in enumerate(files) if not file.exists()]
+    there = count - sum(lengths[number] for number in missing)
+    with Progress("sampling", count, "clip", done=there, leave=leave) as progress:
+        for number in missing:
+            # The last batch is filled up: one program serves all.
+            rows = index[(number * size + np.arange(size)) % count]
+            part = {name: value[rows] for name, value in cond.items()}
+            (frames,) = sampler.in_batches(params, key, rows, part, size)
+            with atomic_path(files[number]) as temporary:
+                np.save(temporary, frames[: lengths[number]])
+            progress.update(lengths[number])
     return ClipSet(
         read=lambda i: np.load(files[i // size], mmap_mode="r")[i % size],
         describe=lambda i: f"sample {i}", count=count, fps=float(config.data.fps),
