@@ -54,7 +54,7 @@ def test_two_folders(folders, tmp_path, capsys):
         assert found["clips"] == 4 and found["floor"] > 0
     out = capsys.readouterr().out
     assert "| samples | flicker → floor |" in out and metrics["recipe_id"] in out
-    assert "4 real clips are not used" in out
+    assert "; not used: 4 real clips\n" in out
     for name in ("figures.png", "best_and_worst.png"):
         with Image.open(tmp_path / "out" / name) as image:
             assert min(image.size) > 50
@@ -90,10 +90,13 @@ def test_what_gives_no_clip_is_told_and_kept(folders, tmp_path, capsys):
     (tmp_path / "made" / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     assert evaluate(*folders, *FAST, "--out", tmp_path / "out") == 0
     out = capsys.readouterr().out
-    assert "samples: 1 videos left out: too short for 6 frames at 8 fps" in out
-    assert "samples: 1 videos left out: truncated" in out
+    assert "samples: 1 video left out: too short for 6 frames at 8 fps (short.mp4)\n" in out
+    assert "samples: 1 video left out: truncated (cut.mp4)\n" in out
     left_out = metrics_of(tmp_path / "out")["left_out"]
-    assert left_out["samples"] == {"too short for 6 frames at 8 fps": 1, "truncated": 1}
+    assert left_out["samples"] == {
+        "too short for 6 frames at 8 fps": ["short.mp4"],
+        "truncated": ["cut.mp4"],
+    }
 
 
 @pytest.mark.parametrize(

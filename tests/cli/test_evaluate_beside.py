@@ -86,8 +86,9 @@ def test_reconstructions_are_held_against_their_originals_and_have_no_floor(
     expected = [psnr(made[name][None], real[name][None])[0] for name in real]
     assert found["value"] == pytest.approx(np.mean(expected), rel=1e-5)
     assert found["floor"] is None and found["floor_interval"] is None and found["clips"] == 4
-    assert "no floor)" in said and "pairs: 1 videos left out: no reference of that name" in said
-    assert metrics["left_out"]["reference"] == {"no reference of that name": 1}
+    assert "no floor)" in said
+    assert "pairs: 1 video left out: no reference of that name (alone.mp4)\n" in said
+    assert metrics["left_out"]["reference"] == {"no reference of that name": ["alone.mp4"]}
     assert metrics["recipe"]["beside"]["reference"]["clips"] == 4
     for name in ("figures.png", "best_and_worst.png"):
         with Image.open(out / name) as image:
@@ -176,9 +177,9 @@ def test_what_lacks_a_caption_or_is_too_long_is_said(clipsim, tmp_path, capsys):
     argv = [*clipsim, "--captions", tmp_path / "captions.csv"]
     assert evaluate(*argv, "--out", tmp_path / "out") == 0
     said = capsys.readouterr().out
-    assert "clipsim: 1 videos left out: no caption" in said
+    assert "clipsim: 1 video left out: no caption (3.mp4)" in said
     assert "clip: 1 of 3 captions are longer than 75 tokens and were cut, the first is of 2" in said
-    assert metrics_of(tmp_path / "out")["left_out"]["caption"] == {"no caption": 1}
+    assert metrics_of(tmp_path / "out")["left_out"]["caption"] == {"no caption": ["3.mp4"]}
 
 
 def test_a_network_without_image_tower_is_one_line(clipsim, tmp_path, capsys):

@@ -29,13 +29,13 @@ def clips_of(folder, tmp_path, **changes):
     return folder_clips(folder, index=tmp_path / "scan.json", **settings)
 
 
-def test_what_gives_no_clip_is_counted_by_its_reason(folder, tmp_path):
+def test_what_gives_no_clip_is_named_by_its_reason(folder, tmp_path):
     clips = clips_of(folder, tmp_path)
     assert clips.count == 4 * 3  # 20 frames are three clips of 6, 40 at twice the rate as well
     assert dict(clips.left_out) == {
-        "truncated": 1,
-        "too short for 6 frames at 8 fps": 1,
-        "smaller than 32x48": 1,
+        "truncated": ("damaged.mp4",),
+        "too short for 6 frames at 8 fps": ("short.mp4",),
+        "smaller than 32x48": ("small.mp4",),
     }
     assert any("16 fps" in note or "8, 16 fps" in note for note in clips.notes)
     for clip in clips:

@@ -95,10 +95,13 @@ def test_nothing_is_evaluated_by_default(video):
     assert video().train.evaluate_every is None
 
 
-def test_a_judge_finds_the_same_for_the_same_weights_and_leaves_no_samples(evaluated, tmp_path):
+def test_a_judge_finds_the_same_for_the_same_weights_and_leaves_no_samples(
+    evaluated, tmp_path, capsys
+):
     stage = make_plan(evaluated()).stage
     params = {"network": stage.init(jax.random.key(0))["network"], **stage.given()}
     judge = Judge(stage)
+    assert "random clips" not in capsys.readouterr().out  # training says what the data holds
     one, two = (judge(params, step, tmp_path) for step in (1, 2))
     assert set(one["figures"]) == {"flicker", "change"}
     assert one["figures"] == two["figures"] and one["recipe_id"] == two["recipe_id"]

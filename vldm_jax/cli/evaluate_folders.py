@@ -14,7 +14,7 @@ from vldm_jax.evals.compare import check_length, settings_of
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.given import Given
 from vldm_jax.evals.halves import FLOOR, real_halves
-from vldm_jax.evals.sets import Sets
+from vldm_jax.evals.sets import Sets, left_out_lines
 
 FRAMES = 16  # of a clip, if nothing says otherwise: FVD's
 
@@ -40,8 +40,7 @@ def folder_sets(args: argparse.Namespace, given: Given) -> Sets:
     if "tiles" in settings:
         _check_whole(args, samples)
     notes = [f"{kind}: {note}" for kind, clips in made.items() for note in clips.notes]
-    for kind, clips in made.items():
-        notes += [f"{kind}: {n} videos left out: {why}" for why, n in clips.left_out.items()]
+    notes += [f"{kind}: {line}" for kind, clips in made.items() for line in left_out_lines(clips)]
     folders = Folders(args=args, samples=samples, real=real, index=_index(args, "real"))
     beside = {kind: BESIDE[kind](folders) for kind in sorted(kinds - {""})}
     notes += [line for one in beside.values() for line in one.notes]

@@ -14,6 +14,7 @@ from vldm_jax.cli.output import write_sheet, write_videos
 from vldm_jax.cli.run_config import asked_config
 from vldm_jax.core.files import write_json
 from vldm_jax.core.progress import Progress
+from vldm_jax.core.words import counted
 from vldm_jax.parallel.compilation import compilations_kept
 from vldm_jax.stages import asking
 from vldm_jax.stages.plan import make_plan
@@ -76,4 +77,5 @@ def sample(config: ConfigDict, weights: str, out: Path) -> None:
     videos = np.concatenate(done)
     write_sheet(out / SHEET, videos, captions)
     write_json(out / METADATA, {**about, "complete": True})
-    print(f"{out}: {len(videos)} samples of {videos.shape[1]} frames, and {SHEET}")
+    frames = counted(videos.shape[1], "frame")
+    print(f"{out}: {counted(len(videos), 'sample')} of {frames}, and {SHEET}")

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Int
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.words import counted
 from vldm_jax.data.read import VideoError, read_frames
 from vldm_jax.data.record_files import Metadata, RecordFiles, read_metadata
 from vldm_jax.data.source import Example, check_positive
@@ -134,7 +135,8 @@ def records_source(
     return RecordSource(
         records=records, label_names=stored.label_names, video=video,
         frames=np.concatenate(windows), height=height, width=width, fps=float(fps),
-        report=f"{stored.report}\n  {len(video)} windows of {num_frames} frames at {fps:g} fps",
+        report=f"{stored.report}\n  {counted(len(video), 'window')} of "
+        f"{num_frames} frames at {fps:g} fps",
     )  # fmt: skip
 
 

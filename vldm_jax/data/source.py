@@ -13,7 +13,6 @@ import dataclasses
 import math
 import os
 import zlib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -25,9 +24,10 @@ from jaxtyping import Int, UInt8
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_writable
+from vldm_jax.core.words import counted, listed
 from vldm_jax.data.cache import FrameArray, FrameFile, store_frames
 from vldm_jax.data.faults import Path_, counts_of, shown
-from vldm_jax.data.folder import Entry, Folder, read_folder
+from vldm_jax.data.folder import Entry, Folder, by_reason, read_folder
 from vldm_jax.data.read import read_frames
 from vldm_jax.data.transforms import resize_crop
 from vldm_jax.data.windows import SLOWEST, SPLITS, clip_windows, held_out
@@ -50,7 +50,8 @@ class ClipSource:
         cache: where the frames are, if they are decoded already: then row `rows[window, frame]`.
         rows: see `cache`.
         report: lines on what is kept and what is skipped, by reason.
-        reasons: reason -> number of videos that give no window.
+        left_out: reason -> the names of the videos that give no window.
+        remarks: what else a person should know of the folder, a line each.
     """
 
     entries: tuple[Entry, ...]
@@ -61,9 +62,15 @@ class ClipSource:
     width: int
     fps: float
     report: str
-    reasons: Mapping[str, int]
+    left_out: Mapping[str, tuple[str, ...]]
+    remarks: tuple[str, ...] = ()
     cache: FrameFile | FrameArray | None = None
     rows: Int[np.ndarray, "n t"] | None = None
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Reason -> number of videos that give no window."""
+        return {reason: len(names) for reason, names in self.left_out.items()}
 
     def __len__(self) -> int:
         return len(self.video)
@@ -145,19 +152,22 @@ def folder_source(
     smallest = (0, 0) if enlarge else (height, width)
     cut = partial(clip_windows, fps=fps, num_frames=num_frames, stride=stride)
     windows: list[tuple[int, np.ndarray]] = []
-    reasons = Counter(folder.reasons)
+    faults: list[tuple[str, str]] = []
     for number, entry in enumerate(folder.entries):
         shots = _shots_of(entry, test_fraction, split)
         found = cut(entry.video.times, shots)
         if reason := _fault(entry, found, smallest, fps, num_frames, len(shots)):
-            reasons[reason] += 1
+            faults.append((reason, entry.name))
         else:
             windows.append((number, found))
+    short = by_reason(faults)
+    left_out = {**folder.left_out, **short}
     if not windows:
+        reasons = {reason: len(names) for reason, names in left_out.items()}
         raise InputError(
             f"{path}: no window of {num_frames} frames at {fps:g} fps and {height}x{width} in "
-            f"{sum(reasons.values())} videos ({counts_of(reasons)}): ask for fewer frames, a lower "
-            "fps or a smaller size, or add videos"
+            f"{counted(sum(reasons.values()), 'video')} ({counts_of(reasons)}): ask for fewer "
+            "frames, a lower fps or a smaller size, or add videos"
         )
     what = f"{num_frames} frames at {fps:g} fps, {height}x{width}"
     counts = [len(found) for _, found in windows]
@@ -166,7 +176,7 @@ def folder_source(
         video=np.repeat(np.array([number for number, _ in windows], np.int32), counts),
         frames=np.concatenate([found for _, found in windows]),
         height=height, width=width, fps=float(fps),
-        report=_report(folder, windows, reasons, what), reasons=reasons,
+        report=_report(folder, windows, short, what), left_out=left_out, remarks=folder.remarks,
     )  # fmt: skip
     return source if cache is None else with_cache(source, cache, threads=threads)
 
@@ -224,11 +234,16 @@ def _fault(
 
 
 def _report(
-    folder: Folder, windows: list[tuple[int, np.ndarray]], reasons: Mapping[str, int], what: str
+    folder: Folder,
+    windows: list[tuple[int, np.ndarray]],
+    short: Mapping[str, tuple[str, ...]],
+    what: str,
 ) -> str:
     lines = [folder.report()]
-    count = sum(len(found) for _, found in windows)
-    lines += [f"  {count} windows of {what} in {len(windows)} videos"]
-    more = {reason: n - folder.reasons.get(reason, 0) for reason, n in reasons.items()}
-    lines += [f"  skipped {n}: {reason}" for reason, n in sorted(more.items()) if n]
+    count = counted(sum(len(found) for _, found in windows), "window")
+    lines += [f"  {count} of {what} in {counted(len(windows), 'video')}"]
+    lines += [
+        f"  skipped {len(names)}: {reason} ({listed([shown(name) for name in names])})"
+        for reason, names in short.items()
+    ]
     return "\n".join(lines)

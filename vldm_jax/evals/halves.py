@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.words import counted
 from vldm_jax.evals.clips import ClipSet
 from vldm_jax.typing import Int
 
@@ -48,7 +49,8 @@ class Real:
         floor, real = bool(len(self.other)), self.clips.count
         limit = min(len(self.one), len(self.other)) if floor else len(self.one)
         most = limit if samples is None else min(samples, limit)
-        have = f"{real} real clips" if samples is None else f"{samples} samples, {real} real clips"
+        have = counted(real, "real clip")
+        have = have if samples is None else f"{counted(samples, 'sample')}, {have}"
         if asked is not None and asked > most:
             needed = "real clips"
             if floor:
@@ -64,9 +66,9 @@ class Real:
             )
         count = asked or most
         unused = real - (2 if floor else 1) * count
-        left = [] if samples is None else [f"{samples - count} samples"] * (samples > count)
-        left += [f"{unused} real clips"] * (unused > 0)
-        spare = f"; {' and '.join(left)} are not used" if left else ""
+        left = {"sample": 0 if samples is None else samples - count, "real clip": unused}
+        spare = " and ".join(counted(n, thing) for thing, n in left.items() if n > 0)
+        spare = f"; not used: {spare}" if spare else ""
         others = f"{count} others for the floor" if floor else "no floor"
         return count, f"{count} samples against {count} real clips, {others}{spare}"
 

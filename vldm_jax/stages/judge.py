@@ -77,7 +77,7 @@ class Judge:
         self._sampler = stage.sampler()
         self._real = _naming(
             f"evals.clips={evals.clips}",
-            lambda: real_clips(stage, clips=evals.clips, seed=SEED),
+            lambda: real_clips(stage, clips=evals.clips, seed=SEED, say=False),  # training does
         )
         _naming("evals.figures", lambda: self._real.check_labels(self._names, stage))
         self._asked = self._real.asked(stage)

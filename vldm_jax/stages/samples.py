@@ -91,13 +91,14 @@ class RealClips:
         )  # fmt: skip
 
 
-def real_clips(stage: Stage, *, clips: int | None, seed: int) -> RealClips:
+def real_clips(stage: Stage, *, clips: int | None, seed: int, say: bool = True) -> RealClips:
     """Return clips of a stage's data to compare its samples with.
 
     Args:
         stage: whose data it is.
         clips: in each of the two halves; None for as many as there are.
         seed: of their order.
+        say: whether to print what the data keeps and skips.
 
     Raises:
         InputError: if nothing is usable, or too little.
@@ -105,7 +106,7 @@ def real_clips(stage: Stage, *, clips: int | None, seed: int) -> RealClips:
     data = stage.config.data.copy_and_resolve_references()
     with data.unlocked():
         data.stride = float(data.num_frames)
-    source = build_source(data)
+    source = build_source(data, say=say)
     drawn = np.random.default_rng(seed).permutation(len(source))
     halves = real_halves(_clips(source, data).picked(drawn))
     count, line = halves.of_each(None, clips)
