@@ -13,7 +13,7 @@ import pytest
 
 from vldm_jax.cli.flags import load_config
 from vldm_jax.core.errors import InputError
-from vldm_jax.evals.compare import check_figures
+from vldm_jax.evals.checks import check_figures
 from vldm_jax.stages.plan import make_plan
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +48,7 @@ def get_table():
     table.figure = "flicker"
     return table
 """
+STEPS = ["seed0_ours", "seed0_ours_figures", "seed0_frozen", "seed0_frozen_figures"]
 
 
 @pytest.fixture
@@ -57,6 +58,24 @@ def small(tmp_path, monkeypatch):
     (tmp_path / "small.py").write_text(SMALL)
     monkeypatch.setattr(module, "TABLES", tmp_path)
     return module
+
+
+@pytest.fixture
+def start(small, tmp_path, monkeypatch):
+    """Start the small table: with what runs a step, and nothing that writes figures."""
+    out = tmp_path / "out"
+
+    def begin(run):
+        monkeypatch.setattr(small, "run", run)
+        monkeypatch.setattr(small, "write", lambda *args: (out / "table.md").write_text(""))
+        monkeypatch.setattr(sys, "argv", ["table.py", "small", "--seeds=1", f"--out={out}"])
+        small.main()
+
+    return begin
+
+
+def killed(step):
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("name", script().names())
@@ -83,64 +102,39 @@ def test_every_training_of_every_table_is_planned(name, monkeypatch):
         made |= {flags[name] for name in ("out", "workdir") if name in flags}
 
 
-def test_what_is_done_is_not_done_again(small, tmp_path, monkeypatch):
-    ran, out = [], tmp_path / "out"
+def test_what_is_done_is_not_done_again(start):
+    first, second = [], []
 
     def run(step):
-        if len(ran) == 3:
+        if len(first) == 3:
             raise KeyboardInterrupt
-        ran.append(step.name)
+        first.append(step.name)
 
-    monkeypatch.setattr(small, "run", run)
-    monkeypatch.setattr(sys, "argv", ["table.py", "small", "--seeds=1", f"--out={out}"])
     with pytest.raises(KeyboardInterrupt):
-        small.main()
-    first, ran = list(ran), []
-    small.write = lambda *args: None
-    (out / "table.md").write_text("")
-    small.main()
-    assert first + ran == [
-        "seed0_ours",
-        "seed0_ours_figures",
-        "seed0_frozen",
-        "seed0_frozen_figures",
-    ]
+        start(run)
+    start(lambda step: second.append(step.name))
+    assert first + second == STEPS
 
 
-def test_a_table_that_was_changed_is_not_mixed_with_what_is_there(small, tmp_path, monkeypatch):
-    out = tmp_path / "out"
-    monkeypatch.setattr(small, "run", lambda step: None)
-    monkeypatch.setattr(small, "write", lambda *args: (out / "table.md").write_text(""))
-    monkeypatch.setattr(sys, "argv", ["table.py", "small", "--seeds=1", f"--out={out}"])
-    small.main()
+def test_a_table_that_was_changed_is_not_mixed_with_what_is_there(start, tmp_path):
+    start(lambda step: None)
     (tmp_path / "small.py").write_text(SMALL.replace("lr=1e-9", "lr=1e-8"))
     with pytest.raises(InputError, match="seed0_frozen in .*out was made by another command"):
-        small.main()
+        start(lambda step: None)
 
 
-def test_a_table_that_is_changed_while_a_training_is_half_done_is_refused(
-    small, tmp_path, monkeypatch
-):
+def test_a_table_that_is_changed_while_a_training_is_half_done_is_refused(start, tmp_path):
     """A run goes on to another number of steps without a word: only the note tells."""
-    out = tmp_path / "out"
-
-    def killed(step):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(small, "run", killed)
-    monkeypatch.setattr(sys, "argv", ["table.py", "small", "--seeds=1", f"--out={out}"])
     with pytest.raises(KeyboardInterrupt):
-        small.main()
+        start(killed)
     (tmp_path / "small.py").write_text(SMALL.replace("total_steps=2", "total_steps=3"))
     with pytest.raises(InputError, match="seed0_ours in .*out was made by another command"):
-        small.main()
+        start(killed)
 
 
-def test_a_kill_between_figures_and_their_note_does_not_block_the_table(
-    small, tmp_path, monkeypatch
-):
+def test_a_kill_between_figures_and_their_note_does_not_block_the_table(start):
     """`vldm evaluate` never writes figures over, so it must not be asked to make them again."""
-    out, ran = tmp_path / "out", []
+    ran = []
 
     def run(step):
         ran.append(step.name)
@@ -148,16 +142,13 @@ def test_a_kill_between_figures_and_their_note_does_not_block_the_table(
             assert not step.result.exists()
             step.result.parent.mkdir(parents=True)
             step.result.write_text("{}")
-        if ran == ["seed0_ours", "seed0_ours_figures"]:
+        if ran == STEPS[:2]:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(small, "run", run)
-    monkeypatch.setattr(small, "write", lambda *args: (out / "table.md").write_text(""))
-    monkeypatch.setattr(sys, "argv", ["table.py", "small", "--seeds=1", f"--out={out}"])
     with pytest.raises(KeyboardInterrupt):
-        small.main()
-    small.main()
-    assert ran == ["seed0_ours", "seed0_ours_figures", "seed0_frozen", "seed0_frozen_figures"]
+        start(run)
+    start(run)
+    assert ran == STEPS
 
 
 def test_a_table_that_is_not_there_is_named(small):
@@ -176,12 +167,12 @@ def test_a_table_that_was_killed_goes_on_and_is_written(tmp_path):
     (tmp_path / "small.py").write_text(SMALL)
     command = [sys.executable, "-c", code, "small", "--seeds=1", f"--out={out}"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    killed = subprocess.Popen(command, cwd=ROOT, env=env)
+    process = subprocess.Popen(command, cwd=ROOT, env=env)
     while not (out / "seed0" / "ours" / "checkpoints" / "1").exists():
-        assert killed.poll() is None
+        assert process.poll() is None
         time.sleep(0.2)
-    killed.send_signal(signal.SIGTERM)
-    assert killed.wait() == 143
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 143
     assert not (out / "done").exists()
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from moving_scenes import scene
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 from small_clip import write_clip
@@ -18,13 +19,6 @@ from vldm_jax.evals.image_quality import psnr
 from vldm_jax.evals.networks.clip import clip_similarity, load_clip
 
 FAST = ["--frames", "6"]
-
-
-def scene(frames, seed, size=(32, 48)):
-    y, x = np.mgrid[: size[0], : size[1]] / size[0]
-    phase = np.arange(frames)[:, None, None] / 5 + seed
-    waves = [np.sin(3 * x + phase), np.cos(4 * y - phase), np.sin(2 * (x + y) + 2 * phase)]
-    return np.uint8(127 + 100 * np.stack(waves, axis=-1))
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +110,20 @@ def test_equal_frames_are_counted_and_other_originals_are_another_recipe(folders
     assert line in one["notes"] and one["recipe_id"] != two["recipe_id"]
 
 
+def test_equal_clips_are_equal_and_not_endlessly_good(folders, tmp_path, capsys):
+    for number in range(4):
+        whole = (tmp_path / "real" / f"{number}.mp4").read_bytes()
+        (tmp_path / "made" / f"{number}.mp4").write_bytes(whole)
+    argv = [*folders, *FAST, "--figures", "psnr,ssim", "--out", tmp_path / "out"]
+    assert evaluate(*argv) == 0
+    assert "| equal (no floor) | 1 (1 to 1; no floor) |" in capsys.readouterr().out
+    text = (tmp_path / "out" / "metrics.json").read_text()
+    found = json.loads(text, parse_constant=pytest.fail)  # no Infinity, which is no JSON
+    assert found["figures"]["psnr"]["value"] == "equal"
+    beside = ["--beside", tmp_path / "out" / "metrics.json", "--out", tmp_path / "two"]
+    assert evaluate(*folders, *FAST, "--figures", "psnr", *beside) == 0
+
+
 # Captions.
 
 
@@ -180,6 +188,12 @@ def test_what_lacks_a_caption_or_is_too_long_is_said(clipsim, tmp_path, capsys):
     assert "clipsim: 1 video left out: no caption (3.mp4)" in said
     assert "clip: 1 of 3 captions are longer than 75 tokens and were cut, the first is of 2" in said
     assert metrics_of(tmp_path / "out")["left_out"]["caption"] == {"no caption": ["3.mp4"]}
+
+
+def test_a_file_where_a_folder_is_taken_is_said(clipsim, network, tmp_path, capsys):
+    file = network / "model.safetensors"
+    assert evaluate(*clipsim, "--network", f"clip={file}", "--out", tmp_path / "out") == 2
+    assert f"--network clip={file} is a file; clip takes the folder" in capsys.readouterr().err
 
 
 def test_a_network_without_image_tower_is_one_line(clipsim, tmp_path, capsys):

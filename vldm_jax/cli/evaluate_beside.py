@@ -76,7 +76,7 @@ def _captioned(folders: Folders) -> Beside:
             f"{args.captions} has no caption of a video of {args.samples}, as of "
             f"{folders.samples.describe(0)}: name them as the files are named"
         )
-    samples, others = _as_many(told, args.clips, "samples with captions"), None
+    samples, others = _as_many(told, args, "samples with captions"), None
     notes = [f"clipsim: {line}" for line in left_out_lines(samples)]
     if folders.real is not None:
         known = with_captions(folders.real, captions, args.seed)
@@ -99,7 +99,7 @@ def _referred(folders: Folders) -> Beside:
     """Return the samples with what they should be: the real video of the same name."""
     args = folders.args
     paired = with_references(folders.samples, args.real, folders.index)
-    samples = _as_many(paired, args.clips, "samples with references")
+    samples = _as_many(paired, args, "samples with references")
     notes = [f"pairs: {line}" for line in (*samples.notes, *left_out_lines(samples))]
     return Beside(
         compared=Compared(samples=samples),
@@ -111,7 +111,11 @@ def _referred(folders: Folders) -> Beside:
 BESIDE: dict[str, Callable[[Folders], Beside]] = {CAPTION: _captioned, REFERENCE: _referred}
 
 
-def _as_many(clips: ClipSet, asked: int | None, what: str) -> ClipSet:
+def _as_many(clips: ClipSet, args: argparse.Namespace, what: str) -> ClipSet:
+    asked = args.clips
     if asked is not None and asked > clips.count:
-        raise InputError(f"--clips {asked}: there are {clips.count} {what}: ask for at most that")
+        raise InputError(
+            f"{args.asked['clips']} {asked}: there are {clips.count} {what}: ask for at most that "
+            "with --clips"
+        )
     return clips.picked(np.arange(asked or clips.count))

@@ -8,9 +8,9 @@ import numpy as np
 
 from vldm_jax.cli.evaluate_beside import BESIDE, Folders, check_beside
 from vldm_jax.core.errors import InputError
+from vldm_jax.evals.checks import check_length, settings_of
 from vldm_jax.evals.clips import ClipSet, Look, folder_clips, look
 from vldm_jax.evals.companions import REFERENCE
-from vldm_jax.evals.compare import check_length, settings_of
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.given import Given
 from vldm_jax.evals.halves import FLOOR, real_halves
@@ -47,7 +47,7 @@ def folder_sets(args: argparse.Namespace, given: Given) -> Sets:
     counts = [one.compared.samples.count for one in beside.values()]
     if "" in kinds and real is not None:
         halves = real_halves(real, floor=not args.no_floor)
-        count, line = halves.of_each(samples.count, args.clips)
+        count, line = halves.of_each(samples.count, args.clips, args.asked["clips"])
         samples, (real, others) = samples.picked(np.arange(count)), halves.sets(count)
         counts, notes = [count], [*notes, *halves.notes, line]
     recipe = {

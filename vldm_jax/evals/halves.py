@@ -36,12 +36,15 @@ class Real:
     other: Int[np.ndarray, " k"]
     notes: tuple[str, ...] = ()
 
-    def of_each(self, samples: int | None, asked: int | None) -> tuple[int, str]:
+    def of_each(
+        self, samples: int | None, asked: int | None, by: str = "--clips"
+    ) -> tuple[int, str]:
         """Return how many clips each of the sets has, and a line that says why.
 
         Args:
             samples: that there are; None if as many can be made as are asked for.
             asked: clips asked for in each set; None for as many as there are.
+            by: by which flag, for messages.
 
         Raises:
             InputError: if there are not as many as asked for, or fewer than two.
@@ -56,7 +59,7 @@ class Real:
             if floor:
                 needed = f"twice as many real clips (in two halves of other videos, {limit} in one)"
             raise InputError(
-                f"--clips {asked} needs as many samples and {needed}; there are {have}: ask for at "
+                f"{by} {asked} needs as many samples and {needed}; there are {have}: ask for at "
                 f"most {most}, or give more"
             )
         if most < 2:

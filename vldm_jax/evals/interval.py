@@ -9,6 +9,7 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13.
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -30,7 +31,7 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return (low, high) of a figure at 95 %, of those draws for which it is defined.
 
-    The figure itself is always inside.
+    The figure itself is always inside; one that is infinite is both ends.
 
     Args:
         figure: (one array a set) -> the figure.
@@ -43,12 +44,15 @@ def bootstrap_interval(
     Raises:
         InputError: if the figure is defined for none.
     """
+    if math.isinf(value):
+        return value, value
     random = np.random.default_rng(seed)
     found = []
     for _ in range(draws):
         drawn = [rows[random.integers(0, len(rows), len(rows))] for rows in sets]
         with contextlib.suppress(InputError):  # as of clips that all have nothing to measure
             found.append(figure(*drawn))
+    found = [one for one in found if math.isfinite(one)]
     if not found:
         raise InputError(f"none of {draws} draws of the clips has this figure: give more clips")
     around = np.asarray(found) - np.mean(found)

@@ -1,5 +1,6 @@
 """What an evaluation leaves as JSON: figures, and the recipe that they may be compared by."""
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import vldm_jax
 from vldm_jax.evals.compare import Comparison
 from vldm_jax.evals.presets import unlike
 from vldm_jax.evals.recipe import COMPARED, recipe_id
+from vldm_jax.evals.report import EQUAL
 from vldm_jax.evals.sets import Sets
 
 
@@ -47,11 +49,18 @@ def record(
         "preset": preset,
         "recipe_id": recipe_id(recipe),
         "recipe": recipe,
-        "figures": result.figures,
+        "figures": {name: _written(found) for name, found in result.figures.items()},
         "left_out": sets.left_out,
         "notes": [*sets.notes, *result.notes, *(unlike(preset, recipe) if preset else ())],
         "recalled": result.recalled,
     }
+
+
+def _written(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a figure as JSON has it, which knows no infinite number: a word for it."""
+    if not isinstance(found["value"], float) or not math.isinf(found["value"]):
+        return dict(found)
+    return {**found, "value": EQUAL, "interval": [EQUAL, EQUAL]}
 
 
 def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -14,14 +14,8 @@ from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.scratch import scratch_folder
-from vldm_jax.evals.compare import (
-    check_alone,
-    check_figures,
-    check_length,
-    compare,
-    make_extractors,
-)
-from vldm_jax.evals.figures import FIGURES
+from vldm_jax.evals.checks import check_alone, check_count, check_figures, check_length
+from vldm_jax.evals.compare import compare, make_extractors
 from vldm_jax.evals.kept_numbers import cache_folder
 from vldm_jax.evals.record import record
 from vldm_jax.evals.report import number
@@ -77,7 +71,8 @@ class Judge:
         self._sampler = stage.sampler()
         self._real = _naming(
             f"evals.clips={evals.clips}",
-            lambda: real_clips(stage, clips=evals.clips, seed=SEED, say=False),  # training does
+            # What the data holds is said by training.
+            lambda: real_clips(stage, clips=evals.clips, seed=SEED, asked="clips", say=False),
         )
         _naming("evals.figures", lambda: self._real.check_labels(self._names, stage))
         self._asked = self._real.asked(stage)
@@ -128,9 +123,7 @@ def _check_figures(config: ConfigDict) -> None:
     check_figures(names)
     check_alone(names)
     check_length(names, config.data.num_frames)
-    fewest = max(FIGURES[name].fewest for name in names)
-    if config.evals.clips < fewest:
-        raise InputError(f"they take {fewest} clips, config.evals.clips is {config.evals.clips}")
+    check_count(names, config.evals.clips, asked="config.evals.clips")
 
 
 def _naming(key: str, call: Any) -> Any:

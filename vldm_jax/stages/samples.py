@@ -25,8 +25,8 @@ from vldm_jax.core.files import atomic_path, check_new, write_json
 from vldm_jax.core.json_files import read_json
 from vldm_jax.core.progress import Progress
 from vldm_jax.data.relabel import RelabelledSource
+from vldm_jax.evals.checks import labels_of
 from vldm_jax.evals.clips import ClipSet
-from vldm_jax.evals.compare import labels_of
 from vldm_jax.evals.halves import FLOOR, real_halves
 from vldm_jax.evals.labels import Labels
 from vldm_jax.evals.sets import Sets
@@ -91,13 +91,16 @@ class RealClips:
         )  # fmt: skip
 
 
-def real_clips(stage: Stage, *, clips: int | None, seed: int, say: bool = True) -> RealClips:
+def real_clips(
+    stage: Stage, *, clips: int | None, seed: int, asked: str = "--clips", say: bool = True
+) -> RealClips:
     """Return clips of a stage's data to compare its samples with.
 
     Args:
         stage: whose data it is.
         clips: in each of the two halves; None for as many as there are.
         seed: of their order.
+        asked: by which flag so many clips are asked for, for messages.
         say: whether to print what the data keeps and skips.
 
     Raises:
@@ -109,7 +112,7 @@ def real_clips(stage: Stage, *, clips: int | None, seed: int, say: bool = True) 
     source = build_source(data, say=say)
     drawn = np.random.default_rng(seed).permutation(len(source))
     halves = real_halves(_clips(source, data).picked(drawn))
-    count, line = halves.of_each(None, clips)
+    count, line = halves.of_each(None, clips, asked)
     real, others = halves.sets(count)
     assert others is not None
     return RealClips(
