@@ -135,7 +135,7 @@ def test_what_gives_no_clip_is_told_and_kept(folders, tmp_path, capsys):
         (["--figures", "fvd,fwd"], "unknown figure 'fwd'"),
         (["--clips", "9"], "--clips 9 needs as many samples and twice as many real clips"),
         (["--clips", "1"], "--clips 1 is too few for flicker, motion, change, which take 2: ask"),
-        (["--preset", "paper-fvd", "--frames", "6"], "--preset paper-fvd: clips 2048 needs as"),
+        (["--preset", "paper-fvd", "--fps", "8"], "--preset paper-fvd: clips 2048 needs as many"),
         (
             ["--preset", "vista", "--figures", "change", "--frames", "6"],
             "and 32x48 in 4 videos (4 slower than 10 fps): ask for fewer frames, a lower fps or a "

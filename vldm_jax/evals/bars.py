@@ -36,7 +36,7 @@ class Scale(NamedTuple):
     high: float
     ticks: tuple[float, ...]
 
-    def x(self, value: float) -> float:
+    def x(self, value: int | float) -> float:
         """Return the column of a value."""
         return LEFT + (value - self.low) / (self.high - self.low) * (WIDTH - LEFT - RIGHT)
 

@@ -49,7 +49,7 @@ def heading(name: str) -> str:
     return f"{name} {ARROWS[FIGURES[name].better]}" if name in FIGURES else name
 
 
-def number(value: float | str) -> str:
+def number(value: int | float | str) -> str:
     """Return four digits of a number, without an exponent if it has no more than six.
 
     A figure that is infinite, as the PSNR of equal clips, is "equal": so it stands in JSON, too.
