@@ -195,6 +195,7 @@ def write_samples(
     missing = [number for number, file in enumerate(files) if not file.exists()]
     there = count - sum(lengths[number] for number in missing)
     with Progress("sampling", count, "clip", done=there, leave=leave) as progress:
+        progress.note("compiling" if missing else "")
         for number in missing:
             # The last batch is filled up: one program serves all.
             rows = index[(number * size + np.arange(size)) % count]
@@ -202,6 +203,7 @@ def write_samples(
             (frames,) = sampler.in_batches(params, key, rows, part, size)
             with atomic_path(files[number]) as temporary:
                 np.save(temporary, frames[: lengths[number]])
+            progress.note("")
             progress.update(lengths[number])
     return ClipSet(
         read=lambda i: np.load(files[i // size], mmap_mode="r")[i % size],
