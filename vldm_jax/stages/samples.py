@@ -185,19 +185,21 @@ def write_samples(
     """
     config, (cond, count) = stage.config, asked
     size = config.sampling.batch_size
-    key, index = jax.random.key(config.seed), np.arange(count)
     files = [folder / f"{first:06}.npy" for first in range(0, count, size)]
+    missing = [number for number, file in enumerate(files) if not file.exists()]
     with tqdm(total=count, desc="sampling", unit="clip", disable=None, leave=leave) as bar:
-        for number, file in enumerate(files):
-            left = min(size, count - number * size)
-            if not file.exists():
-                # The last batch is filled up: one program serves all.
-                rows = index[(number * size + np.arange(size)) % count]
-                part = {name: value[rows] for name, value in cond.items()}
-                (frames,) = sampler.in_batches(params, key, rows, part, size)
-                with atomic_path(file) as temporary:
+        bar.update(sum(min(size, count - n * size) for n in range(len(files)) if n not in missing))
+        if missing:
+            # The last batch is filled up: one program serves all.
+            index = np.concatenate([n * size + np.arange(size) for n in missing]) % count
+            part = {name: value[index] for name, value in cond.items()}
+            key = jax.random.key(config.seed)
+            batches = sampler.in_batches(params, key, index, part, size)
+            for number, frames in zip(missing, batches, strict=True):
+                left = min(size, count - number * size)
+                with atomic_path(files[number]) as temporary:
                     np.save(temporary, frames[:left])
-            bar.update(left)
+                bar.update(left)
     return ClipSet(
         read=lambda i: np.load(files[i // size], mmap_mode="r")[i % size],
         describe=lambda i: f"sample {i}", count=count, fps=float(config.data.fps),
