@@ -94,6 +94,13 @@ class ClipSet:
             labels=None if self.labels is None else self.labels.picked(numbers),
         )
 
+    @property
+    def videos(self) -> Int[np.ndarray, " n"] | None:
+        """The video, or shot of one, of every clip; None if each is of its own."""
+        if self.video is None:
+            return None
+        return np.array([self.video(i) for i in range(self.count)])
+
     def with_beside(self, name: str, function: Callable[[int], Any]) -> "ClipSet":
         """Return the same clips that have something beside them: number -> what."""
         same = self.picked(np.arange(self.count))

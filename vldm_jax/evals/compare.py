@@ -14,8 +14,9 @@ from vldm_jax.evals.extractors import make_extractor
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.given import Given
 from vldm_jax.evals.labels import label_column, with_label
+from vldm_jax.evals.measured import measured
 from vldm_jax.evals.sets import Compared
-from vldm_jax.evals.value import evaluate, own_settings
+from vldm_jax.evals.value import own_settings
 from vldm_jax.typing import Float
 
 SETS = {"samples": "samples", "real": "real clips", "others": "other real clips"}
@@ -198,11 +199,12 @@ def compare(
         }
         if name in labels:
             rows = {what: with_label(own, labels[name][what]) for what, own in rows.items()}
-        figures[name], remark = _measured(name, rows, own, seed)
+        videos = {what: c.videos for what, c in compared[FIGURES[name].beside].by_name.items()}
+        figures[name], remarks = measured(FIGURES[name], rows, own, videos, seed)
         made_by = {**extractors[FIGURES[name].extractor].recipe, **own}
         figures[name]["made_by"] = {"extractor": FIGURES[name].extractor, **made_by}
-        notes += [f"{name}: {remark}"] * bool(remark)
-    notes += _remarks(compared, names, extractors)
+        notes += [f"{name}: {remark}" for remark in remarks]
+    notes += [*_remarks(compared, names, extractors), *_one_video(compared)]
     every = {what: _digests(numbers, what) for what in SETS}
     beside = {kind: next(iter(found["samples"].values())).beside for kind, found in numbers.items()}
     return Comparison(
@@ -221,18 +223,6 @@ def compare(
             one.recalled for sets in numbers.values() for by in sets.values() for one in by.values()
         ),
     )
-
-
-def _measured(
-    name: str, rows: Mapping[str, np.ndarray], own: Mapping[str, Any], seed: int
-) -> tuple[dict[str, Any], str]:
-    """Return a figure as JSON values, and what a person should know of it."""
-    figure = FIGURES[name]
-    value = evaluate(
-        figure, rows["samples"], rows.get("real"), rows.get("others"), settings=own, seed=seed
-    )  # fmt: skip
-    remark = figure.remark(rows["samples"], **own) if figure.remark else ""
-    return {**dataclasses.asdict(value), "unit": figure.unit, "says": figure.says}, remark
 
 
 def _by_kind(names: Sequence[str], compared: Mapping[str, Compared]) -> dict[str, list[str]]:
@@ -297,6 +287,16 @@ def _remarks(
             )
             lines += [f"{name}: {remark}"] * bool(remark)
     return lines
+
+
+def _one_video(compared: Mapping[str, Compared]) -> list[str]:
+    """Return lines on sets whose intervals tell nothing of other videos."""
+    sets = {SETS[what]: clips for one in compared.values() for what, clips in one.by_name.items()}
+    return [
+        f"all {clips.count} {what} are windows of one video: intervals tell nothing of others"
+        for what, clips in sets.items()
+        if clips.count > 1 and clips.videos is not None and len(set(clips.videos)) == 1
+    ]
 
 
 def _check_sets(sets: Compared, names: Sequence[str]) -> None:

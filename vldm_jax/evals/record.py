@@ -5,6 +5,7 @@ from typing import Any
 
 import vldm_jax
 from vldm_jax.evals.compare import Comparison
+from vldm_jax.evals.interval import OF_VIDEOS
 from vldm_jax.evals.presets import unlike
 from vldm_jax.evals.recipe import COMPARED, recipe_id
 from vldm_jax.evals.sets import Sets
@@ -39,6 +40,7 @@ def record(
         **sets.recipe,
         **{name: value for name, value in given.items() if value},
         "seed": seed,
+        "interval": OF_VIDEOS,
         "real_sha256": result.real_sha256,
         COMPARED: {**sets.made_with, "sha256": result.samples_sha256},
     }
