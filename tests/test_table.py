@@ -13,7 +13,7 @@ import pytest
 
 from vldm_jax.cli.flags import load_config
 from vldm_jax.core.errors import InputError
-from vldm_jax.evals.compare import check_figures
+from vldm_jax.evals.checks import check_figures
 from vldm_jax.stages.plan import make_plan
 
 ROOT = Path(__file__).parent.parent

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.evals.checks import check_alone
 from vldm_jax.evals.clips import array_clips
-from vldm_jax.evals.compare import check_alone, compare, make_extractors
+from vldm_jax.evals.compare import compare, make_extractors
 from vldm_jax.evals.extract import Extractor
 from vldm_jax.evals.extractors import EXTRACTORS
 from vldm_jax.evals.figures import FIGURES

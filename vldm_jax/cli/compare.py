@@ -27,14 +27,9 @@ from vldm_jax.core.assets import SCHEME
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_new, write_json
 from vldm_jax.data.side_by_side import write_columns_sheet, write_side_by_side
+from vldm_jax.evals.checks import check_alone, check_figures, check_length
 from vldm_jax.evals.clips import ClipSet
-from vldm_jax.evals.compare import (
-    check_alone,
-    check_figures,
-    check_length,
-    compare,
-    make_extractors,
-)
+from vldm_jax.evals.compare import compare, make_extractors
 from vldm_jax.evals.extract import Extractor
 from vldm_jax.evals.kept_numbers import cache_folder
 from vldm_jax.evals.recipe import differences
@@ -201,7 +196,7 @@ def _found(
     result = compare(
         sets.compared, names, extractors=extractors, cache=cache_folder(), seed=args.seed
     )  # fmt: skip
-    return record(sets, result, seed=args.seed, networks=network_weights(args.network))
+    return record(sets, result, seed=args.seed)
 
 
 def _otherwise(sides: Sequence[Side]) -> list[str]:

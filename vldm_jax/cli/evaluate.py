@@ -22,7 +22,8 @@ from vldm_jax.core.files import atomic_path, check_new, check_writable, write_js
 from vldm_jax.core.json_files import read_json
 from vldm_jax.data.write import write_contact_sheet
 from vldm_jax.evals.bars import write_bars
-from vldm_jax.evals.compare import Comparison, check_figures, compare, make_extractors, settings_of
+from vldm_jax.evals.checks import check_figures, settings_of
+from vldm_jax.evals.compare import Comparison, compare, make_extractors
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.given import Given
 from vldm_jax.evals.kept_numbers import cache_folder
@@ -57,7 +58,7 @@ def run(argv: Sequence[str]) -> None:
             sets.compared, args.figures, extractors=extractors, cache=cache_folder(),
             seed=args.seed, given=given,
         )  # fmt: skip
-    metrics = record(sets, result, seed=args.seed, preset=args.preset, networks=weights)
+    metrics = record(sets, result, seed=args.seed, preset=args.preset)
     for note in metrics["notes"][len(sets.notes) :]:
         print(note)
     _write(args.out, metrics, sets, result)

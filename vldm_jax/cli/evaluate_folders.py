@@ -8,9 +8,9 @@ import numpy as np
 
 from vldm_jax.cli.evaluate_beside import BESIDE, Folders, check_beside
 from vldm_jax.core.errors import InputError
+from vldm_jax.evals.checks import check_length, settings_of
 from vldm_jax.evals.clips import ClipSet, Look, folder_clips, look
 from vldm_jax.evals.companions import REFERENCE
-from vldm_jax.evals.compare import check_length, settings_of
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.given import Given
 from vldm_jax.evals.halves import FLOOR, real_halves

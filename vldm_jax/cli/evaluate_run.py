@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.core.errors import InputError
-from vldm_jax.evals.compare import check_length
+from vldm_jax.evals.checks import check_length
 from vldm_jax.evals.sets import Sets
 from vldm_jax.stages.plan import make_plan
 from vldm_jax.stages.samples import kept_samples, real_clips

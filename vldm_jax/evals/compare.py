@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.evals.checks import check_figures, check_length, settings_of
 from vldm_jax.evals.clips import ClipSet, digest_of_set
 from vldm_jax.evals.extract import Extracted, Extractor, extract_all
 from vldm_jax.evals.extractors import make_extractor
@@ -32,6 +33,7 @@ class Comparison:
         real_sha256: of the real clips, the floor's among them.
         samples_sha256: of the samples.
         settings: what figures were called with, as JSON values.
+        judged_by: extractor -> all that its numbers depend on beside the clips, as JSON values.
         beside_sha256: of what is beside the samples, by what that is.
         numbers: extractor -> (the samples' numbers, the real clips', if it compares with any).
         notes: what a person should know, a line each.
@@ -42,79 +44,11 @@ class Comparison:
     real_sha256: str
     samples_sha256: str
     settings: Mapping[str, Any]
+    judged_by: Mapping[str, Mapping[str, Any]]
     beside_sha256: Mapping[str, str]
     numbers: Mapping[str, tuple[np.ndarray, np.ndarray | None]]
     notes: tuple[str, ...]
     recalled: int
-
-
-def check_figures(names: Sequence[str]) -> None:
-    """Raise unless every name is one of a figure.
-
-    Raises:
-        InputError: naming the first that is not, or that none is given.
-    """
-    if not names:
-        raise InputError(f"no figure is asked for; there are {', '.join(FIGURES)}")
-    for name in names:
-        if name not in FIGURES:
-            raise InputError(f"unknown figure {name!r}; there are {', '.join(FIGURES)}")
-
-
-def check_length(names: Sequence[str], frames: int) -> None:
-    """Raise for a figure that takes longer clips than these; to be asked before they are made.
-
-    Raises:
-        InputError: naming it.
-    """
-    for name in names:
-        if frames < FIGURES[name].frames:
-            raise InputError(
-                f"{name} takes clips of at least {FIGURES[name].frames} frames, these have "
-                f"{frames}: leave it out, or take longer clips"
-            )
-
-
-def check_alone(names: Sequence[str]) -> None:
-    """Raise for a figure that takes more than clips, which samples of a stage are not given.
-
-    Raises:
-        InputError: naming it.
-    """
-    for name in names:
-        if FIGURES[name].beside or FIGURES[name].needs:
-            what = FIGURES[name].beside or ", ".join(FIGURES[name].needs)
-            raise InputError(f"{name} takes clips with {what}: leave it to vldm evaluate")
-
-
-def settings_of(
-    names: Sequence[str], given: Given, clips: int | None, shape: tuple[int, int, int]
-) -> dict[str, Any]:
-    """Return what figures are called with, as JSON values; to be asked before clips are made.
-
-    Args:
-        names: of the figures.
-        given: of which they take what is theirs.
-        clips: how many there are in a set; None if that is not known yet.
-        shape: (t, h, w) of a clip.
-
-    Raises:
-        InputError: if a figure needs what is not given, or it does not fit the clips.
-    """
-    for name in names:
-        for need in FIGURES[name].needs:
-            if getattr(given, need) is None:
-                raise InputError(
-                    f"{name} is not defined without {need}: {HOW[need]}, or leave it out"
-                )
-    wanted = {one for name in names for one in (*FIGURES[name].takes, *FIGURES[name].needs)}
-    return given.fixed(sorted(wanted), clips, shape)
-
-
-HOW = {
-    "borders": "say where chunks meet, --chunk N[:OVERLAP] or --borders A,B,...",
-    "tiles": "say how large a tile is, --tiles HxW",
-}
 
 
 def labels_of(
@@ -201,8 +135,8 @@ def compare(
             rows = {what: with_label(own, labels[name][what]) for what, own in rows.items()}
         videos = {what: c.videos for what, c in compared[FIGURES[name].beside].by_name.items()}
         figures[name], remarks = measured(FIGURES[name], rows, own, videos, seed)
-        made_by = {**extractors[FIGURES[name].extractor].recipe, **own}
-        figures[name]["made_by"] = {"extractor": FIGURES[name].extractor, **made_by}
+        judge = FIGURES[name].extractor
+        figures[name]["made_by"] = {"extractor": judge, **extractors[judge].made_by, **own}
         notes += [f"{name}: {remark}" for remark in remarks]
     notes += [*_remarks(compared, names, extractors), *_one_video(compared)]
     every = {what: _digests(numbers, what) for what in SETS}
@@ -212,6 +146,9 @@ def compare(
         real_sha256=digest_of_set([*every["real"], *every["others"]]),
         samples_sha256=digest_of_set(every["samples"]),
         settings=settings,
+        judged_by={
+            FIGURES[one].extractor: extractors[FIGURES[one].extractor].made_by for one in names
+        },
         beside_sha256={kind: digest_of_set(sums) for kind, sums in beside.items() if kind},
         numbers={
             name: (one.rows, found["real"][name].rows if "real" in found else None)

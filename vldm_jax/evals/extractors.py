@@ -61,7 +61,7 @@ def _i3d(weights: Path | None) -> Extractor:
     return Extractor(
         name="i3d", compute=_on_all_devices(logits, params), batch=_batch(4),
         recipe={
-            "weights": I3D_WEIGHTS.sha256, "size": [SIZE, SIZE], "filter": filter,
+            **I3D_WEIGHTS.recipe, "size": [SIZE, SIZE], "filter": filter,
             "short_clips": f"under {SMALLEST[0]} frames forth and back to {FILLED}",
         },
     )  # fmt: skip
@@ -79,8 +79,7 @@ def _efficientnet_lite0(weights: Path | None) -> Extractor:
 
     return Extractor(
         name="efficientnet_lite0", compute=_on_all_devices(features, params), batch=_batch(4),
-        recipe={"weights": EFFICIENTNET_WEIGHTS.sha256, "size": [SIZE, SIZE],
-                "filter": filter},
+        recipe={**EFFICIENTNET_WEIGHTS.recipe, "size": [SIZE, SIZE], "filter": filter},
     )  # fmt: skip
 
 

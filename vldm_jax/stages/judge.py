@@ -14,13 +14,8 @@ from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.scratch import scratch_folder
-from vldm_jax.evals.compare import (
-    check_alone,
-    check_figures,
-    check_length,
-    compare,
-    make_extractors,
-)
+from vldm_jax.evals.checks import check_alone, check_figures, check_length
+from vldm_jax.evals.compare import compare, make_extractors
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.kept_numbers import cache_folder
 from vldm_jax.evals.record import record
