@@ -56,6 +56,8 @@ class ClipSet:
         origin: the set that these clips were picked from, if they were.
         numbers: their numbers there.
         labels: of the clips, where they have some.
+        kept: whether their numbers are kept for another evaluation; not of clips that none will
+            ever see again.
     """
 
     read: Callable[[int], UInt8[np.ndarray, "t h w 3"]]
@@ -71,6 +73,7 @@ class ClipSet:
     origin: "ClipSet | None" = None
     numbers: Int[np.ndarray, " k"] | None = None
     labels: Labels | None = None
+    kept: bool = True
 
     def __iter__(self) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
         return map(self.read, range(self.count))

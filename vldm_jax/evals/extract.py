@@ -190,7 +190,7 @@ class _Table:
                     f"{self.extractor.name} of {one.clips.describe(one.position)} is not a finite "
                     "number: leave that clip out"
                 )
-            keep(self.cache, self.folder, key, values)
+            keep(self.cache if one.clips.kept else None, self.folder, key, values)
             self.found[key] = values
         self.waiting = {}
 
