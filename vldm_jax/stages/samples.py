@@ -22,6 +22,7 @@ from tqdm import tqdm
 import vldm_jax
 from vldm_jax.checkpoint.configs import canonical
 from vldm_jax.config.data import build_source
+from vldm_jax.core.arrays import save_array
 from vldm_jax.core.files import atomic_path, check_new, write_json
 from vldm_jax.core.json_files import read_json
 from vldm_jax.data.relabel import RelabelledSource
@@ -198,7 +199,7 @@ def write_samples(
             for number, frames in zip(missing, batches, strict=True):
                 left = min(size, count - number * size)
                 with atomic_path(files[number]) as temporary:
-                    np.save(temporary, frames[:left])
+                    save_array(temporary, frames[:left])
                 bar.update(left)
     return ClipSet(
         read=lambda i: np.load(files[i // size], mmap_mode="r")[i % size],
