@@ -123,7 +123,7 @@ def real_clips(stage: Stage, *, clips: int | None, seed: int) -> RealClips:
             "resize": "bicubic, antialiased, centre",
             "real_windows": "all",
             "floor": FLOOR,
-            "conditions": "those of the real clips",
+            "conditions": asking.asked_in_words(stage.conditions, stage.config, source[0].keys()),
             "conditioning_frames": 0,
         },
     )  # fmt: skip
@@ -158,8 +158,8 @@ def kept_samples(
     begin(folder, about)
     samples = write_samples(stage, stage.sampler(), params, asked, folder)
     write_json(folder / METADATA, {**about, "complete": True})
-    told = ("sampling", "diffusion", "weights_sha256", "seed")
-    return samples, {key: about[key] for key in told}
+    told = ("sampling", "diffusion", "weights_sha256", "seed", "text_sha256")
+    return samples, {key: about[key] for key in told if key in about}
 
 
 def write_samples(
