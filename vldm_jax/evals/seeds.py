@@ -2,9 +2,10 @@
 
     mean +- t(n - 1) s / sqrt(n)                                                              (1)
 
-with s the deviation over n seeds and t the quantile of Student's distribution. Two arms are compared
-pair by pair, a pair a seed, by (1) of the differences; an ordering is said to hold if every pair has
-it and the interval excludes 0, to be likely if every pair has it, and not to hold otherwise.
+with s the deviation over n seeds and t the quantile of Student's distribution. Two arms are
+compared pair by pair, a pair a seed, by (1) of the differences; an ordering is said to hold if
+every pair has it and the interval excludes 0, to be likely if every pair has it, and not to hold
+otherwise.
 
 What a seed gives to both arms is no part of the spread of their difference: the order of the data
 if their batches are equally large, the noise of the judged samples if these have the shape that is

@@ -103,9 +103,8 @@ def asked_in_words(
         if key in brought:
             told[key] = OF_REAL
         elif condition.null_file is not None:
-            told[key] = (
-                f"config.sampling.{key} in turn, SHA-256 {sha256(resolve(config.sampling[key]))}"
-            )
+            digest = sha256(resolve(config.sampling[key]))
+            told[key] = f"config.sampling.{key} in turn, SHA-256 {digest}"
         else:
             told[key] = f"config.sampling.{key}={json.dumps(config.sampling[key])} in turn"
     if not told:
