@@ -108,7 +108,7 @@ def test_a_recipe_has_the_weights_that_are_given_to_a_judging_network(runs, tmp_
     assert compare(root / "one", root / "twin", "--out", tmp_path / "out", *argv) == 0
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())["compared"]
     for side in found.values():
-        assert side["recipe"]["networks"] == {"detector": sha256(weights)}
+        assert side["recipe"]["judged_by"]["detector"]["weights"] == sha256(weights)
 
 
 @pytest.mark.slow

@@ -199,7 +199,7 @@ def _found(
     result = compare(
         sets.compared, names, extractors=extractors, cache=cache_folder(), seed=args.seed
     )  # fmt: skip
-    return record(sets, result, seed=args.seed, networks=network_weights(args.network))
+    return record(sets, result, seed=args.seed)
 
 
 def _otherwise(sides: Sequence[Side], found: Mapping[str, Any]) -> list[str]:

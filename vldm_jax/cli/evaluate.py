@@ -57,10 +57,7 @@ def run(argv: Sequence[str]) -> None:
             seed=args.seed, given=given,
         )  # fmt: skip
     name = args.name or args.out.resolve().name
-    metrics = {
-        "name": name,
-        **record(sets, result, seed=args.seed, preset=args.preset, networks=weights),
-    }
+    metrics = {"name": name, **record(sets, result, seed=args.seed, preset=args.preset)}
     for note in metrics["notes"][len(sets.notes) :]:
         print(note)
     _write(args.out, metrics, sets, result)

@@ -56,6 +56,8 @@ class ClipSet:
         origin: the set that these clips were picked from, if they were.
         numbers: their numbers there.
         labels: of the clips, where they have some.
+        kept: whether their numbers are kept for another evaluation; not of clips that none will
+            ever see again.
     """
 
     read: Callable[[int], UInt8[np.ndarray, "t h w 3"]]
@@ -71,6 +73,7 @@ class ClipSet:
     origin: "ClipSet | None" = None
     numbers: Int[np.ndarray, " k"] | None = None
     labels: Labels | None = None
+    kept: bool = True
 
     def __iter__(self) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
         return map(self.read, range(self.count))
@@ -93,6 +96,13 @@ class ClipSet:
             numbers=numbers if self.numbers is None else self.numbers[numbers],
             labels=None if self.labels is None else self.labels.picked(numbers),
         )
+
+    @property
+    def videos(self) -> Int[np.ndarray, " n"] | None:
+        """The video, or shot of one, of every clip; None if each is of its own."""
+        if self.video is None:
+            return None
+        return np.array([self.video(i) for i in range(self.count)])
 
     def with_beside(self, name: str, function: Callable[[int], Any]) -> "ClipSet":
         """Return the same clips that have something beside them: number -> what."""

@@ -15,8 +15,9 @@ from vldm_jax.evals.extractors import make_extractor
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.given import Given
 from vldm_jax.evals.labels import with_label
+from vldm_jax.evals.measured import measured
 from vldm_jax.evals.sets import Compared
-from vldm_jax.evals.value import evaluate, own_settings
+from vldm_jax.evals.value import own_settings
 
 Numbers = dict[str, dict[str, Extracted]]  # of one `Compared`: its set -> extractor -> numbers
 
@@ -30,6 +31,7 @@ class Comparison:
         real_sha256: of the real clips, the floor's among them.
         samples_sha256: of the samples.
         settings: what figures were called with, as JSON values.
+        judged_by: extractor -> all that its numbers depend on beside the clips, as JSON values.
         beside_sha256: of what is beside the samples, by what that is.
         numbers: extractor -> (the samples' numbers, the real clips', if it compares with any).
         notes: what a person should know, a line each.
@@ -40,6 +42,7 @@ class Comparison:
     real_sha256: str
     samples_sha256: str
     settings: Mapping[str, Any]
+    judged_by: Mapping[str, Mapping[str, Any]]
     beside_sha256: Mapping[str, str]
     numbers: Mapping[str, tuple[np.ndarray, np.ndarray | None]]
     notes: tuple[str, ...]
@@ -102,11 +105,12 @@ def compare(
         }
         if name in labels:
             rows = {what: with_label(own, labels[name][what]) for what, own in rows.items()}
-        figures[name], remark = _measured(name, rows, own, seed)
-        made_by = {**extractors[FIGURES[name].extractor].recipe, **own}
-        figures[name]["made_by"] = {"extractor": FIGURES[name].extractor, **made_by}
-        notes += [f"{name}: {remark}"] * bool(remark)
-    notes += _remarks(compared, names, extractors)
+        videos = {what: c.videos for what, c in compared[FIGURES[name].beside].by_name.items()}
+        figures[name], remarks = measured(FIGURES[name], rows, own, videos, seed)
+        judge = FIGURES[name].extractor
+        figures[name]["made_by"] = {"extractor": judge, **extractors[judge].made_by, **own}
+        notes += [f"{name}: {remark}" for remark in remarks]
+    notes += [*_remarks(compared, names, extractors), *_one_video(compared)]
     every = {what: _digests(numbers, what) for what in SETS}
     beside = {kind: next(iter(found["samples"].values())).beside for kind, found in numbers.items()}
     return Comparison(
@@ -114,6 +118,9 @@ def compare(
         real_sha256=digest_of_set([*every["real"], *every["others"]]),
         samples_sha256=digest_of_set(every["samples"]),
         settings=settings,
+        judged_by={
+            FIGURES[one].extractor: extractors[FIGURES[one].extractor].made_by for one in names
+        },
         beside_sha256={kind: digest_of_set(sums) for kind, sums in beside.items() if kind},
         numbers={
             name: (one.rows, found["real"][name].rows if "real" in found else None)
@@ -125,18 +132,6 @@ def compare(
             one.recalled for sets in numbers.values() for by in sets.values() for one in by.values()
         ),
     )
-
-
-def _measured(
-    name: str, rows: Mapping[str, np.ndarray], own: Mapping[str, Any], seed: int
-) -> tuple[dict[str, Any], str]:
-    """Return a figure as JSON values, and what a person should know of it."""
-    figure = FIGURES[name]
-    value = evaluate(
-        figure, rows["samples"], rows.get("real"), rows.get("others"), settings=own, seed=seed
-    )  # fmt: skip
-    remark = figure.remark(rows["samples"], **own) if figure.remark else ""
-    return {**dataclasses.asdict(value), "unit": figure.unit, "says": figure.says}, remark
 
 
 def _numbers(
@@ -187,3 +182,13 @@ def _remarks(
             )
             lines += [f"{name}: {remark}"] * bool(remark)
     return lines
+
+
+def _one_video(compared: Mapping[str, Compared]) -> list[str]:
+    """Return lines on sets whose intervals tell nothing of other videos."""
+    sets = {SETS[what]: clips for one in compared.values() for what, clips in one.by_name.items()}
+    return [
+        f"all {clips.count} {what} are windows of one video: intervals tell nothing of others"
+        for what, clips in sets.items()
+        if clips.count > 1 and clips.videos is not None and len(set(clips.videos)) == 1
+    ]

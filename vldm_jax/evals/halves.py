@@ -93,7 +93,7 @@ def real_halves(clips: ClipSet, *, floor: bool = True) -> Real:
     everything = np.arange(clips.count)
     if not floor:
         return Real(clips=clips, one=everything, other=everything[:0])
-    of = everything if clips.video is None else np.array([clips.video(i) for i in everything])
+    of = everything if clips.videos is None else clips.videos
     videos, first, counts = np.unique(of, return_index=True, return_counts=True)
     if len(videos) == 1:
         return Real(clips=clips, one=everything[::2], other=everything[1::2], notes=(ONE_VIDEO,))

@@ -4,6 +4,7 @@ All that can fail does so before training begins: names and lengths on the confi
 judging networks and real clips when the judge is made.
 """
 
+import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -100,7 +101,8 @@ class Judge:
             samples = write_samples(
                 self._stage, self._sampler, params, self._asked, folder, leave=False
             )
-            sets = self._real.sets(samples, made_with)
+            # Nobody sees these again: their numbers would fill the folder of those who may.
+            sets = self._real.sets(dataclasses.replace(samples, kept=False), made_with)
             result = compare(
                 sets.compared, self._names, extractors=self._extractors,
                 cache=cache_folder(), seed=SEED,

@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 import vldm_jax
 from vldm_jax.checkpoint.configs import canonical
 from vldm_jax.config.data import build_source
+from vldm_jax.core.arrays import save_array
 from vldm_jax.core.files import atomic_path, check_new, write_json
 from vldm_jax.core.json_files import read_json
 from vldm_jax.core.progress import Progress
@@ -126,7 +127,7 @@ def real_clips(
             "resize": "bicubic, antialiased, centre",
             "real_windows": "all",
             "floor": FLOOR,
-            "conditions": "those of the real clips",
+            "conditions": asking.asked_in_words(stage.conditions, stage.config, source[0].keys()),
             "conditioning_frames": 0,
         },
     )  # fmt: skip
@@ -161,8 +162,8 @@ def kept_samples(
     begin(folder, about)
     samples = write_samples(stage, stage.sampler(), params, asked, folder)
     write_json(folder / METADATA, {**about, "complete": True})
-    told = ("sampling", "diffusion", "weights_sha256", "seed")
-    return samples, {key: about[key] for key in told}
+    told = ("sampling", "diffusion", "weights_sha256", "seed", "text_sha256")
+    return samples, {key: about[key] for key in told if key in about}
 
 
 def write_samples(
@@ -189,22 +190,23 @@ def write_samples(
     """
     config, (cond, count) = stage.config, asked
     size = config.sampling.batch_size
-    key, index = jax.random.key(config.seed), np.arange(count)
     files = [folder / f"{first:06}.npy" for first in range(0, count, size)]
-    lengths = [min(size, count - first) for first in range(0, count, size)]
     missing = [number for number, file in enumerate(files) if not file.exists()]
+    lengths = [min(size, count - first) for first in range(0, count, size)]
     there = count - sum(lengths[number] for number in missing)
     with Progress("sampling", count, "clip", done=there, leave=leave) as progress:
-        progress.note("compiling" if missing else "")
-        for number in missing:
+        if missing:
+            progress.note("compiling")
             # The last batch is filled up: one program serves all.
-            rows = index[(number * size + np.arange(size)) % count]
-            part = {name: value[rows] for name, value in cond.items()}
-            (frames,) = sampler.in_batches(params, key, rows, part, size)
-            with atomic_path(files[number]) as temporary:
-                np.save(temporary, frames[: lengths[number]])
-            progress.note("")
-            progress.update(lengths[number])
+            index = np.concatenate([n * size + np.arange(size) for n in missing]) % count
+            part = {name: value[index] for name, value in cond.items()}
+            key = jax.random.key(config.seed)
+            batches = sampler.in_batches(params, key, index, part, size)
+            for number, frames in zip(missing, batches, strict=True):
+                with atomic_path(files[number]) as temporary:
+                    save_array(temporary, frames[: lengths[number]])
+                progress.note("")
+                progress.update(lengths[number])
     return ClipSet(
         read=lambda i: np.load(files[i // size], mmap_mode="r")[i % size],
         describe=lambda i: f"sample {i}", count=count, fps=float(config.data.fps),
