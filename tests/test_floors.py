@@ -18,7 +18,7 @@ ALLOWED = {
     "parallel": BASE,
     "conditions": BASE | {"nn"},
     "models": BASE | {"nn", "conditions"},
-    "sampling": BASE | {"diffusion"},
+    "sampling": BASE | {"diffusion", "parallel"},
     "checkpoint": BASE | {"parallel"},
     "interop": BASE | {"nn", "models", "checkpoint"},
     "export": BASE | {"nn", "conditions", "models", "checkpoint", "interop"},

@@ -141,7 +141,7 @@ def denoising_config() -> ConfigDict:
     config.sampling.grid = ConfigDict({"kind": "uniform"})
     config.sampling.steps = 50
     config.sampling.guidance = 1.0
-    config.sampling.batch_size = 8  # samples at once
+    config.sampling.batch_size = 8  # samples at once, over all devices
     return config
 
 
