@@ -161,7 +161,5 @@ def _after(said: Callable[[int], None], before: int, count: int) -> None:
 
 def _say(plan: StackPlan, request: Request, out: Path, took: dict[str, float]) -> None:
     parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took.items())
-    print(
-        f"{out}: {counted(request.futures, 'video')} of {plan.frames} frames, {plan.frames / plan.fps:.1f} s at "
-        f"{plan.fps:g} fps ({parts})"
-    )
+    length = f"{plan.frames} frames, {plan.frames / plan.fps:.1f} s at {plan.fps:g} fps"
+    print(f"{out}: {counted(request.futures, 'video')} of {length} ({parts})")
