@@ -28,7 +28,7 @@ ALLOWED = {
 }
 SYSTEMS = set(ALLOWED) - {"driving"}
 FLOORS = ALLOWED | {
-    "config": BASE | {"data", "diffusion", "sampling", "training"},
+    "config": BASE | {"data", "diffusion", "models", "sampling", "training"},
     "stages": SYSTEMS | {"config"},
     "samplers": SYSTEMS | {"config", "stages"},
     "stack": SYSTEMS | {"config", "stages"},

@@ -75,7 +75,7 @@ def start(small, tmp_path, monkeypatch):
     return begin
 
 
-def killed(step):
+def killed(step, lock):
     raise KeyboardInterrupt
 
 
@@ -113,15 +113,15 @@ def test_what_is_done_is_not_done_again(start):
 
     with pytest.raises(KeyboardInterrupt):
         start(run)
-    start(lambda step: second.append(step.name))
+    start(lambda step, lock: second.append(step.name))
     assert first + second == STEPS
 
 
 def test_a_table_that_was_changed_is_not_mixed_with_what_is_there(start, tmp_path):
-    start(lambda step: None)
+    start(lambda step, lock: None)
     (tmp_path / "small.py").write_text(SMALL.replace("lr=1e-9", "lr=1e-8"))
     with pytest.raises(InputError, match="seed0_frozen in .*out was made by another command"):
-        start(lambda step: None)
+        start(lambda step, lock: None)
 
 
 def test_a_table_that_is_changed_while_a_training_is_half_done_is_refused(start, tmp_path):
