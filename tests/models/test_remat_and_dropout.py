@@ -32,6 +32,7 @@ SIGNALS = Signals(
     emb_temporal=EMB,
     context=CONTEXT,
     context_temporal=CONTEXT,
+    maps=None,
     image_only=None,
     frames=FRAMES,
     train=True,

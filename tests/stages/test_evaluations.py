@@ -5,7 +5,7 @@ import json
 from contextlib import closing
 
 import pytest
-from small_files import limited, records
+from small_disk import limited, records
 
 from vldm_jax.cli.evaluations import Evaluations
 from vldm_jax.core.errors import InputError

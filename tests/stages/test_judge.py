@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from small_files import limited, records
+from small_disk import limited, records
 from small_stages import config_of, overridden, random_clips, small_words
 
 from vldm_jax.checkpoint.weights import load_weights

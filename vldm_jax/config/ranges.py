@@ -65,6 +65,7 @@ RANGES = {
 # Keys whose value may be absent, and its type where it is there: a placeholder keeps its type only
 # until it is stored.
 MAY_BE_NONE: dict[str, type] = {
+    "context": str,  # of a stack
     "data.path": str,
     "data.index": str,
     "data.cache": str,
