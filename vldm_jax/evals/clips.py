@@ -266,7 +266,8 @@ def _notes(source: ClipSource) -> Iterator[str]:
             f"{other} of {len(used)} videos are {names}: cut and resized to "
             f"{source.height}x{source.width}"
         )
-    if other := sum(abs(v.fps / source.fps[0] - 1) > 0.02 for v in used):
+    fps = source.fps[0]  # of all windows
+    if other := sum(abs(v.fps / fps - 1) > 0.02 for v in used):
         rates = sorted({round(v.fps, 2) for v in used})
         names = ", ".join(f"{rate:g}" for rate in rates[:3]) + (", ..." if len(rates) > 3 else "")
-        yield f"{other} of {len(used)} videos have {names} fps: frames taken at {source.fps[0]:g} fps"
+        yield f"{other} of {len(used)} videos have {names} fps: frames taken at {fps:g} fps"
