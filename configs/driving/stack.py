@@ -1,11 +1,12 @@
 """The driving stack (paper Sec. 4.1; arXiv:2304.08818): labels or a first frame to a long video.
 
-    vldm sample --config configs/driving/stack.py:tiny --seconds 6 --labels night=0,cars=4 --out out
+    vldm sample --config configs/driving/stack.py --seconds 6 --labels night=0,cars=4 --out out
 
 First frame by the image model, key frames at 1.875 fps by the prediction model, window after
 window, two rounds of interpolation by one model to 30 fps.
 Full: weights of runs/driving/..., as the configs of its parts train them. Not run.
-Tiny: 64x128, on what ships.
+Tiny: 64x128. Of its parts only the image model ships yet: train the others and give their files,
+`--config.parts.keyframes.weights=...` and `--config.parts.interpolate.weights=...`.
 """
 
 from ml_collections import ConfigDict
