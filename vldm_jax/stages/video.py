@@ -239,11 +239,10 @@ class VideoStage(DenoisingStage):
 
     def fixed(self, shape: tuple[Any, ...]) -> Conditioning:
         """Return whether mix := 1, as `config.sampling` says, and the rate if it is told."""
-        rate = {FrameRate.key: np.full(shape, self.config.data.fps, np.float32)}
-        return {
-            "image_only": jnp.full(shape, self.config.sampling.image_only),
-            **(rate if self.rates else {}),
-        }
+        told = {"image_only": jnp.full(shape, self.config.sampling.image_only)}
+        if self.rates:
+            told[FrameRate.key] = jnp.full(shape, float(self.config.data.fps), jnp.float32)
+        return told
 
     @property
     def needs(self) -> tuple[str, ...]:
