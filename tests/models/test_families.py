@@ -68,7 +68,7 @@ class TowardsMean(nn.Module):
     level: int
 
     @nn.compact
-    def __call__(self, x, emb, *, frames, image_only, train):
+    def __call__(self, x, emb, *, maps, frames, image_only, train):
         weight = self.param("weight", nn.initializers.zeros_init(), (x.shape[-1],))
         self.param("level", nn.initializers.constant(self.level), ())
         video = x.reshape(-1, frames, *x.shape[1:])
@@ -81,6 +81,7 @@ class MeanSpec:
     """A family with a layer after residual blocks going down."""
 
     fewest_frames: int = 2
+    takes_maps: ClassVar[bool] = False
     made_for: ClassVar[tuple[str, ...]] = ("channels",)
 
     def residual(self, name, spec):
