@@ -274,3 +274,23 @@ def test_layers_of_two_rates_are_sampled_at_both_and_no_other(interpolation, tmp
         make_stage(interpolation(fps=15.0, more_fps=()))
     with pytest.raises(InputError, match="the network is not told the rate"):
         make_stage(interpolation(conditions=(CONTEXT,)))
+
+
+def test_frames_that_nothing_gives_are_an_error_and_no_other_video(trained):
+    """An interpolation that is given no ends would make a video of nothing without a word."""
+    stage, params = trained(given=(0,))
+    with pytest.raises(InputError, match="sampling.given=.0,., and there is no clip"):
+        latents(stage, params, stage.request(2))
+
+
+def test_noise_on_given_frames_is_not_that_of_the_posterior(trained):
+    """Both are normal numbers of one sample: from one key they would be the same."""
+    training = {"noise": 250, "conditions": (CONTEXT, NOISE)}
+    stage, _ = trained(training=training, given_noise=100)
+    z = jnp.zeros((2, *stage.shape))
+    given = context_of(z, jnp.broadcast_to(jnp.arange(FRAMES) == 0, (2, FRAMES)))
+    keys = jax.random.split(KEY, 2)
+    told, _ = stage.tell({}, keys, INDEX, {"context_frames": given})
+    seen = np.asarray(told["context_frames"][0, 0, ..., :-1]).ravel()
+    drawn = np.asarray(jax.random.normal(keys[0], (FRAMES, *stage.shape[1:])))[0].ravel()
+    assert abs(np.corrcoef(seen, drawn)[0, 1]) < 0.6

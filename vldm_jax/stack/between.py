@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from vldm_jax.conditions.context_frames import ContextFrames, context_of
 from vldm_jax.core.rng import stream
+from vldm_jax.sampling.noise import sample_keys
 from vldm_jax.sampling.windows import BETWEEN, interpolate
 from vldm_jax.stack.plan import Part
 from vldm_jax.stack.reel import Reel
@@ -41,7 +42,8 @@ def put_between(
     """
     sampler = part.stage.sampler()
     cond = {name: jnp.asarray(a) for name, a in request.of(part, GAPS).items()}
-    keys = jax.random.split(stream(jax.random.key(request.seed), part.name), request.futures)
+    key = stream(jax.random.key(request.seed), part.name)
+    keys = sample_keys(key, jnp.arange(request.futures))  # a future's, however many there are
     gaps = len(coarse) - 1
 
     def window(

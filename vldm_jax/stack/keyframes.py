@@ -20,6 +20,7 @@ from vldm_jax.stack.request import Request
 from vldm_jax.typing import Array, Conditioning, Float, Key
 
 WINDOWS = 4  # in one call: one program, however long the video gets
+NOT_WANTED = -1  # number of a window after the last, which is not made
 
 
 def make_key_frames(
@@ -69,8 +70,11 @@ def _predict(
         said(len(reel))
 
     def window(params: Any, cond: Conditioning, z: Array, given: Array, number: Array) -> Array:
-        told = {**cond, ContextFrames.key: context_of(z, given)}
-        return sampler.latents(params, jax.random.fold_in(key, number), index, told)
+        def make() -> Array:
+            told = {**cond, ContextFrames.key: context_of(z, given)}
+            return sampler.latents(params, jax.random.fold_in(key, number), index, told)
+
+        return jax.lax.cond(number == NOT_WANTED, lambda: z, make)
 
     @jax.jit
     def rolled(params: Any, cond: Conditioning, tail: Array, numbers: Array) -> Array:
@@ -82,6 +86,8 @@ def _predict(
         start, step = len(reel) - known, frames - known
         count = 1 if known < CONTEXT else WINDOWS
         numbers = start + 1 + step * np.arange(count)
-        z = rolled(params, cond, reel.between(start, len(reel)), jnp.asarray(numbers))
+        wanted = len(reel) + step * np.arange(count) < plan.key_frames
+        numbers = jnp.asarray(np.where(wanted, numbers, NOT_WANTED))
+        z = rolled(params, cond, reel.between(start, len(reel)), numbers)
         reel.append(z[:, : plan.key_frames - len(reel)])
         said(len(reel))

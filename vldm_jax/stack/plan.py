@@ -5,7 +5,6 @@
 | image | the first frame | image |
 | prediction | key frames, window after window | video, with context frames |
 | interpolation | frames between, a round or more | video, with context frames at both ends |
-| decoder | another decoder than the models' own, of the same latents | any of them |
 
 A stack has a prediction, before it an image model or none, after it the rest in the table's order.
 Without an image model the first window is the prediction's own, no frame given.

@@ -10,6 +10,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.data.folder import read_folder
 from vldm_jax.data.source import decode_clip
 from vldm_jax.data.still import is_still, read_still
+from vldm_jax.data.transforms import resize_crop
 from vldm_jax.stack.plan import CONTEXT, Part
 from vldm_jax.typing import Conditioning, UInt8
 
@@ -87,8 +88,6 @@ def read_context(
     if is_still(path):
         image = read_still(path)
         _check_shape(path, image.shape[0], image.shape[1], part, crop)
-        from vldm_jax.data.transforms import resize_crop
-
         return resize_crop(image, data.height, data.width)[None], f"begins with the image {path}"
     folder = read_folder(Path(path), cuts=False)
     entry = folder.entries[0]

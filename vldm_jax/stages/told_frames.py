@@ -15,12 +15,14 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vldm_jax.conditions.context_frames import ContextFrames, context_of
 from vldm_jax.conditions.context_noise import ContextNoise
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.rng import stream
 from vldm_jax.diffusion.schedules import Schedule
 from vldm_jax.sampling.noise import sample_noise
 from vldm_jax.sampling.sampler import Finish
@@ -51,18 +53,29 @@ class ToldFrames:
     def __call__(
         self, params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning
     ) -> tuple[Conditioning, Finish]:
-        """Return what the network is told, and what puts given frames in their places."""
+        """Return what the network is told, and what puts given frames in their places.
+
+        Raises:
+            InputError: if frames are to be given, and there is nothing to take them of.
+        """
         told = dict(cond)
         video, clean = told.pop(PIXELS, None), told.pop(ContextFrames.key, None)
         time = jnp.full(index.shape, self.noise)
         if self.tells_noise:
             told[ContextNoise.key] = time.astype(jnp.float32)
-        if clean is None and video is not None and self.given:
+        if clean is None and self.given:
+            if video is None:
+                raise InputError(
+                    f"config.sampling.given={self.given}, and there is no clip to take these "
+                    "frames of: vldm evaluate gives real clips', a stack its own; or set it to ()"
+                )
             clean = self._of_pixels(params, video, key)
         if clean is None:
             return told, lambda z: z
         z, given = clean[..., :-1], clean[..., -1:] > 0
-        seen = noised(z, sample_noise(key, z.shape), time, self.schedule)
+        # Not the numbers that the posterior was sampled with.
+        noise_keys = jax.vmap(lambda one: stream(one, "noise"))(key)
+        seen = noised(z, sample_noise(noise_keys, z.shape), time, self.schedule)
         told[ContextFrames.key] = context_of(seen, given[:, :, 0, 0, 0])
         return told, lambda sampled: jnp.where(given, z, sampled)
 
