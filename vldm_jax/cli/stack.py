@@ -10,7 +10,7 @@ from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.flags import Parser, load_config
 from vldm_jax.config.stack import part, stack_config
 from vldm_jax.config.table import check_keys
-from vldm_jax.core.errors import InputError
+from vldm_jax.core.errors import InputError, naming
 from vldm_jax.stack.plan import Part, StackPlan, make_stack_plan
 from vldm_jax.stack.request import Request, parse_labels, read_context
 from vldm_jax.stack.run import run_stack
@@ -81,10 +81,8 @@ def _part(name: str, fields: ConfigDict, here: Path) -> Part:
         weights = str(Path(weights) / WEIGHTS)
     if type(fields.rounds) is not int or fields.rounds < 1:
         raise InputError(f"config.parts.{name}.rounds={fields.rounds!r} must be at least 1")
-    try:
+    with naming(f"config.parts.{name}"):
         config = load_config(file, words)
-    except InputError as error:
-        raise InputError(f"config.parts.{name}: {error}") from error
     return Part(name=name, kind=fields.kind, config=config, weights=weights, rounds=fields.rounds)
 
 

@@ -4,6 +4,22 @@ Anything else that escapes is a defect of the library and keeps its traceback; t
 turns an `InputError` into one line on standard error and exit code 2.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 
 class InputError(ValueError):
     """Something given by the user cannot be used: the message says what, where and what to do."""
+
+
+@contextlib.contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Put where it is before every input error of this context.
+
+    Raises:
+        InputError: "WHERE: what was said".
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error

@@ -6,9 +6,12 @@ than the command is of unknown code. Nothing here is a reason to throw a result 
 person decides.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from vldm_jax.core.words import listed
+
+STEPS = 6  # that a line names
 UNKNOWN = "a code that its note does not tell"
 
 
@@ -24,7 +27,7 @@ def told_apart(notes: Mapping[str, Mapping[str, Any]], now: Mapping[str, str | N
         makers.setdefault(_name(note.get("code")), []).append(step)
     lines = []
     if len(makers) > 1:
-        of = "; ".join(f"{_list(steps)} by {maker}" for maker, steps in makers.items())
+        of = "; ".join(f"{listed(steps, STEPS)} by {maker}" for maker, steps in makers.items())
         lines.append(f"not all steps were made by one code: {of}")
     for step, note in notes.items():
         if "begun" in note and (first := _name(note["begun"])) != _name(note.get("code")):
@@ -35,7 +38,7 @@ def told_apart(notes: Mapping[str, Mapping[str, Any]], now: Mapping[str, str | N
         if note.get("config") is not None and note["config"] != now[step]
     ]
     if changed:
-        lines.append(f"the config is another one now than that of {_list(changed)}")
+        lines.append(f"the config is another one now than that of {listed(changed, STEPS)}")
     return lines
 
 
@@ -44,7 +47,3 @@ def _name(code: Mapping[str, str] | None) -> str:
         return UNKNOWN
     told = [code["version"], *([code["revision"]] if "revision" in code else [])]
     return f"{' '.join(told)} ({code['sha256'][:8]})"
-
-
-def _list(steps: Sequence[str]) -> str:
-    return ", ".join(steps[:6]) + (f" and {len(steps) - 6} more" if len(steps) > 6 else "")

@@ -18,7 +18,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from vldm_jax.core.errors import InputError
+from vldm_jax.core.errors import InputError, naming
 from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.sampling.windows import BETWEEN, interpolated_length
 from vldm_jax.stages.denoising import DenoisingStage
@@ -50,7 +50,7 @@ class Part:
     @functools.cached_property
     def stage(self) -> DenoisingStage:
         """Its stage; raises for what its config lacks."""
-        with _of(self.name):
+        with naming(f"config.parts.{self.name}"):
             stage = make_stage(self.config)
             if not isinstance(stage, DenoisingStage):
                 raise InputError(f"a stage of kind {self.config.objective.kind!r} makes no latents")
@@ -59,7 +59,7 @@ class Part:
     @functools.cached_property
     def file(self) -> WeightsFile:
         """Its weights, found and compared with its config, not read."""
-        with _of(self.name):
+        with naming(f"config.parts.{self.name}"):
             return self.stage.trained_file(self.weights, *self.stage.leaves)
 
     def round(self, number: int) -> "Part":
@@ -69,20 +69,6 @@ class Part:
             config.data.fps = float(config.data.fps) * (BETWEEN + 1) ** number
             config.data.more_fps = ()
         return dataclasses.replace(self, name=f"{self.name} {number + 1}", config=config, rounds=1)
-
-
-class _of:
-    """Names the part in an error that it makes."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, InputError):
-            raise InputError(f"config.parts.{self.name}: {error}") from error
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -240,5 +226,5 @@ def about(plan: StackPlan) -> dict[str, Any]:
 
 def read(part: Part) -> tuple[Any, Mapping[str, WeightsFile]]:
     """Return the parameters of a part, and the files that they are of."""
-    with _of(part.name):
+    with naming(f"config.parts.{part.name}"):
         return part.stage.load(part.weights)

@@ -1,7 +1,7 @@
 """What a video of the stack is to be: labels by name, frames that it goes on from, futures."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -113,9 +113,3 @@ def _check_shape(path: str, height: int, width: int, part: Part, crop: bool) -> 
             f"--context {path} is {height}x{width}, another aspect than {data.height}x"
             f"{data.width}: cut it to that, or let it be cut at its sides with --crop"
         )
-
-
-def describe(request: Request, names: Sequence[str]) -> str:
-    """Return a line on what is asked for."""
-    words = [f"{name} {request.labels[name]:g}" for name in names if name in request.labels]
-    return ", ".join(words)

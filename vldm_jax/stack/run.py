@@ -27,7 +27,7 @@ from vldm_jax.stack.keyframes import make_key_frames
 from vldm_jax.stack.pixels import Decoder, write_film
 from vldm_jax.stack.plan import Part, StackPlan, about, read
 from vldm_jax.stack.reel import Reel
-from vldm_jax.stack.request import Request, describe
+from vldm_jax.stack.request import Request
 from vldm_jax.stages.samples import METADATA, begin
 from vldm_jax.typing import PyTree
 
@@ -150,8 +150,9 @@ def _films(plan: StackPlan, request: Request, reel: Reel, out: Path) -> None:
                 np.concatenate([decoder.frames(reel, future, int(i), int(i) + 1) for i in shown])
             )
             said(before + plan.frames)
-    names = tuple(plan.prediction.config.data.labels)
-    captions = [f"{i:04}  {describe(request, names)}" for i in range(request.futures)]
+    asked = request.of(plan.prediction, request.futures)
+    lines = plan.prediction.stage.captions(asked) or [""] * request.futures
+    captions = [f"{number:04}  {line}" for number, line in enumerate(lines)]
     write_contact_sheet(out / "contact_sheet.png", rows, captions)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from vldm_jax.core.errors import InputError
+from vldm_jax.core.errors import InputError, naming
 from vldm_jax.core.scratch import scratch_folder
 from vldm_jax.evals.checks import check_alone, check_count, check_figures, check_length
 from vldm_jax.evals.compare import compare, make_extractors
@@ -130,7 +130,5 @@ def _check_figures(config: ConfigDict) -> None:
 
 def _naming(key: str, call: Any) -> Any:
     """Return what a call returns; name the key of the config in its error."""
-    try:
+    with naming(f"config.{key}"):
         return call()
-    except InputError as error:
-        raise InputError(f"config.{key}: {error}") from error
