@@ -1,7 +1,7 @@
 """Samples against real clips: every figure asked for, from sets of clips to a table of values."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +74,20 @@ def check_length(names: Sequence[str], frames: int) -> None:
             )
 
 
-def check_alone(names: Sequence[str]) -> None:
+def check_alone(names: Sequence[str], beside: Collection[str] = ()) -> None:
     """Raise for a figure that takes more than clips, which samples of a stage are not given.
+
+    Args:
+        names: of the figures.
+        beside: what the samples have beside them.
 
     Raises:
         InputError: naming it.
     """
     for name in names:
-        if FIGURES[name].beside or FIGURES[name].needs:
-            what = FIGURES[name].beside or ", ".join(FIGURES[name].needs)
+        lacking = {FIGURES[name].beside} - {"", *beside} or FIGURES[name].needs
+        if lacking:
+            what = ", ".join(lacking)
             raise InputError(f"{name} takes clips with {what}: leave it to vldm evaluate")
 
 

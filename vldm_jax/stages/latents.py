@@ -68,13 +68,16 @@ class Latents:
         return jax.lax.stop_gradient(self.module.latent_scale * z_raw)
 
     def decode(self, params: PyTree, z: Float[Array, "b *t h w c"]) -> Float[Array, "b *t H W 3"]:
-        """Return frames, about [-1, 1], of scaled latents of images or videos."""
+        """Return frames, about [-1, 1], of scaled latents of images or videos.
+
+        To a temporal decoder an image is a video of one frame.
+        """
         z_raw = z / self.module.latent_scale
         apply = functools.partial(self.module.apply, {"params": params}, method="decode")
-        if self.module.temporal_decoder or z.ndim == 4:
-            return apply(z_raw)
-        x = apply(z_raw.reshape(-1, *z.shape[2:]))
-        return x.reshape(*z.shape[:2], *x.shape[1:])
+        if self.module.temporal_decoder:
+            return apply(z_raw) if z.ndim == 5 else apply(z_raw[:, None])[:, 0]
+        x = apply(z_raw.reshape(-1, *z.shape[-3:]))
+        return x.reshape(*z.shape[:-3], *x.shape[1:])
 
 
 def module_of(file: WeightsFile) -> Autoencoder:

@@ -5,6 +5,9 @@
     samples = write_samples(stage, stage.sampler(), params, asked, folder)
     sets = real.sets(samples, made_with)
 
+Samples of a stage that reconstructs are the real clips themselves, gone through its networks: then
+each has its clip beside it, for figures of pairs.
+
 Samples are asked for what the real clips are, so that the two sets differ by the model alone. They
 are written as they are made, a file a batch: a second start in the same folder goes on.
 """
@@ -26,18 +29,20 @@ from vldm_jax.core.files import atomic_path, check_new, write_json
 from vldm_jax.core.json_files import read_json
 from vldm_jax.data.relabel import RelabelledSource
 from vldm_jax.evals.clips import ClipSet
+from vldm_jax.evals.companions import REFERENCE
 from vldm_jax.evals.compare import labels_of
 from vldm_jax.evals.halves import FLOOR, real_halves
 from vldm_jax.evals.labels import Labels
-from vldm_jax.evals.sets import Sets
+from vldm_jax.evals.sets import Compared, Sets
 from vldm_jax.interop.weights import WeightsFile
-from vldm_jax.sampling.sampler import Sampler
+from vldm_jax.sampling.maker import FrameMaker
 from vldm_jax.stages import asking
 from vldm_jax.stages.base import Stage
 from vldm_jax.typing import Conditioning, Int, PyTree
 
 METADATA = "metadata.json"
 LABELS = "labels"  # key of a condition, and of an example
+RECONSTRUCTED = "the real clips, which samples reconstruct"  # as recipes say it
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,6 +56,7 @@ class RealClips:
         others: as many others, for the floor.
         recipe: how they were made, as JSON values.
         notes: how many there are, and what else a person should know, a line each.
+        paired: whether samples are reconstructions of the clips, in their order.
     """
 
     source: RelabelledSource
@@ -59,6 +65,7 @@ class RealClips:
     others: ClipSet
     recipe: Mapping[str, Any]
     notes: tuple[str, ...]
+    paired: bool
 
     def asked(self, stage: Stage) -> tuple[Conditioning, int]:
         """Return what samples of a stage are asked for, and how many there are to be.
@@ -80,10 +87,18 @@ class RealClips:
 
     def sets(self, samples: ClipSet, made_with: Mapping[str, Any]) -> Sets:
         """Return the sets of an evaluation of samples, of which `made_with` says what made them."""
+        pairs = {}
+        if self.paired:
+            pairs[REFERENCE] = Compared(samples=samples.with_beside(REFERENCE, self.real.read))
         return Sets(
             samples=samples, real=self.real, others=self.others, recipe=self.recipe,
-            made_with=made_with, notes=self.notes,
+            made_with=made_with, notes=self.notes, beside=pairs,
         )  # fmt: skip
+
+
+def has(stage: Stage) -> tuple[str, ...]:
+    """Return what the samples of a stage have beside them, as figures name it."""
+    return (REFERENCE,) if stage.reconstructs else ()
 
 
 def real_clips(stage: Stage, *, clips: int | None, seed: int) -> RealClips:
@@ -108,7 +123,7 @@ def real_clips(stage: Stage, *, clips: int | None, seed: int) -> RealClips:
     assert others is not None
     return RealClips(
         source=source, numbers=drawn[halves.one[:count]], real=real, others=others,
-        notes=(*halves.notes, line),
+        notes=(*halves.notes, line), paired=stage.reconstructs,
         recipe={
             "clips": count,
             "frames": data.num_frames,
@@ -117,7 +132,7 @@ def real_clips(stage: Stage, *, clips: int | None, seed: int) -> RealClips:
             "resize": "bicubic, antialiased, centre",
             "real_windows": "all",
             "floor": FLOOR,
-            "conditions": "those of the real clips",
+            "conditions": RECONSTRUCTED if stage.reconstructs else "those of the real clips",
             "conditioning_frames": stage.conditioning_frames,
         },
     )  # fmt: skip
@@ -153,12 +168,12 @@ def kept_samples(
     samples = write_samples(stage, stage.sampler(), params, asked, folder)
     write_json(folder / METADATA, {**about, "complete": True})
     told = ("sampling", "diffusion", "weights_sha256", "seed")
-    return samples, {key: about[key] for key in told}
+    return samples, {key: about[key] for key in told if key in about}
 
 
 def write_samples(
     stage: Stage,
-    sampler: Sampler,
+    sampler: FrameMaker,
     params: PyTree,
     asked: tuple[Conditioning, int],
     folder: Path,
