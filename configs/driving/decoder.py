@@ -55,11 +55,13 @@ def _tiny(config: ConfigDict) -> None:
     config.model.discriminator = ConfigDict({"base": 16, "time_strides": (1, 2), "norm_groups": 8})
     config.model.perceptual = "alexnet"
     config.objective.perceptual_weight = 0.5
+    config.objective.disc_weight = 0.25
     config.objective.disc_start = 100
     config.optim.lr = 1e-3
     config.optim.clip_norm = 1.0
     config.optim.schedule = "cosine"
     config.optim.warmup_steps = 20
+    config.train.groups.discriminator = (0.5, 0.0)
     config.train.batch_size = 1
     config.train.total_steps = 600
     config.train.ema_decay = 0.99

@@ -52,11 +52,11 @@ def squared_errors(videos: Videos, references: References) -> Float[np.ndarray, 
     return _per_frame(lambda x, y: float(np.mean(np.square(x - y))), videos, references)
 
 
-def error_changes(videos: Videos, references: References) -> Float[np.ndarray, "b t2"]:
+def error_changes(videos: Videos, references: References) -> Float[np.ndarray, "b changes"]:
     """Return the mean change of the error from each frame to the next, of values in [0, 1].
 
     With e = x - y, mean |e[t + 1] - e[t]|: what flickers in a video and not in its reference; a
-    constant fault, or one that stands still, has none. t2 = t - 1.
+    constant fault, or one that stands still, has none. There is one change less than frames.
 
     Raises:
         InputError: as `psnr`.
