@@ -122,8 +122,7 @@ def test_tiles_of_a_decoder_that_sees_each_latent_alone_are_the_whole(tile, blen
 
 
 def test_tiles_of_another_decoder_are_blended_and_leave_no_jump():
-    """A decoder that adds the number of its tile: weights add up, and no step is a whole one."""
-    number = iter(range(100))
+    """Of a decoder that gives each tile its mean: weights add up, and no step is a whole one."""
 
     def constant(z):
         return jnp.full((*z.shape[:-3], 2 * z.shape[-3], 2 * z.shape[-2], 3), 1.0)
@@ -137,7 +136,6 @@ def test_tiles_of_another_decoder_are_blended_and_leave_no_jump():
             z.mean((-3, -2), keepdims=True), (*z.shape[:-3], 2 * z.shape[-3], 2 * z.shape[-2], 3)
         )
 
-    del number
     ramp = jnp.broadcast_to(jnp.arange(16.0).reshape(1, 1, 1, 16, 1), z.shape)
     row = np.asarray(in_tiles(mean, ramp, tile=(6, 7), blend=4))[0, 0, 0, :, 0]
     jump = 3  # of the means of two tiles, whose starts are three latents apart

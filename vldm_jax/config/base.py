@@ -68,6 +68,12 @@ def base_config() -> ConfigDict:
     config.sampling = ConfigDict()
     config.sampling.num_videos = 8
     config.sampling.batch_size = 8  # samples at once
+    config.sampling.decode = ConfigDict()  # sampling/decoding.py
+    config.sampling.decode.frames = 16  # of a video, at once; None: all
+    config.sampling.decode.overlap = 4  # frames to discard at a joint, of a temporal decoder
+    config.sampling.decode.tile = placeholder(tuple)  # (height, width) in latents; None: all
+    config.sampling.decode.blend = 4  # latents by which tiles overlap
+    config.sampling.decode.split = False  # frames over this process's devices: exact, all at once
 
     config.evals = ConfigDict()  # of train.evaluate_every
     config.evals.figures = ("fvd", "flicker", "motion")  # evals/figures.py

@@ -16,7 +16,7 @@ GONE = {
     "objective.use_labels": "labels are used if config.model.network.label_tokens names some",
 }
 # Sections and keys that earlier versions had not: of a run of theirs they are as in the base.
-ADDED = ("train.evaluate_every", "evals", "sampling.batch_size")
+ADDED = ("train.evaluate_every", "evals", "sampling.batch_size", "sampling.decode")
 
 
 def from_table(table: Mapping[str, Callable], section: ConfigDict, where: str, **more: Any) -> Any:

@@ -27,9 +27,14 @@ import numpy as np
 from jax import lax
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.fields import COUNT, NATURAL, Rule, check_fields, optional, several
 from vldm_jax.typing import Array, Float, Int
 
 Decode: TypeAlias = Callable[[Array], Array]
+PAIR = Rule(lambda v: several(COUNT, 2).holds(v) and len(v) == 2, "(height, width) in latents")
+RULES = {
+    "frames": optional(COUNT), "overlap": NATURAL, "tile": optional(PAIR), "blend": NATURAL,
+}  # fmt: skip
 
 
 class Window(NamedTuple):
@@ -129,7 +134,7 @@ def stream_windows(
 
 
 def in_tiles(
-    decode: Decode, z: Float[Array, "b *t h w c"], *, tile: tuple[int, int], blend: int
+    decode: Decode, z: Float[Array, "b *t h w c"], *, tile: tuple[int, ...], blend: int
 ) -> Float[Array, "b *t H W 3"]:
     """Return decoded frames, made tile by tile and blended where these overlap.
 
@@ -146,8 +151,7 @@ def in_tiles(
     tile = (min(tile[0], size[0]), min(tile[1], size[1]))
     if tile == size:
         return decode(z)
-    if not 0 <= blend < min(tile):
-        raise InputError(f"tiles of {tile[0]}x{tile[1]} latents cannot overlap by {blend}")
+    _check_blend(tile, blend)
     begins = [starts(n, m, m - blend) for n, m in zip(size, tile, strict=True)]
     some = jax.eval_shape(decode, z[..., : tile[0], : tile[1], :]).shape
     factor, leading = some[-3] // tile[0], z.ndim - 3
@@ -167,6 +171,11 @@ def in_tiles(
 
     every = np.stack(np.meshgrid(*(range(len(axis)) for axis in begins), indexing="ij"), -1)
     return lax.scan(one, whole, jnp.asarray(every.reshape(-1, 2)))[0]
+
+
+def _check_blend(tile: tuple[int, ...], blend: int) -> None:
+    if blend >= min(tile):
+        raise InputError(f"tiles of {tile[0]}x{tile[1]} latents cannot overlap by {blend}")
 
 
 def _part(x: Array, place: list[Array], size: tuple[int, ...]) -> Array:
@@ -205,8 +214,20 @@ class InParts:
 
     frames: int | None = None
     overlap: int = 0
-    tile: tuple[int, int] | None = None
+    tile: tuple[int, ...] | None = None
     blend: int = 0
+
+    def __post_init__(self) -> None:
+        """Look at each field, and at those that go together.
+
+        Raises:
+            InputError: naming what cannot be.
+        """
+        check_fields("decoding in parts", self, RULES)
+        if self.frames is not None:
+            windows(1, self.frames, self.overlap)
+        if self.tile is not None:
+            _check_blend(self.tile, self.blend)
 
     def __call__(self, decode: Decode, z: Float[Array, "b *t h w c"]) -> Float[Array, "b *t H W 3"]:
         """Return decoded images or videos.

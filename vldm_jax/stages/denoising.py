@@ -27,6 +27,7 @@ from vldm_jax.sampling.sampler import Guidance, Sampler, Tell, as_asked, spread
 from vldm_jax.stages import asking
 from vldm_jax.stages.base import Stage
 from vldm_jax.stages.denoising_loss import denoising_loss
+from vldm_jax.stages.latents import parts_of
 from vldm_jax.stages.origin import ADDED, check_made_for
 from vldm_jax.stages.space import Space, space_of
 from vldm_jax.stages.start import start_from
@@ -65,6 +66,7 @@ class DenoisingStage(Stage):
         self.solver = build_solver(config.sampling)
         make_denoiser(lambda z, time: z, self.diffusion.schedule, self.diffusion.target)
         self.grid = build_grid(config.sampling, self.diffusion.schedule)
+        parts_of(config.sampling)
         own = tuple(c for c in self.asked_for if c.null_file is None)
         asking.asked(own, config.sampling)
 

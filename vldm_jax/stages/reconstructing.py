@@ -25,7 +25,7 @@ from vldm_jax.models.perceptual import LPIPS
 from vldm_jax.models.perceptual_weights import find_lpips_weights, load_lpips_weights
 from vldm_jax.sampling.reconstruct import FRAMES, Reconstructor
 from vldm_jax.stages.base import Stage
-from vldm_jax.stages.latents import Latents, to_pixels
+from vldm_jax.stages.latents import Latents, parts_of, to_pixels
 from vldm_jax.stages.origin import check_made_for
 from vldm_jax.stages.reconstruction_loss import ReconstructionLoss
 from vldm_jax.stages.start import start_from
@@ -68,6 +68,7 @@ class ReconstructingStage(Stage):
         self.discriminator = make(self.discriminates, section, "config.model.discriminator", **own)
         self.perceptual = LPIPS(net=model.perceptual, dtype=dtype)
         self.weights = config.objective
+        parts_of(config.sampling)
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of the autoencoder that the config means."""
@@ -179,7 +180,7 @@ class ReconstructingStage(Stage):
     def sampler(self) -> Reconstructor:
         """Return what makes reconstructions, in float32 whatever training computed in."""
         module = self.network.clone(dtype=jnp.float32)
-        latents, encoder = Latents(module), self.encoder
+        latents, encoder = Latents(module, *parts_of(self.config.sampling)), self.encoder
 
         def encode(params: PyTree, frames: Array) -> Array:
             x = to_pixels(frames)

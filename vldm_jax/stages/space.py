@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.interop.weights import WeightsFile
-from vldm_jax.stages.latents import Latents, check_size, module_of, to_pixels
+from vldm_jax.stages.latents import Latents, check_size, module_of, parts_of, to_pixels
 from vldm_jax.stages.origin import check_latents, fingerprint_of
 from vldm_jax.typing import Array, Float, Key, PyTree
 
@@ -77,9 +77,11 @@ class LatentSpace(Space):
 
     Attributes:
         autoencoder: its file.
+        sampling: `config.sampling`: how latents are decoded.
     """
 
     autoencoder: WeightsFile
+    sampling: ConfigDict
 
     @property
     def files(self) -> Mapping[str, WeightsFile]:
@@ -88,7 +90,7 @@ class LatentSpace(Space):
 
     @property
     def _latents(self) -> Latents:
-        return Latents(module_of(self.autoencoder))
+        return Latents(module_of(self.autoencoder), *parts_of(self.sampling))
 
     def given(self) -> PyTree:
         """Return the autoencoder's parameters."""
@@ -178,7 +180,7 @@ def space_of(config: ConfigDict, channels: int, find: Callable[[], WeightsFile])
     if config.model.autoencoder != PIXELS:
         file = find()
         check_size(file, config.data, channels)
-        return LatentSpace(file)
+        return LatentSpace(file, config.sampling)
     if channels != 3:
         raise InputError(
             f"config.model.network.out_channels={channels}: pixels have 3 channels, set it to 3"
