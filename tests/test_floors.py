@@ -31,7 +31,8 @@ FLOORS = ALLOWED | {
     "config": BASE | {"data", "diffusion", "sampling", "training"},
     "stages": SYSTEMS | {"config"},
     "samplers": SYSTEMS | {"config", "stages"},
-    "cli": set(ALLOWED) | {"config", "stages"},
+    "stack": SYSTEMS | {"config", "stages"},
+    "cli": set(ALLOWED) | {"config", "stages", "stack"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -42,7 +43,8 @@ ORDER = [  # floor 0, 1, ... 5, and what starts the commands
     {"training", "evals", "export"},
     {"config"},
     {"stages"},
-    {"samplers", "cli"},
+    {"samplers", "stack"},
+    {"cli"},
     {"__main__"},
 ]
 OUTSIDERS = {  # libraries that a package must not know

@@ -10,9 +10,10 @@ from tqdm import tqdm
 
 import vldm_jax
 from vldm_jax.checkpoint.weights import WEIGHTS
-from vldm_jax.cli.flags import Parser, add_config, folder, overrides_of
+from vldm_jax.cli.flags import Parser, add_config, folder, load_config, overrides_of
 from vldm_jax.cli.output import write_sheet, write_videos
 from vldm_jax.cli.run_config import asked_config
+from vldm_jax.cli.stack import add_stack, is_stack, refuse_flags, sample_stack
 from vldm_jax.core.files import write_json
 from vldm_jax.parallel.compilation import compilations_kept
 from vldm_jax.stages import asking
@@ -26,14 +27,25 @@ def run(argv: Sequence[str]) -> None:
     """Parse the flags, sample, write."""
     parser = Parser("sample", "Sample a trained stage: mp4, GIF, contact sheet, metadata.json.")
     add_config(parser, required=False)
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = parser.add_mutually_exclusive_group()
     source.add_argument("--workdir", type=folder, help="folder that the stage was trained in")
     source.add_argument("--weights", help="weights file instead of a workdir, also asset:NAME")
     parser.add_argument("--out", type=folder, required=True, help="new folder to write to")
     parser.add_argument("--num", type=int, help="number of samples, config.sampling.num_videos")
     parser.add_argument("--seed", type=int, help="of the noise, config.seed")
+    add_stack(parser)
     args, rest = parser.parse_known_args(argv)
     overrides = overrides_of(parser, rest)
+    if args.config is not None and is_stack(load_config(args.config)):
+        if args.workdir or args.weights:
+            parser.error("a stack names the weights of its parts: config.parts.NAME.weights")
+        seed = [] if args.seed is None else [f"--config.seed={args.seed}"]
+        with compilations_kept():
+            sample_stack(parser, args, load_config(args.config, [*overrides, *seed]))
+        return
+    refuse_flags(parser, args)
+    if not (args.workdir or args.weights):
+        parser.error("one of the arguments --workdir --weights is required")
     if args.num is not None:
         overrides.append(f"--config.sampling.num_videos={args.num}")
     if args.seed is not None:

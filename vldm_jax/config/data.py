@@ -18,7 +18,8 @@ from vldm_jax.data.relabel import RelabelledSource
 from vldm_jax.data.source import folder_source
 from vldm_jax.training.step import check_batch
 
-SHARED = ("path", "workers", "labels")  # every source's path, the loader's, the model's labels
+# Every source's path, the loader's, the model's labels, rates that a source takes if there are any.
+SHARED = ("path", "workers", "labels", "more_fps")
 CLIPS = ("image", "video", "labels", "fps", "key")
 
 
@@ -80,6 +81,8 @@ def build_source(data: ConfigDict) -> RelabelledSource:
         raise InputError("config.data.path is not set: give your videos, --config.data.path=FOLDER")
     left_out = {*SHARED, *row.ignores}
     fields = ConfigDict({key: value for key, value in data.items() if key not in left_out})
+    if data.more_fps:
+        fields.more_fps = data.more_fps
     source = from_table({data.kind: row.make}, fields, "data", path=resolve(data.path))
     source = RelabelledSource(source, data.labels)
     _check_labels(source)

@@ -41,7 +41,7 @@ def chosen(offered: Conditions, config: ConfigDict) -> Conditions:
                 f"{condition.null_file!r}, its null value: take a config that has, as "
                 "configs/text2video, or give the network none (config.model.network.context_dim)"
             )
-        if condition.key in config.data:
+        if condition.key in config.data and not condition.of_clip:
             names, wanted = config.data[condition.key], condition.example().shape[-1]
             if len(names) != wanted:
                 raise InputError(

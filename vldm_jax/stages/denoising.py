@@ -3,6 +3,7 @@
 A subclass says what its network is, what it stands on, and what it leaves behind.
 """
 
+import abc
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -164,15 +165,17 @@ class DenoisingStage(Stage):
         """Return the denoising loss of a batch, conditions dropped at `objective.p_drop`."""
         z = self.space.encode(params, batch, self.frames, stream(key, "posterior"))
         told = {condition.key: batch[condition.key] for condition in self.asked_for}
-        told |= self.of_clip(z, stream(key, "of_clip"))
+        told |= self.of_clip(batch, z, stream(key, "of_clip"))
         cond = conditions.drop(
             self.conditions, told, stream(key, "drop"), self.config.objective.p_drop, self.nulls
         )
         return denoising_loss(self._train, self.diffusion, params["network"], z, cond, key)
 
-    def of_clip(self, z: Float[Array, "b *t h w c"], key: Key) -> Conditioning:
+    def of_clip(
+        self, batch: dict[str, Any], z: Float[Array, "b *t h w c"], key: Key
+    ) -> Conditioning:
         """Return the values of the conditions that are made of the clips themselves."""
-        del z, key
+        del batch, z, key
         return {}
 
     @functools.cached_property
@@ -282,6 +285,11 @@ class DenoisingStage(Stage):
         return self.asked_of([source[i % len(source)] for i in range(count)], source.unknown)
 
     # What it leaves behind.
+
+    @property
+    @abc.abstractmethod
+    def leaves(self) -> tuple[str, ...]:
+        """Kinds of the weights files that `export` may write."""
 
     def about(self, source: Source) -> dict[str, Any]:
         """Return what a file of this stage says of what it was trained for and on."""

@@ -83,10 +83,14 @@ class Latents:
         """
         if self.split and z.ndim == 5:
             return over_frames(self._decode_split, jax.local_devices())(params, z)
-        parts = self.parts
-        if not self.module.temporal_decoder:  # frames do not look at each other
-            parts = dataclasses.replace(parts, overlap=0)
-        return parts(functools.partial(_decode, self.module, params), z)
+        return self.needed(functools.partial(_decode, self.module, params), z)
+
+    @property
+    def needed(self) -> InParts:
+        """The parts, without overlap where frames do not look at each other."""
+        if self.module.temporal_decoder:
+            return self.parts
+        return dataclasses.replace(self.parts, overlap=0)
 
     def _decode_split(self, params: PyTree, z: Array, axis: str, frames: int) -> Array:
         lie = FrameSplit(axis=axis, devices=jax.local_device_count(), frames=frames)

@@ -115,6 +115,7 @@ def real_clips(stage: Stage, *, clips: int | None, seed: int) -> RealClips:
     data = stage.config.data.copy_and_resolve_references()
     with data.unlocked():
         data.stride = float(data.num_frames)
+        data.more_fps = ()  # samples have one rate
     source = build_source(data)
     drawn = np.random.default_rng(seed).permutation(len(source))
     halves = real_halves(_clips(source, data).picked(drawn))

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.interop.weights import WeightsFile
+from vldm_jax.sampling.decoding import InParts
 from vldm_jax.stages.latents import Latents, check_size, module_of, parts_of, to_pixels
 from vldm_jax.stages.origin import check_latents, fingerprint_of
 from vldm_jax.typing import Array, Float, Key, PyTree
@@ -57,6 +58,11 @@ class Space(abc.ABC):
     @abc.abstractmethod
     def decode(self, params: PyTree, z: Float[Array, "b *t h w c"]) -> Float[Array, "b *t H W 3"]:
         """Return frames, about [-1, 1]."""
+
+    @property
+    @abc.abstractmethod
+    def parts(self) -> InParts:
+        """How much of a video is decoded at once, and how windows of it overlap."""
 
     @abc.abstractmethod
     def about(self) -> dict[str, str]:
@@ -111,6 +117,11 @@ class LatentSpace(Space):
         """Return frames, about [-1, 1]."""
         return self._latents.decode(params["autoencoder"], z)
 
+    @property
+    def parts(self) -> InParts:
+        """What `config.sampling.decode` says, without overlap where frames are decoded alone."""
+        return self._latents.needed
+
     def about(self) -> dict[str, str]:
         """Return the fingerprint of the latents, and the hash of the file."""
         return {
@@ -132,6 +143,7 @@ class PixelSpace(Space):
     """Pixels in [-1, 1]."""
 
     files: Mapping[str, WeightsFile] = {}
+    parts = InParts(frames=16)
 
     def given(self) -> PyTree:
         """Return nothing."""

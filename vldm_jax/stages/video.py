@@ -27,6 +27,7 @@ from ml_collections import ConfigDict
 from vldm_jax.checkpoint.weights import check_backbone, save_weights
 from vldm_jax.conditions.context_frames import ContextFrames
 from vldm_jax.conditions.context_noise import ContextNoise
+from vldm_jax.conditions.frame_rate import FrameRate
 from vldm_jax.config.base import video_config
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
@@ -55,7 +56,7 @@ class VideoStage(DenoisingStage):
     model_keys = (*DenoisingStage.model_keys, "temporal", "backbone")
     objective_keys = (*DenoisingStage.objective_keys, "given", "given_noise")
     frames = "video"
-    init_kinds = (TEMPORAL, WHOLE)
+    init_kinds = leaves = (TEMPORAL, WHOLE)
     init_free = DenoisingStage.init_free | {"fps"}  # layers may be tuned to another rate
     # A mix a frame has another shape for another number of frames.
     # Kernels of maps are added to layers from before them.
@@ -68,7 +69,7 @@ class VideoStage(DenoisingStage):
                 "least 2"
             )
         super().__init__(config)
-        self.given_frames = self._given_frames()
+        self.given_frames, self.rates = self._given_frames(), self._rates()
         check_given(
             config.sampling.given, config.sampling.given_noise, config.data.num_frames,
             self.diffusion.schedule.num_steps, self.given_frames is not None,
@@ -76,7 +77,8 @@ class VideoStage(DenoisingStage):
 
     def _given_frames(self) -> GivenFrames | None:
         """Return what frames clips are given; None for a network that takes none."""
-        objective, taken = self.config.objective, {c.key for c in self.conditions if c.of_clip}
+        objective, known = self.config.objective, {ContextFrames.key, ContextNoise.key}
+        taken = known & {c.key for c in self.conditions}
         if not taken and not objective.given:
             return None
         wanted = {ContextFrames.key} | ({ContextNoise.key} if objective.given_noise else set())
@@ -93,11 +95,29 @@ class VideoStage(DenoisingStage):
             self.diffusion.schedule.num_steps,
         )  # fmt: skip
 
-    def of_clip(self, z: Float[Array, "b *t h w c"], key: Key) -> Conditioning:
-        """Return the frames that each clip is given."""
-        if self.given_frames is None:
-            return {}
-        return self.given_frames.told(z, self.diffusion.schedule, key)
+    def _rates(self) -> tuple[float, ...]:
+        """Return the frame rates that the network tells apart; () if it knows one."""
+        data = self.config.data
+        known = [c.rates for c in self.conditions if isinstance(c, FrameRate)]
+        wanted = {float(rate) for rate in (data.fps, *data.more_fps)}
+        told = set(known[0]) if known else {float(data.fps)}
+        if not wanted <= told:
+            raise InputError(
+                f"config.data.fps={data.fps} and more_fps={data.more_fps}, but the network "
+                + (f"knows {known[0]} fps" if known else "is not told the rate")
+                + ": give these rates to a network with {'kind': 'frame_rate', 'rates': (...)} in "
+                "config.model.network.more_conditions"
+            )
+        return known[0] if known else ()
+
+    def of_clip(
+        self, batch: dict[str, Any], z: Float[Array, "b *t h w c"], key: Key
+    ) -> Conditioning:
+        """Return the frames that each clip is given, and its rate if the network is told it."""
+        told = {FrameRate.key: batch[FrameRate.key]} if self.rates else {}
+        if self.given_frames is not None:
+            told |= self.given_frames.told(z, self.diffusion.schedule, key)
+        return told
 
     def fields(self, config: ConfigDict) -> dict[str, Any]:
         """Return the network's fields; a mix a frame has the clips' number of frames."""
@@ -143,8 +163,9 @@ class VideoStage(DenoisingStage):
         return "init" in files and files["init"].meta["kind"] == WHOLE
 
     def meaning(self) -> dict[str, Any]:
-        """As of every denoising stage; and temporal layers know one frame rate."""
-        return {**super().meaning(), "fps": float(self.config.data.fps)}
+        """As of every denoising stage; and temporal layers know a frame rate, or are told it."""
+        rate = {} if self.rates else {"fps": float(self.config.data.fps)}
+        return {**super().meaning(), **rate}
 
     def init(self, key: Key) -> PyTree:
         """Return the backbone's parameters, and temporal layers: fresh, or those of `init`.
@@ -217,8 +238,17 @@ class VideoStage(DenoisingStage):
         return {**asked, PIXELS: np.stack([one[self.frames] for one in examples])}
 
     def fixed(self, shape: tuple[Any, ...]) -> Conditioning:
-        """Return whether mix := 1, as `config.sampling` says."""
-        return {"image_only": jnp.full(shape, self.config.sampling.image_only)}
+        """Return whether mix := 1, as `config.sampling` says, and the rate if it is told."""
+        rate = {FrameRate.key: np.full(shape, self.config.data.fps, np.float32)}
+        return {
+            "image_only": jnp.full(shape, self.config.sampling.image_only),
+            **(rate if self.rates else {}),
+        }
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """As of every denoising stage; and the rate if the network is told it."""
+        return (*super().needs, *((FrameRate.key,) if self.rates else ()))
 
     def exports(self, path: str, trained: Sequence[str]) -> bool:
         """Return whether a parameter is written: only temporal ones where a backbone has the rest.
@@ -247,7 +277,7 @@ class VideoStage(DenoisingStage):
 
     def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
         """Return temporal layers on their backbone, or a whole network, with its space's."""
-        file = self.trained_file(weights, TEMPORAL, WHOLE)
+        file = self.trained_file(weights, *self.leaves)
         files = {**self.space.files, "weights": file}
         if file.meta["kind"] == WHOLE:
             return self.whole(weights, file.read()), files
