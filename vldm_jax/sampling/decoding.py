@@ -151,8 +151,9 @@ def in_tiles(
     tile = (min(tile[0], size[0]), min(tile[1], size[1]))
     if tile == size:
         return decode(z)
-    _check_blend(tile, blend)
-    begins = [starts(n, m, m - blend) for n, m in zip(size, tile, strict=True)]
+    cut = tuple(m for n, m in zip(size, tile, strict=True) if m < n)
+    _check_blend(cut, blend)
+    begins = [starts(n, m, max(m - blend, 1)) for n, m in zip(size, tile, strict=True)]
     some = jax.eval_shape(decode, z[..., : tile[0], : tile[1], :]).shape
     factor, leading = some[-3] // tile[0], z.ndim - 3
     rows, columns = (
@@ -175,7 +176,8 @@ def in_tiles(
 
 def _check_blend(tile: tuple[int, ...], blend: int) -> None:
     if blend >= min(tile):
-        raise InputError(f"tiles of {tile[0]}x{tile[1]} latents cannot overlap by {blend}")
+        sides = "x".join(map(str, tile))
+        raise InputError(f"tiles of {sides} latents cannot overlap by {blend}: take less")
 
 
 def _part(x: Array, place: list[Array], size: tuple[int, ...]) -> Array:
