@@ -126,7 +126,7 @@ def test_driving_video_trains_temporal_layers_only():
 
 @pytest.mark.parametrize(("name", "size"), [("driving", (128, 256)), ("text2video", (320, 512))])
 def test_the_temporal_decoder_adds_the_layers_of_stable_video_diffusion(name, size):
-    """That autoencoder has 97,742,847 parameters, the image one 83,653,863, of which it lacks 20."""
+    """It has 97,742,847 parameters, the image autoencoder 83,653,863, of which it lacks 20."""
     config = load(f"{name}/decoder")
     assert (config.data.num_frames, config.data.height, config.data.width) == (8, *size)
     plan = make_plan(config)
