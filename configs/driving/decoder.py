@@ -63,7 +63,7 @@ def _tiny(config: ConfigDict) -> None:
     config.optim.warmup_steps = 20
     config.train.groups.discriminator = (0.5, 0.0)
     config.train.batch_size = 1
-    config.train.total_steps = 600
+    config.train.total_steps = 1000
     config.train.ema_decay = 0.99
     config.train.log_every = 20
     config.train.sample_every = 200
