@@ -18,7 +18,7 @@ ALLOWED = {
     "parallel": BASE,
     "conditions": BASE | {"nn"},
     "models": BASE | {"nn", "conditions"},
-    "sampling": BASE | {"diffusion"},
+    "sampling": BASE | {"diffusion", "parallel"},
     "checkpoint": BASE | {"parallel"},
     "interop": BASE | {"nn", "models", "checkpoint"},
     "export": BASE | {"nn", "conditions", "models", "checkpoint", "interop"},
@@ -28,7 +28,7 @@ ALLOWED = {
 }
 SYSTEMS = set(ALLOWED) - {"driving"}
 FLOORS = ALLOWED | {
-    "config": BASE | {"data", "diffusion", "sampling", "training"},
+    "config": BASE | {"data", "diffusion", "models", "sampling", "training"},
     "stages": SYSTEMS | {"config"},
     "samplers": SYSTEMS | {"config", "stages"},
     "stack": SYSTEMS | {"config", "stages"},

@@ -18,7 +18,7 @@ from vldm_jax.stages.table import STAGES, make_stage
 from vldm_jax.stages.video import VideoStage
 
 ROOT = Path(__file__).parent.parent.parent
-FILES = sorted((ROOT / "configs").glob("*/*.py"))
+FILES = sorted(f for f in (ROOT / "configs").glob("*/*.py") if f.stem != "stack")
 NAMES = [str(path.relative_to(ROOT / "configs").with_suffix("")) for path in FILES]
 
 
@@ -32,6 +32,11 @@ def load(name, *overrides):
 def test_config_fits_together(name):
     plan = make_plan(load(name))
     assert plan.trained and set(plan.trained) <= flatten(plan.stage.shapes()).keys()
+
+
+def test_a_stack_is_no_experiment():
+    with pytest.raises(InputError, match="a stack of models, .* vldm sample"):
+        make_stage(load("driving/stack:tiny"))
 
 
 @pytest.mark.parametrize("name", NAMES)

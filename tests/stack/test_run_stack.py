@@ -10,6 +10,7 @@ import pytest
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.json_files import read_json
+from vldm_jax.core.rng import stream
 from vldm_jax.sampling.decoding import InParts
 from vldm_jax.stack import between, keyframes, run
 from vldm_jax.stack.plan import make_stack_plan
@@ -69,6 +70,7 @@ def test_key_frames_are_among_the_frames_exactly(made):
     np.testing.assert_array_equal(fine[1][:, ::4], fine[0])
 
 
+@pytest.mark.slow
 def test_a_seed_is_a_video_whatever_is_made_at_once(made, plan, tmp_path, monkeypatch):
     """Other numbers of windows and gaps in a call: the same latents, to rounding."""
     monkeypatch.setattr(keyframes, "WINDOWS", 1)
@@ -88,7 +90,7 @@ class Stop(Exception):
     """A run is killed."""
 
 
-@pytest.mark.parametrize("after", [2, 5, 9])
+@pytest.mark.parametrize("after", [pytest.param(2, marks=pytest.mark.slow), 5, 9])
 def test_a_run_that_was_stopped_goes_on_and_leaves_the_same_bytes(
     made, plan, tmp_path, monkeypatch, after
 ):
@@ -158,12 +160,11 @@ def test_a_context_begins_the_video(parts, tmp_path):
     run_stack(plan, asking(context=context), tmp_path / "out", preview=False)
     z = latents_of(tmp_path / "out", "prediction")
     space, part = plan.prediction.stage.space, plan.prediction
-    mean = space.encode(
-        part.stage.load(part.weights)[0], {"video": jnp.asarray(context[None])}, "video",
-        jax.random.key(3),
-    )  # fmt: skip
+    key = stream(stream(jax.random.key(0), "key frames"), "context")
+    batch = {"video": jnp.asarray(context[None])}
+    given = space.encode(part.stage.load(part.weights)[0], batch, "video", key)
+    np.testing.assert_allclose(z[:, :2], given, atol=1e-5)
     assert z.shape[1] == plan.key_frames
-    assert np.corrcoef(z[0, :2].ravel(), np.asarray(mean).ravel())[0, 1] > 0.3
 
 
 def test_without_an_image_model_the_first_window_is_the_prediction_s(parts, tmp_path):

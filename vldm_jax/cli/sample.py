@@ -6,7 +6,6 @@ from pathlib import Path
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 import vldm_jax
 from vldm_jax.checkpoint.weights import WEIGHTS
@@ -15,6 +14,8 @@ from vldm_jax.cli.output import write_sheet, write_videos
 from vldm_jax.cli.run_config import asked_config
 from vldm_jax.cli.stack import add_stack, is_stack, refuse_flags, sample_stack
 from vldm_jax.core.files import write_json
+from vldm_jax.core.progress import Progress
+from vldm_jax.core.words import counted
 from vldm_jax.parallel.compilation import compilations_kept
 from vldm_jax.stages import asking
 from vldm_jax.stages.plan import make_plan
@@ -78,15 +79,16 @@ def sample(config: ConfigDict, weights: str, out: Path) -> None:
             print(f"{key} {', '.join(names)} were unknown in training: samples do not ask for them")
     # A network without conditions was asked for nothing.
     captions, done = stage.captions(cond) or [""] * config.sampling.num_videos, []
-    with tqdm(total=len(captions), desc="sampling", unit="sample", disable=None) as bar:
+    with Progress("sampling", len(captions), "sample", leave=True) as progress:
         index, size = np.arange(len(captions)), config.sampling.batch_size
-        bar.set_postfix_str("compiling")
+        progress.note("compiling")
         for frames in sampler.in_batches(params, jax.random.key(config.seed), index, cond, size):
             write_videos(out, frames, float(config.data.fps), first=sum(map(len, done)))
             done.append(frames)
-            bar.set_postfix_str("")
-            bar.update(len(frames))
+            progress.note("")
+            progress.update(len(frames))
     videos = np.concatenate(done)
     write_sheet(out / SHEET, videos, captions)
     write_json(out / METADATA, {**about, "complete": True})
-    print(f"{out}: {len(videos)} samples of {videos.shape[1]} frames, and {SHEET}")
+    frames = counted(videos.shape[1], "frame")
+    print(f"{out}: {counted(len(videos), 'sample')} of {frames}, and {SHEET}")

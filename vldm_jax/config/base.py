@@ -68,7 +68,7 @@ def base_config() -> ConfigDict:
 
     config.sampling = ConfigDict()
     config.sampling.num_videos = 8
-    config.sampling.batch_size = 8  # samples at once
+    config.sampling.batch_size = 8  # samples at once, over all devices
     config.sampling.decode = ConfigDict()  # sampling/decoding.py
     config.sampling.decode.frames = 16  # of a video, at once; None: all
     config.sampling.decode.overlap = 4  # frames to discard at a joint, of a temporal decoder

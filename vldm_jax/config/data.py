@@ -69,8 +69,12 @@ def keys_of(data: ConfigDict) -> tuple[str, ...] | None:
     return ("kind", *SHARED, *row.ignores, *(name for name in takes if name != "path"))
 
 
-def build_source(data: ConfigDict) -> RelabelledSource:
-    """Return the examples of `config.data`; prints what is kept and skipped.
+def build_source(data: ConfigDict, *, say: bool = True) -> RelabelledSource:
+    """Return the examples of `config.data`.
+
+    Args:
+        data: the section.
+        say: whether to print what is kept and skipped.
 
     Raises:
         InputError: if nothing is usable.
@@ -86,7 +90,7 @@ def build_source(data: ConfigDict) -> RelabelledSource:
     source = from_table({data.kind: row.make}, fields, "data", path=resolve(data.path))
     source = RelabelledSource(source, data.labels)
     _check_labels(source)
-    if jax.process_index() == 0:
+    if say and jax.process_index() == 0:
         print(source.report, flush=True)
     return source
 

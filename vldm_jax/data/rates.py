@@ -59,11 +59,13 @@ def rates_of(
         InputError: if one is no rate, or comes twice.
     """
     rates = (fps, *more)
-    good = all(type(rate) in (int, float) and 0 < rate < float("inf") for rate in rates)
-    if not good or len(set(rates)) < len(rates) or (more and still):
+    for rate in rates:
+        if type(rate) not in (int, float) or not 0 < rate < float("inf"):
+            raise InputError(f"{path}: fps must be positive, got {rate}")
+    if len(set(rates)) < len(rates) or (more and still):
         raise InputError(
-            f"{path}: fps {fps} and more_fps {tuple(more)} must be positive, each another, and "
-            "only clips have several: num_frames of at least 2"
+            f"{path}: fps {fps} and more_fps {tuple(more)} must each be another, and only clips "
+            "have several: num_frames of at least 2"
         )
     return tuple(map(float, rates))
 

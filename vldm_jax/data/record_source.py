@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.words import counted
 from vldm_jax.data.rates import Cut, joined, rates_of
 from vldm_jax.data.read import VideoError, read_frames
 from vldm_jax.data.record_files import Metadata, RecordFiles, read_metadata
@@ -142,10 +143,10 @@ def records_source(
         )
     ]
     windows = joined(cuts)
+    counts = {rate: sum(len(cut.frames) for cut in cuts if cut.fps == rate) for rate in rates}
     lines = [
-        f"  {sum(len(c.frames) for c in cuts if c.fps == rate)} windows of {num_frames} frames at "
-        f"{rate:g} fps"
-        for rate in rates
+        f"  {counted(count, 'window')} of {num_frames} frames at {rate:g} fps"
+        for rate, count in counts.items()
     ]
     return RecordSource(
         records=records, label_names=stored.label_names, video=windows.video,

@@ -13,7 +13,6 @@ import dataclasses
 import math
 import os
 import zlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +23,10 @@ from jaxtyping import Float, Int, UInt8
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_writable
+from vldm_jax.core.words import counted, listed
 from vldm_jax.data.cache import FrameArray, FrameFile, store_frames
 from vldm_jax.data.faults import Path_, counts_of, shown
-from vldm_jax.data.folder import Entry, Folder, read_folder
+from vldm_jax.data.folder import Entry, Folder, by_reason, read_folder
 from vldm_jax.data.rates import Cut, joined, rates_of
 from vldm_jax.data.read import read_frames
 from vldm_jax.data.transforms import resize_crop
@@ -50,7 +50,8 @@ class ClipSource:
         cache: where the frames are, if they are decoded already: then row `rows[window, frame]`.
         rows: see `cache`.
         report: lines on what is kept and what is skipped, by reason.
-        reasons: reason -> number of videos that give no window.
+        left_out: reason -> the names of the videos that give no window.
+        remarks: what else a person should know of the folder, a line each.
     """
 
     entries: tuple[Entry, ...]
@@ -61,9 +62,15 @@ class ClipSource:
     width: int
     fps: Float[np.ndarray, " n"]
     report: str
-    reasons: Mapping[str, int]
+    left_out: Mapping[str, tuple[str, ...]]
+    remarks: tuple[str, ...] = ()
     cache: FrameFile | FrameArray | None = None
     rows: Int[np.ndarray, "n t"] | None = None
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Reason -> number of videos that give no window."""
+        return {reason: len(names) for reason, names in self.left_out.items()}
 
     def __len__(self) -> int:
         return len(self.video)
@@ -147,27 +154,26 @@ def folder_source(
     folder = read_folder(path, index=index, cuts=cuts, threads=threads)
     smallest = (0, 0) if enlarge else (height, width)
     cuts_of: list[Cut] = []
-    lines, reasons = [], Counter(folder.reasons)
+    lines, left_out = [], dict(folder.left_out)
     for rate in rates:
-        found, faults = _cut(
+        found, short = _cut(
             folder, rate, num_frames, stride, smallest, lambda e: _shots_of(e, test_fraction, split)
         )
         if not found:
+            reasons = {reason: len(names) for reason, names in {**folder.left_out, **short}.items()}
             raise InputError(
                 f"{path}: no window of {num_frames} frames at {rate:g} fps and {height}x{width} in "
-                f"{sum((folder.reasons + faults).values())} videos "
-                f"({counts_of(folder.reasons + faults)}): ask for fewer frames, a lower fps or a "
-                "smaller size, or add videos"
+                f"{counted(sum(reasons.values()), 'video')} ({counts_of(reasons)}): ask for fewer "
+                "frames, a lower fps or a smaller size, or add videos"
             )
-        what = f"{num_frames} frames at {rate:g} fps, {height}x{width}"
-        lines += _lines(found, faults, what)
-        reasons += faults
+        lines += _lines(found, short, f"{num_frames} frames at {rate:g} fps, {height}x{width}")
+        left_out |= short
         cuts_of += found
     windows = joined(cuts_of)
     source = ClipSource(
         entries=folder.entries, label_names=folder.label_names,
         video=windows.video, frames=windows.frames, fps=windows.fps, height=height, width=width,
-        report="\n".join([folder.report(), *lines]), reasons=reasons,
+        report="\n".join([folder.report(), *lines]), left_out=left_out, remarks=folder.remarks,
     )  # fmt: skip
     return source if cache is None else with_cache(source, cache, threads=threads)
 
@@ -179,19 +185,19 @@ def _cut(
     stride: int | float,
     smallest: tuple[int, int],
     shots_of: Callable[[Entry], Int[np.ndarray, "shots 2"]],
-) -> tuple[list[Cut], Counter[str]]:
-    """Return the windows of a folder's videos at a rate; and why others give none."""
-    cuts, faults = [], Counter[str]()
+) -> tuple[list[Cut], dict[str, tuple[str, ...]]]:
+    """Return the windows of a folder's videos at a rate; and the names of others, by reason."""
+    cuts, faults = [], []
     for number, entry in enumerate(folder.entries):
         shots = shots_of(entry)
         frames = clip_windows(
             entry.video.times, shots, fps=fps, num_frames=num_frames, stride=stride
         )
         if reason := _fault(entry, frames, smallest, fps, num_frames, len(shots)):
-            faults[reason] += 1
+            faults.append((reason, entry.name))
         else:
             cuts.append(Cut(number, frames, fps))
-    return cuts, faults
+    return cuts, dict(by_reason(faults))
 
 
 def check_positive(path: Path_, **values: int | float) -> None:
@@ -246,7 +252,12 @@ def _fault(
     return f"too short for {num_frames} frames at {fps:g} fps"
 
 
-def _lines(cuts: Sequence[Cut], faults: Mapping[str, int], what: str) -> list[str]:
-    count = sum(len(cut.frames) for cut in cuts)
-    lines = [f"  {count} windows of {what} in {len(cuts)} videos"]
-    return lines + [f"  skipped {n}: {reason}" for reason, n in sorted(faults.items())]
+def _lines(cuts: Sequence[Cut], short: Mapping[str, tuple[str, ...]], what: str) -> list[str]:
+    count = counted(sum(len(cut.frames) for cut in cuts), "window")
+    return [
+        f"  {count} of {what} in {counted(len(cuts), 'video')}",
+        *(
+            f"  skipped {len(names)}: {reason} ({listed([shown(name) for name in names])})"
+            for reason, names in short.items()
+        ),
+    ]

@@ -24,10 +24,12 @@ class Reconstructor(FrameMaker):
     Attributes:
         encode: (params, frames (n H W 3) uint8) -> z (n h w c).
         decode: (params, z (b t h w c)) -> frames (b t H W 3), about [-1, 1].
+        shares_frames: whether `decode` splits the frames of a sample over the devices.
     """
 
     encode: Callable[[PyTree, Array], Array]
     decode: Callable[[PyTree, Array], Array]
+    shares_frames: bool = False
 
     def frames(
         self, params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning

@@ -3,8 +3,8 @@
     noise -> lax.scan over solver steps, all guidance as one batch -> z -> decoder -> uint8
 
 A sampler is the parts and nothing else: no config, no parameters, no batch size. A sample's noise
-is drawn from (key, stream, index): it does not depend on the batch that the sample is in, and no
-two stages draw the same, because each has a stream of its own name.
+is drawn from (key, stream, index): it does not depend on the batch or the device that the sample is
+in, and no two stages draw the same, because each has a stream of its own name.
 """
 
 import dataclasses
@@ -66,6 +66,7 @@ class Sampler(FrameMaker):
         name: of the noise stream.
         tell: (params, key, index, cond) -> what the network is told, made once of what samples are
             to be, and what becomes of their z: given frames pass through.
+        shares_frames: whether `decode` splits the frames of a sample over the devices.
     """
 
     network: Callable[[PyTree, Array, Array, Conditioning], Array]
@@ -79,6 +80,7 @@ class Sampler(FrameMaker):
     shape: tuple[int, ...]
     name: str
     tell: Tell = as_asked
+    shares_frames: bool = False
 
     def latents(
         self, params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vldm_jax.core.arrays import save_array
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path
 from vldm_jax.typing import Array, Float
@@ -52,8 +53,8 @@ class Reel:
     def append(self, z: Float[Array, "b t h w c"]) -> None:
         """Add the next piece."""
         host = np.asarray(z)
-        with atomic_path(self._file(self.pieces)) as temporary, temporary.open("wb") as file:
-            np.save(file, host)
+        with atomic_path(self._file(self.pieces)) as temporary:
+            save_array(temporary, host)
         if sum(piece.nbytes for piece in self._kept.values()) + host.nbytes <= self._room:
             self._kept[self.pieces] = z
         self._starts.append(len(self) + host.shape[1])

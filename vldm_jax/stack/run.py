@@ -8,15 +8,19 @@
 A part's parameters are read when its turn comes and forgotten when it is over.
 """
 
+import contextlib
+import functools
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import vldm_jax
 from vldm_jax.core.files import write_json
+from vldm_jax.core.progress import Progress
+from vldm_jax.core.words import counted
 from vldm_jax.data.write import write_contact_sheet, write_video
 from vldm_jax.stack.between import put_between
 from vldm_jax.stack.keyframes import make_key_frames
@@ -80,14 +84,24 @@ def _reel(out: Path, part: Part) -> Reel:
     return Reel(out / "latents" / part.name.replace(" ", "_"))
 
 
-def _bar(total: int, done: int, name: str) -> Any:
-    return tqdm(total=total, initial=done, desc=name, unit="frame", disable=None)
+@contextlib.contextmanager
+def _progress(total: int, done: int, name: str) -> Iterator[Callable[[int], None]]:
+    """Yield what is told how many frames there are."""
+    before = done
+    with Progress(name, total, "frame", done=done, leave=True) as progress:
+
+        def said(count: int) -> None:
+            nonlocal before
+            progress.update(count - before)
+            before = count
+
+        yield said
 
 
 def _key_frames(plan: StackPlan, request: Request, out: Path) -> Reel:
     reel = _reel(out, plan.prediction)
-    with _bar(plan.key_frames, len(reel), plan.prediction.name) as bar:
-        make_key_frames(plan, request, reel, lambda count: bar.update(count - bar.n))
+    with _progress(plan.key_frames, len(reel), plan.prediction.name) as said:
+        make_key_frames(plan, request, reel, said)
     return reel
 
 
@@ -101,11 +115,7 @@ def _between(
             if weights != part.weights:  # rounds of one model share them
                 params, weights = read(part)[0], part.weights
             start = time.monotonic()
-            with _bar(total, len(fine), part.name) as bar:
-
-                def said(count: int, bar: Any = bar) -> None:
-                    bar.update(count - bar.n)
-
+            with _progress(total, len(fine), part.name) as said:
                 put_between(part, params, request, coarse, fine, said)
             took[part.name] = time.monotonic() - start
         coarse.forget()
@@ -124,34 +134,32 @@ def _preview(plan: StackPlan, reel: Reel, out: Path) -> None:
     if not path.exists():
         frames = _decoder(plan).frames(reel, 0, 0, len(reel))
         write_video(path, frames, plan.key_fps)
-    tqdm.write(f"{path}: the key frames, {plan.key_fps:g} a second")
+    print(f"{path}: the key frames, {plan.key_fps:g} a second", flush=True)
 
 
 def _films(plan: StackPlan, request: Request, reel: Reel, out: Path) -> None:
     decoder, rows = _decoder(plan), []
     total = plan.frames * request.futures
-    with _bar(total, 0, "pixels") as bar:
+    with _progress(total, 0, "pixels") as said:
         for future in range(request.futures):
             path, before = out / f"{future:04}.mp4", future * plan.frames
-
-            def said(count: int, before: int = before) -> None:
-                bar.update(before + count - bar.n)
-
-            write_film(decoder, reel, future, plan.frames, plan.fps, path, said)
+            written = functools.partial(_after, said, before)
+            write_film(decoder, reel, future, plan.frames, plan.fps, path, written)
             shown = np.linspace(0, plan.frames - 1, min(SHOWN, plan.frames)).astype(int)
             rows.append(
                 np.concatenate([decoder.frames(reel, future, int(i), int(i) + 1) for i in shown])
             )
-            said(plan.frames)
+            said(before + plan.frames)
     names = tuple(plan.prediction.config.data.labels)
     captions = [f"{i:04}  {describe(request, names)}" for i in range(request.futures)]
     write_contact_sheet(out / "contact_sheet.png", rows, captions)
 
 
+def _after(said: Callable[[int], None], before: int, count: int) -> None:
+    said(before + count)
+
+
 def _say(plan: StackPlan, request: Request, out: Path, took: dict[str, float]) -> None:
     parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took.items())
-    videos = "1 video" if request.futures == 1 else f"{request.futures} videos"
-    print(
-        f"{out}: {videos} of {plan.frames} frames, {plan.frames / plan.fps:.1f} s at "
-        f"{plan.fps:g} fps ({parts})"
-    )
+    length = f"{plan.frames} frames, {plan.frames / plan.fps:.1f} s at {plan.fps:g} fps"
+    print(f"{out}: {counted(request.futures, 'video')} of {length} ({parts})")

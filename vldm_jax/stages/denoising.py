@@ -215,6 +215,7 @@ class DenoisingStage(Stage):
             shape=self.shape,
             name=self.config.objective.kind,
             tell=self.tell,
+            shares_frames=parts_of(self.config.sampling)[1],
         )
 
     @property

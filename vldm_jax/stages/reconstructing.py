@@ -188,7 +188,9 @@ class ReconstructingStage(Stage):
             return module.latent_scale * mean
 
         return Reconstructor(
-            encode=encode, decode=lambda params, z: latents.decode(params[KIND], z)
+            encode=encode,
+            decode=lambda params, z: latents.decode(params[KIND], z),
+            shares_frames=latents.split,
         )
 
     @functools.cached_property
