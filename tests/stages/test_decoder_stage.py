@@ -226,6 +226,15 @@ def test_a_figure_without_what_it_takes_is_still_refused(decoder, video):
             make_plan(config(train=often, evals={"figures": f"('{figure}',)"}))
 
 
+def test_a_preview_has_each_clip_above_its_reconstruction(decoder):
+    stage, source = make_stage(decoder()), Clips(FRAMES)
+    params = random_params(stage.shapes()) | stage.given()
+    frames, captions = stage.preview(params, source, 2), stage.preview_captions(source, 2)
+    assert frames.shape == (4, FRAMES, 8, 8, 3) and len(captions) == 4
+    np.testing.assert_array_equal(frames[::2], [source[i]["video"] for i in (0, 7)])
+    assert np.any(frames[1::2] != frames[::2])
+
+
 # Bad input.
 
 

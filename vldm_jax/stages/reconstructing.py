@@ -203,7 +203,7 @@ class ReconstructingStage(Stage):
         """Yield examples of the data, spread over it, each with its reconstruction."""
         key = jax.random.key(self.config.seed)  # of which nothing is drawn
         for number in spread(len(source), count):
-            cond = self.asked_of([source[number]], source.unknown)
+            cond = self.asked_of([source[number]], {})
             made = self._reconstructor(params, key, jnp.arange(1), cond)
             yield cond[FRAMES][0], np.asarray(made[0])
 
