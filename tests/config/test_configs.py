@@ -129,6 +129,20 @@ def test_driving_video_trains_temporal_layers_only():
     assert all(path.endswith("logit") for path in flatten(parts["mix"]))
 
 
+@pytest.mark.parametrize(("name", "size"), [("driving", (128, 256)), ("text2video", (320, 512))])
+def test_the_temporal_decoder_adds_the_layers_of_stable_video_diffusion(name, size):
+    """It has 97,742,847 parameters, the image autoencoder 83,653,863, of which it lacks 20."""
+    config = load(f"{name}/decoder")
+    assert (config.data.num_frames, config.data.height, config.data.width) == (8, *size)
+    plan = make_plan(config)
+    shapes = flatten(plan.stage.shapes())
+    temporal = {path for path in shapes if "temporal" in path}
+    assert count(shapes[path] for path in temporal) == 97_742_847 - 83_653_863 + 20
+    others = {path for path in plan.trained if not path.startswith("discriminator/")}
+    assert others == temporal | {"logvar"}
+    assert not any("encoder/encoder" in path or "/quant_conv" in path for path in shapes)
+
+
 @pytest.mark.parametrize("solver", sorted(SOLVERS))
 @pytest.mark.parametrize("grid", sorted(GRIDS))
 def test_every_solver_and_grid_is_built_by_its_name(solver, grid):

@@ -12,7 +12,7 @@ from scipy.signal import convolve2d
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.evals import image_quality
-from vldm_jax.evals.image_quality import lpips, psnr, ssim
+from vldm_jax.evals.image_quality import error_changes, lpips, psnr, ssim
 from vldm_jax.models import perceptual
 from vldm_jax.models.perceptual import LPIPS
 
@@ -175,3 +175,16 @@ def test_lpips_takes_the_published_weights_by_default(monkeypatch):
     x = smooth_clips(1, 1, 32, 32)
     small, large = (lpips(x, noisy(x, s))[0] for s in (0.05, 0.3))
     assert 0 < small < large
+
+
+def test_what_stands_still_does_not_flicker_and_what_alternates_does():
+    """A constant fault has no change; one of sign (-1)^t and size d changes by 2 d each time."""
+    video = 0.5 + 0.1 * RNG.random((2, 5, 4, 6, 3))
+    np.testing.assert_allclose(error_changes(video + 0.2, video), 0.0, atol=1e-12)
+    sign = np.array([1.0, -1.0, 1.0, -1.0, 1.0]).reshape(1, 5, 1, 1, 1)
+    found = error_changes(video + 0.05 * sign, video)
+    assert found.shape == (2, 4)
+    np.testing.assert_allclose(found, 0.1, atol=1e-12)
+    # What moves in the reference, too, is no flicker.
+    moving = video + 0.3 * np.linspace(0, 1, 5).reshape(1, 5, 1, 1, 1)
+    np.testing.assert_allclose(error_changes(moving, moving), 0.0, atol=1e-12)

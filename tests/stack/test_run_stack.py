@@ -11,6 +11,7 @@ import pytest
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.json_files import read_json
 from vldm_jax.core.rng import stream
+from vldm_jax.sampling.decoding import InParts
 from vldm_jax.stack import between, keyframes, run
 from vldm_jax.stack.plan import make_stack_plan
 from vldm_jax.stack.reel import Reel
@@ -175,7 +176,8 @@ def test_without_an_image_model_the_first_window_is_the_prediction_s(parts, tmp_
 
 def test_broken_weights_are_an_error_and_no_black_video(parts, tmp_path, monkeypatch):
     plan = make_stack_plan(list(parts.values()), 1.0).until("prediction")
-    monkeypatch.setattr(run, "_decoder", lambda plan: run.Decoder(lambda p, z: z / 0.0, {}))
+    broken = run.Decoder(lambda p, z: z / 0.0, {}, InParts(frames=8))
+    monkeypatch.setattr(run, "_decoder", lambda plan: broken)
     with pytest.raises(InputError, match="not finite"):
         run_stack(plan, asking(), tmp_path / "out", preview=False)
     assert not (tmp_path / "out" / "0000.mp4").exists()

@@ -34,3 +34,13 @@ def image(world):
         return config_of("image", model=files | dict(model), **sections)
 
     return make
+
+
+@pytest.fixture
+def decoder(world):
+    """Make a config of the decoder stage on the world's autoencoder, with overrides by section."""
+
+    def make(model=(), **sections):
+        return config_of("decoder", model={"init": world["autoencoder"]} | dict(model), **sections)
+
+    return make

@@ -16,6 +16,7 @@ NETWORK = {
     "head_dim": 4, "context_dim": 8, "out_channels": 4,
 }  # fmt: skip
 AUTOENCODER = {"base": 4, "mult": (1, 1), "latent_channels": 4, "norm_groups": 4}
+DISCRIMINATOR = {"base": 4, "time_strides": (1,), "norm_groups": 2}
 DETECTOR = {"widths": (8, 8), "blocks": 1, "head": 8, "norm_groups": 4}
 EVERYTHING = (("^autoencoder/", "frozen"), ("", "all"))
 DATA = {"height": HEIGHT, "width": WIDTH, "path": ".", "cache": None}
@@ -62,12 +63,15 @@ def small_words(name):
     words += overridden(optim={"schedule": "constant", "warmup_steps": 0})
     if name == "autoencoder":
         words += overridden(model={"network": AUTOENCODER}, objective={"perceptual_weight": 0.0})
+    elif name == "decoder":
+        model = {"network": AUTOENCODER, "discriminator": DISCRIMINATOR}
+        words += overridden(model=model, objective={"perceptual_weight": 0.0})
     elif name == "detector":
         model = {"network": DETECTOR, "autoencoder": None}
         words += overridden(model=model, objective={"reconstructed": 0.0})
     else:
         words += overridden(model={"network": NETWORK}, sampling={"steps": 2, "num_videos": 2})
-    if name == "video":
+    if name in ("video", "decoder"):
         words += overridden(data={"num_frames": FRAMES})
     return words
 

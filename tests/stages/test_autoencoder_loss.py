@@ -14,10 +14,10 @@ from vldm_jax.core import paths
 from vldm_jax.core.rng import stream
 from vldm_jax.stages.autoencoder_loss import (
     AutoencoderLoss,
-    hinge,
     kl_divergence,
     measure_latent_scale,
 )
+from vldm_jax.stages.reconstruction_loss import hinge
 from vldm_jax.stages.table import make_stage
 from vldm_jax.training.precision import cast_frozen
 from vldm_jax.training.state import split_params

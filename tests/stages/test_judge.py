@@ -70,8 +70,8 @@ def test_what_cannot_be_is_refused_on_the_config_alone(evaluated, sections, mess
 
 
 def test_a_stage_without_samples_has_no_figures():
-    config = config_of("autoencoder", train={"evaluate_every": 5})
-    message = r"config.train.evaluate_every=5: objective 'autoencoder' has nothing to sample"
+    config = config_of("detector", train={"evaluate_every": 5})
+    message = r"config.train.evaluate_every=5: objective 'detector' has nothing to sample"
     with pytest.raises(InputError, match=message):
         make_plan(config)
 

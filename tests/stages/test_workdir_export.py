@@ -143,6 +143,6 @@ def test_unknown_labels_are_spoken_of_to_networks_that_take_labels(
 
 def test_a_stage_without_samples_names_those_that_have(tmp_path):
     with pytest.raises(
-        InputError, match="'autoencoder' has nothing to sample: .* has, image or video"
+        InputError, match="'detector' has nothing to sample: .* has, image or video"
     ):
-        sample(config_of("autoencoder"), str(tmp_path / WEIGHTS), tmp_path / "out")
+        sample(config_of("detector"), str(tmp_path / WEIGHTS), tmp_path / "out")

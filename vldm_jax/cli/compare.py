@@ -39,7 +39,7 @@ from vldm_jax.evals.sets import Sets
 from vldm_jax.parallel.compilation import compilations_kept
 from vldm_jax.stages.base import Stage
 from vldm_jax.stages.plan import make_plan
-from vldm_jax.stages.samples import RealClips, kept_samples, real_clips
+from vldm_jax.stages.samples import RealClips, has, kept_samples, real_clips
 
 SAMPLES, VIDEO, SHEET = "samples", "side_by_side.mp4", "contact_sheet.png"
 TABLE, METRICS = "table.md", "metrics.json"
@@ -85,7 +85,7 @@ def run(argv: Sequence[str]) -> None:
     ]
     for other in sides[1:]:
         _check_kind(sides[0], other)
-    names, extractors = _figures(args, sides[0].config.data.num_frames)
+    names, extractors = _figures(args, sides[0].stage)
     check_new(args.out, replaced=(SAMPLES, VIDEO, SHEET, TABLE))
     with compilations_kept():
         for side in sides:  # what is wrong with the last is said before the first is sampled
@@ -159,14 +159,15 @@ def _check_kind(one: Side, other: Side) -> None:
         )
 
 
-def _figures(args: argparse.Namespace, frames: int) -> tuple[Sequence[str], dict[str, Extractor]]:
+def _figures(args: argparse.Namespace, stage: Stage) -> tuple[Sequence[str], dict[str, Extractor]]:
     """Return the figures with what makes them; of the usual ones, those that can be had."""
+    frames = stage.config.data.num_frames
     usual = USUAL if frames > 1 else USUAL_OF_IMAGES
     if args.figures is not None:
         check_figures(args.figures)
     check_count(args.figures or usual, args.clips, asked="--clips")
     if args.figures is not None:
-        check_alone(args.figures)
+        check_alone(args.figures, has(stage))
         extractors = make_extractors(args.figures, network_weights(args.network))
         check_length(args.figures, frames)
         return args.figures, extractors

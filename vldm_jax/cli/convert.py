@@ -135,6 +135,7 @@ def _export_sampler(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     folder = resolve(args.source).is_dir()
     weights = str(Path(args.source) / WEIGHTS) if folder else args.source
     stage = make_plan(config).stage
+    stage.request(1)  # raises where a config cannot ask, before weights are read
     params, files = stage.load(weights)
     function = sampler_function(stage, params)
     exports.write_function(function, args.out, about(stage, files), args.dtype)

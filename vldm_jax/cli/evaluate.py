@@ -29,6 +29,8 @@ from vldm_jax.evals.record import record
 from vldm_jax.evals.report import table
 from vldm_jax.evals.sets import Sets
 from vldm_jax.parallel.compilation import compilations_kept
+from vldm_jax.stages.plan import make_plan
+from vldm_jax.stages.samples import has
 
 METRICS, TABLE, BARS, SHEET = "metrics.json", "table.md", "figures.png", "best_and_worst.png"
 
@@ -89,13 +91,15 @@ def _own_sets(
         flags.error("--real goes with --samples; a run has its config's data")
     if args.no_floor:
         flags.error("--no-floor goes with --samples: a run's data has clips enough for a floor")
-    for name in args.figures:
-        if kind := FIGURES[name].beside:
-            flags.error(f"{name} takes a {kind} for each clip: give folders, --samples and --real")
     config = asked_config(flags, args, overrides)
+    stage = make_plan(config).stage
+    for name in args.figures:
+        kind = FIGURES[name].beside
+        if kind and kind not in has(stage):
+            flags.error(f"{name} takes a {kind} for each clip: give folders, --samples and --real")
     data = config.data
     settings_of(args.figures, given, None, (data.num_frames, data.height, data.width))
-    return run_sets(config, args)
+    return run_sets(stage, args)
 
 
 def _check_folders(args: argparse.Namespace) -> None:

@@ -8,21 +8,20 @@ from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.core.errors import InputError
 from vldm_jax.evals.checks import check_length
 from vldm_jax.evals.sets import Sets
-from vldm_jax.stages.plan import make_plan
+from vldm_jax.stages.base import Stage
 from vldm_jax.stages.samples import kept_samples, real_clips
 
 FOLDER = "samples"
 
 
-def run_sets(config: ConfigDict, args: argparse.Namespace) -> Sets:
+def run_sets(stage: Stage, args: argparse.Namespace) -> Sets:
     """Return the sets of a trained stage; makes as many samples as they need.
 
     Raises:
         InputError: if the stage has nothing to sample, or the data too little.
     """
-    _check_shape(args, config)
-    check_length(args.figures, config.data.num_frames)
-    stage = make_plan(config).stage
+    _check_shape(args, stage.config)
+    check_length(args.figures, stage.config.data.num_frames)
     params, files = stage.load(args.weights or str(args.workdir / WEIGHTS))
     real = real_clips(stage, clips=args.clips, seed=args.seed, asked=args.asked["clips"])
     real.check_labels(args.figures, stage)

@@ -61,6 +61,7 @@ def sample(config: ConfigDict, weights: str, out: Path) -> None:
     """Write samples of trained weights into a folder, each as soon as it is there."""
     stage = make_plan(config).stage
     sampler = stage.sampler()
+    stage.request(1)  # raises where a config cannot ask, before weights are read
     params, files = stage.load(weights)
     unknown = files["weights"].meta.get("unknown", {})
     cond = stage.request(config.sampling.num_videos, unknown=unknown)

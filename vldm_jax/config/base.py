@@ -2,6 +2,7 @@
 
     config = base_config()                 every section, and every key that has a usual value
     config = autoencoder_config()          and what the autoencoder's stage has
+    config = decoder_config()              and what the temporal decoder's stage has
     config = detector_config()             and what the detector's stage has
     config = denoising_config()            and what a denoising stage has
 
@@ -67,6 +68,13 @@ def base_config() -> ConfigDict:
 
     config.sampling = ConfigDict()
     config.sampling.num_videos = 8
+    config.sampling.batch_size = 8  # samples at once, over all devices
+    config.sampling.decode = ConfigDict()  # sampling/decoding.py
+    config.sampling.decode.frames = 16  # of a video, at once; None: all
+    config.sampling.decode.overlap = 4  # frames to discard at a joint, of a temporal decoder
+    config.sampling.decode.tile = placeholder(tuple)  # (height, width) in latents; None: all
+    config.sampling.decode.blend = 4  # latents by which tiles overlap
+    config.sampling.decode.split = False  # frames over this process's devices: exact, all at once
 
     config.evals = ConfigDict()  # of train.evaluate_every
     config.evals.figures = ("fvd", "flicker", "motion")  # evals/figures.py
@@ -97,6 +105,26 @@ def autoencoder_config() -> ConfigDict:
         ("^(autoencoder/|logvar)", "autoencoder"),
     )
     config.train.groups = ConfigDict({"discriminator": (1.0, 0.0), "autoencoder": (1.0, 0.0)})
+    return config
+
+
+def decoder_config() -> ConfigDict:
+    """Return the base of a temporal decoder on a frozen encoder, with the losses of images."""
+    config = autoencoder_config()
+    config.data.num_frames = 8
+    config.data.fps = 30.0
+    config.model.discriminator = ConfigDict({"base": 64, "time_strides": (1, 1, 2)})
+    config.objective.kind = "decoder"
+    del config.objective.kl_weight
+    config.objective.disc_start = 1001  # step
+    config.train.rules = (
+        ("^(perceptual|encoder)/", "frozen"),
+        ("^discriminator/", "discriminator"),
+        ("^autoencoder/.*temporal|logvar", "temporal"),
+        ("^autoencoder/", "frozen"),
+    )
+    config.train.groups = ConfigDict({"discriminator": (1.0, 0.0), "temporal": (1.0, 0.0)})
+    config.evals.figures = ("fvd", "flicker", "psnr", "lpips")
     return config
 
 
@@ -141,7 +169,6 @@ def denoising_config() -> ConfigDict:
     config.sampling.grid = ConfigDict({"kind": "uniform"})
     config.sampling.steps = 50
     config.sampling.guidance = 1.0
-    config.sampling.batch_size = 8  # samples at once, over all devices
     return config
 
 

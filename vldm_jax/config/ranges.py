@@ -88,6 +88,8 @@ MAY_BE_NONE: dict[str, type] = {
     "evals.keep_best": str,
     "sampling.context": str,
     "sampling.context_temporal": str,
+    "sampling.decode.frames": int,
+    "sampling.decode.tile": tuple,
     "sampling.grid.sigma_min": float,
     "sampling.grid.sigma_max": float,
 }

@@ -18,7 +18,8 @@ GONE = {
 # Sections and keys that earlier versions had not: of a run of theirs they are as in the base.
 ADDED = (
     "train.evaluate_every", "evals", "data.more_fps", "objective.given", "objective.given_noise",
-    "sampling.given", "sampling.given_noise", "sampling.context_guidance",
+    "sampling.given", "sampling.given_noise", "sampling.context_guidance", "sampling.batch_size",
+    "sampling.decode",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from vldm_jax.evals.given_weights import needed, refused
 from vldm_jax.evals.image_quality import (
     DEVIATION,
     WINDOW,
+    error_changes,
     lpips_of_frames,
     squared_errors,
     ssim_of_frames,
@@ -55,6 +56,15 @@ def squared_error(weights: Path | None) -> Extractor:
     return Extractor(
         name="squared_error", batch=4, beside=REFERENCE, recipe={"of": "RGB in [0, 1]"},
         compute=lambda videos, like: squared_errors(videos, np.stack(like))[..., None],
+    )  # fmt: skip
+
+
+def error_change(weights: Path | None) -> Extractor:
+    """Return how much the error changes from frame to frame, a row each."""
+    refused(weights, "error_change")
+    return Extractor(
+        name="error_change", batch=4, beside=REFERENCE, recipe={"of": "RGB in [0, 1]"},
+        compute=lambda videos, like: error_changes(videos, np.stack(like))[..., None],
     )  # fmt: skip
 
 

@@ -98,7 +98,7 @@ def _apart(kept: Mapping[str, Any], metrics: Mapping[str, Any], name: str) -> li
 
     def basis(of: Mapping[str, Any]) -> dict[str, Any]:
         made = of["recipe"][COMPARED]
-        fixed = {key: made[key] for key in _FIXED}
+        fixed = {key: made[key] for key in _FIXED if key in made}
         return {**of["recipe"], "made_with": fixed, name: of["figures"][name]["made_by"]}
 
     return differences(basis(kept), basis(metrics))

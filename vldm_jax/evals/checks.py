@@ -1,6 +1,6 @@
 """What cannot be compared, said before anything slow: names, lengths, settings, labels, sets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,15 +66,20 @@ def check_count(names: Sequence[str], clips: int, asked: str = "") -> None:
         raise InputError(f"{few} {which}: {'ask for' if asked else 'give'} more")
 
 
-def check_alone(names: Sequence[str]) -> None:
+def check_alone(names: Sequence[str], beside: Collection[str] = ()) -> None:
     """Raise for a figure that takes more than clips, which samples of a stage are not given.
+
+    Args:
+        names: of the figures.
+        beside: what the samples have beside them.
 
     Raises:
         InputError: naming it.
     """
     for name in names:
-        if FIGURES[name].beside or FIGURES[name].needs:
-            what = FIGURES[name].beside or ", ".join(FIGURES[name].needs)
+        lacking = {FIGURES[name].beside} - {"", *beside} or FIGURES[name].needs
+        if lacking:
+            what = ", ".join(lacking)
             raise InputError(f"{name} takes clips with {what}: leave it to vldm evaluate")
 
 

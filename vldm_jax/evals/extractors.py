@@ -132,6 +132,7 @@ EXTRACTORS: dict[str, Callable[[Path | None], Extractor]] = {
     "lines": measures.lines,
     "clip": beside_extractors.clip,
     "squared_error": beside_extractors.squared_error,
+    "error_change": beside_extractors.error_change,
     "ssim": beside_extractors.ssim,
     "lpips": beside_extractors.lpips,
 }

@@ -173,6 +173,11 @@ FIGURES: dict[str, Figure] = {
         remark=equal_frames,
         within=(-math.inf, math.inf),
     ),
+    "flicker_pairs": Figure(
+        extractor="error_change", of=mean, against_real=False, better="lower", unit="of 1",
+        beside=REFERENCE, says="change of the error from frame to frame, against originals",
+        frames=2,
+    ),
     "ssim": Figure(
         extractor="ssim", of=mean, against_real=False, better="higher", beside=REFERENCE,
         says="structural similarity of frames to originals",

@@ -52,6 +52,24 @@ def squared_errors(videos: Videos, references: References) -> Float[np.ndarray, 
     return _per_frame(lambda x, y: float(np.mean(np.square(x - y))), videos, references)
 
 
+def error_changes(videos: Videos, references: References) -> Float[np.ndarray, "b changes"]:
+    """Return the mean change of the error from each frame to the next, of values in [0, 1].
+
+    With e = x - y, mean |e[t + 1] - e[t]|: what flickers in a video and not in its reference; a
+    constant fault, or one that stands still, has none. There is one change less than frames.
+
+    Raises:
+        InputError: as `psnr`.
+    """
+    _check(videos, references)
+    return np.asarray(
+        [
+            np.abs(np.diff(_unit(x) - _unit(y), axis=0)).mean(axis=(1, 2, 3))
+            for x, y in zip(videos, references, strict=True)
+        ]
+    )
+
+
 def decibels(errors: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Return the PSNR of mean squared errors, infinite where one is 0."""
     with np.errstate(divide="ignore"):

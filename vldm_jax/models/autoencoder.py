@@ -20,6 +20,7 @@ Source: arXiv:2112.10752 App. E; latent-diffusion configs kl-f8, kl-f4; diffuser
 `AutoencoderKLTemporalDecoder`.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -32,6 +33,7 @@ from vldm_jax.core.fields import COUNT, FLAG, NATURAL, POSITIVE, check_fields, s
 from vldm_jax.models.autoencoder_blocks import Decoder, Encoder
 from vldm_jax.models.video_decoder import VideoDecoder
 from vldm_jax.nn.conv import Conv
+from vldm_jax.nn.frames import FrameSplit
 from vldm_jax.typing import Array, DTypeLike, Float
 
 LOGVAR_RANGE = (-30.0, 20.0)
@@ -79,6 +81,8 @@ class Autoencoder(nn.Module):
             reconstruction then take videos, `encode` images as ever.
         post_quant_conv: whether there is a 1x1 convolution between latent and decoder.
         dtype: compute dtype; parameters and results are float32.
+        split: how the frames of a video that is decoded lie on devices; None where all are here.
+            It is how the network is run, and no weights file knows it.
     """
 
     base: int = 128
@@ -91,6 +95,7 @@ class Autoencoder(nn.Module):
     temporal_decoder: bool = False
     post_quant_conv: bool = True
     dtype: DTypeLike = jnp.float32
+    split: FrameSplit | None = None
 
     def __post_init__(self) -> None:
         """Look at each field by itself.
@@ -110,7 +115,8 @@ class Autoencoder(nn.Module):
             )
         moments, dtype = 2 * self.latent_channels, self.dtype
         self.encoder = Encoder(widths, self.blocks, self.norm_groups, moments, dtype)
-        make_decoder = VideoDecoder if self.temporal_decoder else Decoder
+        video = functools.partial(VideoDecoder, split=self.split)
+        make_decoder = video if self.temporal_decoder else Decoder
         self.decoder = make_decoder(
             widths[::-1], self.blocks + 1, self.norm_groups, self.in_channels, dtype
         )

@@ -153,7 +153,6 @@ class Decoder(nn.Module):
         groups: norm groups.
         out_channels: channels of the image.
         dtype: compute dtype.
-        make_temporal: as in `Level`.
     """
 
     widths: tuple[int, ...]
@@ -161,7 +160,11 @@ class Decoder(nn.Module):
     groups: int
     out_channels: int
     dtype: DTypeLike = jnp.float32
-    make_temporal: Callable[..., nn.Module] | None = None
+
+    @property
+    def make_temporal(self) -> Callable[..., nn.Module] | None:
+        """What makes the layer after each residual block, as in `Level`."""
+        return None
 
     def setup(self) -> None:
         """Make the levels; all but the last double."""

@@ -40,6 +40,7 @@ MODULES = {
 FAMILIES = {"video_ldm": TemporalSpec, "animatediff": MotionSpec}
 
 TEMPORAL, CONDITIONS = "temporal", "more_conditions"  # fields that are objects
+RUN = ("dtype", "split", "parent", "name")  # fields that say how a module is run, not what it is
 VIDEO = ("video_unet", TEMPORAL)  # kinds of a U-Net with temporal layers
 
 
@@ -97,7 +98,7 @@ def fields_of(module: nn.Module) -> dict[str, Any]:
     fields = {
         field.name: getattr(module, field.name)
         for field in dataclasses.fields(module)
-        if field.name not in ("dtype", "parent", "name")
+        if field.name not in RUN
     }
     if (spec := fields.pop(TEMPORAL, None)) is not None:
         family = next(name for name, kind in FAMILIES.items() if kind is type(spec))

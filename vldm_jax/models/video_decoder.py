@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from einops import rearrange
 
 from vldm_jax.models.autoencoder_blocks import Decoder
+from vldm_jax.nn.frames import FrameSplit
 from vldm_jax.nn.mixer import Mixer
 from vldm_jax.nn.temporal import TemporalConv, TemporalResBlock
 from vldm_jax.typing import Array, DTypeLike, Float, Key
@@ -37,15 +38,25 @@ def copy_frames(
 class VideoDecoder(Decoder):
     """Latents of videos, after the 1x1 convolution if there is one, to videos.
 
-    Fields as in `Decoder`; frames are folded into the batch.
+    Frames are folded into the batch.
+
+    Attributes:
+        split: how frames lie on devices; None where all are here. Other fields as in `Decoder`.
     """
 
-    make_temporal: Callable[..., nn.Module] | None = functools.partial(TemporalResBlock, Mixer)
+    split: FrameSplit | None = None
+
+    @property
+    def make_temporal(self) -> Callable[..., nn.Module] | None:
+        """What makes the layer after each residual block."""
+        return functools.partial(TemporalResBlock, Mixer, split=self.split)
 
     def setup(self) -> None:
         """Add the last temporal layer to the image decoder's."""
         super().setup()
-        self.temporal_conv_out = TemporalConv(self.out_channels, copy_frames, dtype=self.dtype)
+        self.temporal_conv_out = TemporalConv(
+            self.out_channels, copy_frames, dtype=self.dtype, split=self.split
+        )  # fmt: skip
 
     def project(
         self, features: Float[Array, "bt H W e"], frames: int = 1

@@ -2,7 +2,8 @@
 
 GroupNorm takes its statistics over all axes but the first and the group: over (h, w) for images and
 jointly over (t, h, w) for videos, which is what the temporal residual blocks ask for. Fold frames
-into the batch first where frames must not see each other.
+into the batch first where frames must not see each other. Where the frames of a video lie on
+several devices (`nn.frames`), joint statistics are summed over these.
 """
 
 import flax.linen as nn
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.nn.frames import FrameSplit
 from vldm_jax.nn.init import zeros
 from vldm_jax.typing import Array, DTypeLike, Float
 
@@ -21,11 +23,13 @@ class GroupNorm(nn.Module):
         groups: number of groups; must divide the channels.
         eps: added to the variance.
         dtype: type of the result.
+        split: how frames (b t ...) lie on devices; None where all are here.
     """
 
     groups: int = 32
     eps: float = 1e-5
     dtype: DTypeLike = jnp.float32
+    split: FrameSplit | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *space c"]) -> Float[Array, "b *space c"]:
@@ -43,13 +47,22 @@ class GroupNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones_init(), (channels,))
         bias = self.param("bias", zeros, (channels,))
         flat = x.astype(jnp.float32).reshape(x.shape[0], -1, channels)
-        count = flat.shape[1] * channels // self.groups
-        mean = self._per_channel(flat.sum(1)) / count
+        places = flat.shape[1]
+        if self.split is not None:
+            places = places // x.shape[1] * self.split.frames
+        count = places * channels // self.groups
+        mean = self._per_channel(self._sum(flat, x.shape[1])) / count
         centred = flat - mean[:, None, :]
-        variance = self._per_channel(jnp.square(centred).sum(1)) / count
+        variance = self._per_channel(self._sum(jnp.square(centred), x.shape[1])) / count
         gain = lax.rsqrt(variance + self.eps) * scale[None, :]
         y = centred * gain[:, None, :] + bias[None, None, :]
         return y.reshape(x.shape).astype(self.dtype)
+
+    def _sum(self, flat, frames):
+        """Sum (b n c) over n, wherever its frames are."""
+        if self.split is None:
+            return flat.sum(1)
+        return self.split.total(flat.reshape(flat.shape[0], frames, -1, flat.shape[-1]))
 
     def _per_channel(self, sums):
         """Sum (b c) within groups and give every channel its group's sum."""

@@ -19,7 +19,14 @@ from vldm_jax.typing import Array, Bool, Conditioning, Float, Int, Key, PyTree, 
 
 
 class FrameMaker(abc.ABC):
-    """Makes frames; a subclass says how."""
+    """Makes frames; a subclass says how.
+
+    Attributes:
+        shares_frames: whether `frames` itself runs on all devices of this process, which share the
+            frames of each sample: then they cannot share the samples.
+    """
+
+    shares_frames: bool = False
 
     @abc.abstractmethod
     def frames(
@@ -73,13 +80,17 @@ class FrameMaker(abc.ABC):
         count = len(index)
         size = min(size, count)
         used = tuple(devices or jax.local_devices())[:size]
-        run = self._split(used)
-        params, key = replicate((params, key), make_mesh(used))
+        mesh = make_mesh(used)
+        run, put, share = self._split(used), placed, len(used)
+        if self.shares_frames:
+            mesh, share = make_mesh(jax.local_devices()), 1
+            run, put = self._compiled, lambda batch, devices: replicate(batch, mesh)
+        params, key = replicate((params, key), mesh)
         for start in range(0, count, size):
             left = min(size, count - start)
-            rows = np.arange(start, start + filled(size, len(used))) % count
+            rows = np.arange(start, start + filled(size, share)) % count
             batch = {name: array[rows] for name, array in cond.items()}
-            frames, finite = run(params, key, *placed((index[rows], batch), used))
+            frames, finite = run(params, key, *put((index[rows], batch), used))
             _check_finite(index[rows][:left], np.asarray(finite)[:left])
             yield np.asarray(frames)[:left]
 

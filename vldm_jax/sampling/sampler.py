@@ -66,6 +66,7 @@ class Sampler(FrameMaker):
         name: of the noise stream.
         tell: (params, key, index, cond) -> what the network is told, made once of what samples are
             to be, and what becomes of their z: given frames pass through.
+        shares_frames: whether `decode` splits the frames of a sample over the devices.
     """
 
     network: Callable[[PyTree, Array, Array, Conditioning], Array]
@@ -79,6 +80,7 @@ class Sampler(FrameMaker):
     shape: tuple[int, ...]
     name: str
     tell: Tell = as_asked
+    shares_frames: bool = False
 
     def latents(
         self, params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning

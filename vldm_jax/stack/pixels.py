@@ -15,28 +15,34 @@ import numpy as np
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.join import join_videos
 from vldm_jax.data.write import write_video
+from vldm_jax.sampling.decoding import InParts, windows
 from vldm_jax.sampling.maker import to_uint8
 from vldm_jax.stack.reel import Reel
 from vldm_jax.typing import Array, PyTree, UInt8
 
-CHUNK = 8  # frames decoded in one call
 SEGMENT = 240  # frames of one file
 
 
 class Decoder:
-    """Frames of a reel, decoded in chunks of one size.
+    """Frames of a reel, decoded in windows of one size, which overlap if frames see each other.
 
     Args:
-        decode: (params, z (1 t h w c)) -> frames (1 t H W 3), about [-1, 1], each of its z alone.
+        decode: (params, z (1 t h w c)) -> frames (1 t H W 3), about [-1, 1].
         params: its parameters.
+        parts: the windows.
     """
 
-    def __init__(self, decode: Callable[[PyTree, Array], Array], params: PyTree) -> None:
+    def __init__(
+        self,
+        decode: Callable[[PyTree, Array], Array],
+        params: PyTree,
+        parts: InParts,
+    ) -> None:
         def pixels(params: PyTree, z: Array) -> tuple[Array, Array]:
             x = decode(params, z[None])[0]
             return to_uint8(x), jnp.isfinite(x).all() & jnp.isfinite(z).all()
 
-        self._run, self._params = jax.jit(pixels), params
+        self._run, self._params, self._parts = jax.jit(pixels), params, parts
 
     def frames(
         self, reel: Reel, future: int, start: int, stop: int
@@ -46,19 +52,20 @@ class Decoder:
         Raises:
             InputError: if one is not finite.
         """
-        parts = []
-        for first in range(start, stop, CHUNK):
-            end = min(first + CHUNK, stop)
-            z = reel.between(first, end)[future]
-            z = jnp.concatenate([z, jnp.repeat(z[-1:], CHUNK - len(z), axis=0)])
+        made, size = [], self._parts.frames or len(reel)
+        for begin, first, last in windows(len(reel), size, self._parts.overlap):
+            first, last = max(first, start), min(last, stop)
+            if first >= last:
+                continue
+            z = reel.between(begin, min(begin + size, len(reel)))[future]
             frames, finite = self._run(self._params, z)
             if not finite:
                 raise InputError(
-                    f"frames {first} to {end - 1} are not finite numbers: the weights of a part "
+                    f"frames {first} to {last - 1} are not finite numbers: the weights of a part "
                     "are damaged, or were trained for another precision"
                 )
-            parts.append(np.asarray(frames)[: end - first])
-        return np.concatenate(parts)
+            made.append(np.asarray(frames)[first - begin : last - begin])
+        return np.concatenate(made)
 
 
 def write_film(

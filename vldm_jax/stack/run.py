@@ -126,7 +126,7 @@ def _between(
 def _decoder(plan: StackPlan) -> Decoder:
     space = plan.prediction.stage.space
     given: PyTree = space.given()
-    return Decoder(space.decode, given)
+    return Decoder(space.decode, given, space.parts)
 
 
 def _preview(plan: StackPlan, reel: Reel, out: Path) -> None:

@@ -156,12 +156,17 @@ def made_with(
         "fps": float(config.data.fps),
         "size": [config.data.height, config.data.width],
         "seed": config.seed,
-        "sampling": config.sampling.to_dict(),
-        "diffusion": config.diffusion.to_dict(),
+        **settings_of(config),
         "weights_sha256": {key: file.sha256 for key, file in below.items()},
         "weights_steps": {k: f.meta["steps"] for k, f in below.items() if "steps" in f.meta},
         **({"text_sha256": hashes} if hashes else {}),
     }
+
+
+def settings_of(config: ConfigDict) -> dict[str, Any]:
+    """Return the sections that make samples, beside weights and seed, as far as there are any."""
+    names = ("sampling", "diffusion")
+    return {name: config[name].to_dict() for name in names if name in config}
 
 
 def _value(config: ConfigDict, name: str) -> str | None:

@@ -13,6 +13,9 @@ so nothing about a system is said twice:
     export(...)          the weights file, of what was trained
     load(weights)        what export left, with what it stands on: parameters to sample with
     sampler()            how to
+    request(n)           what samples are asked for by the config alone, if they can be
+    asked_of(examples)   what samples are asked for that are to be like real clips, or are made of
+                         them (`reconstructs`)
 
 Parameters are one tree with a sub-tree a network: {"network": ..., "autoencoder": ...}. A new stage
 is a file here and a row in `stages/table.py`.
@@ -27,14 +30,16 @@ from typing import Any, ClassVar
 import numpy as np
 from ml_collections import ConfigDict
 
+from vldm_jax.conditions import Condition
 from vldm_jax.config.base import base_config
 from vldm_jax.config.data import brings
 from vldm_jax.config.table import check_keys
+from vldm_jax.core.assets import SCHEME
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.pipeline import Source
 from vldm_jax.interop.weights import WeightsFile, find_weights
-from vldm_jax.sampling.sampler import Sampler
-from vldm_jax.typing import Array, Float, Int, Key, PyTree, UInt8
+from vldm_jax.sampling.maker import FrameMaker
+from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree, UInt8
 
 
 class Stage(abc.ABC):
@@ -48,6 +53,11 @@ class Stage(abc.ABC):
         given_names: top-level names of the parameters that `given` returns.
         exported: top-level name of the parameters that `export` writes; None if they have several.
         shown: names of the metrics that tell a person how far training is.
+        reconstructs: whether a sample is a real clip that went through the networks, so that the
+            two can be compared frame by frame.
+        conditions: what its network is told beside frames.
+        conditioning_frames: number of frames of a real clip that a sample which is to be like it
+            is given.
     """
 
     base: ClassVar[Callable[[], ConfigDict]] = staticmethod(base_config)
@@ -57,6 +67,9 @@ class Stage(abc.ABC):
     given_names: ClassVar[tuple[str, ...]] = ()
     exported: ClassVar[str | None] = None
     shown: ClassVar[tuple[str, ...]] = ("loss",)
+    reconstructs: ClassVar[bool] = False
+    conditions: tuple[Condition, ...] = ()
+    conditioning_frames: int = 0
 
     def __init__(self, config: ConfigDict) -> None:
         self.config = config
@@ -168,7 +181,7 @@ class Stage(abc.ABC):
         """
         raise self._nothing_to_sample()
 
-    def sampler(self) -> Sampler:
+    def sampler(self) -> FrameMaker:
         """Return how samples are made.
 
         Raises:
@@ -176,14 +189,74 @@ class Stage(abc.ABC):
         """
         raise self._nothing_to_sample()
 
+    def request(
+        self, count: int, *, first: int = 0, unknown: Mapping[str, Sequence[str]] | None = None
+    ) -> Conditioning:
+        """Return what `config.sampling` asks of `count` samples, every array leading with it.
+
+        Args:
+            count: number of samples.
+            first: number of the first: what is asked belongs to the number.
+            unknown: {condition: names of its columns that training never saw}: not asked for.
+
+        Raises:
+            InputError: if a config alone cannot ask for samples.
+        """
+        del count, first, unknown
+        raise self._nothing_to_sample()
+
+    def asked_of(
+        self, examples: Sequence[Mapping[str, Any]], unknown: Mapping[str, Sequence[str]]
+    ) -> Conditioning:
+        """Return what samples are asked for that are to be like real examples.
+
+        Args:
+            examples: of the data.
+            unknown: as in `request`.
+
+        Raises:
+            InputError: if the stage has nothing to sample.
+        """
+        del examples, unknown
+        raise self._nothing_to_sample()
+
+    def captions(self, cond: Conditioning) -> list[str]:
+        """Return a line on each sample: what it was asked for; [] if that cannot be said."""
+        del cond
+        return []
+
+    def describe(self, cond: Conditioning) -> dict[str, Any]:
+        """Return what samples were asked for as JSON values, for their metadata."""
+        del cond
+        return {}
+
     def _nothing_to_sample(self) -> InputError:
         from vldm_jax.stages.table import STAGES  # which imports every stage, and they this file
 
-        kinds = (kind for kind, row in STAGES.items() if row.sampler is not Stage.sampler)
+        if self.reconstructs:
+            return InputError(
+                f"samples of objective {self.config.objective.kind!r} are reconstructions of real "
+                "clips, not made from noise: vldm evaluate makes them, and keeps them beside its "
+                "figures"
+            )
+        kinds = (kind for kind, row in STAGES.items() if row.request is not Stage.request)
         return InputError(
             f"objective {self.config.objective.kind!r} has nothing to sample: use the config of a "
             f"stage that has, {' or '.join(kinds)}"
         )
+
+    def trained_file(self, weights: str, *kinds: str) -> WeightsFile:
+        """Return the file of trained weights.
+
+        Raises:
+            InputError: if there is none, or it is of another kind.
+        """
+        if not weights.startswith(SCHEME) and not Path(weights).exists():
+            raise InputError(
+                f"{weights} does not exist: vldm train writes it at its end, and a run that was "
+                "stopped goes on with the same command"
+            )
+        return find_weights(weights, kinds, "--weights")
 
     def find(self, key: str, *kinds: str) -> WeightsFile:
         """Return the file that `config.model.KEY` names."""

@@ -6,7 +6,6 @@ A subclass says what its network is, what it stands on, and what it leaves behin
 import abc
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
@@ -19,17 +18,17 @@ from vldm_jax.config.base import denoising_config
 from vldm_jax.config.diffusion import build_diffusion, build_grid, build_solver
 from vldm_jax.core import paths
 from vldm_jax.core.assets import resolve
-from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
 from vldm_jax.core.rng import stream
 from vldm_jax.data.pipeline import Source
 from vldm_jax.diffusion.denoiser import make_denoiser
-from vldm_jax.interop.weights import WeightsFile, find_weights
+from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.models import table
 from vldm_jax.sampling.sampler import Guidance, Sampler, Tell, as_asked, spread
 from vldm_jax.stages import asking
 from vldm_jax.stages.base import Stage
 from vldm_jax.stages.denoising_loss import denoising_loss
+from vldm_jax.stages.latents import parts_of
 from vldm_jax.stages.origin import ADDED, check_made_for
 from vldm_jax.stages.space import Space, space_of
 from vldm_jax.stages.start import start_from
@@ -68,6 +67,7 @@ class DenoisingStage(Stage):
         self.solver = build_solver(config.sampling)
         make_denoiser(lambda z, time: z, self.diffusion.schedule, self.diffusion.target)
         self.grid = build_grid(config.sampling, self.diffusion.schedule)
+        parts_of(config.sampling)
         own = tuple(c for c in self.asked_for if c.null_file is None)
         asking.asked(own, config.sampling)
 
@@ -215,6 +215,7 @@ class DenoisingStage(Stage):
             shape=self.shape,
             name=self.config.objective.kind,
             tell=self.tell,
+            shares_frames=parts_of(self.config.sampling)[1],
         )
 
     @property
@@ -231,13 +232,7 @@ class DenoisingStage(Stage):
     def request(
         self, count: int, *, first: int = 0, unknown: Mapping[str, Sequence[str]] | None = None
     ) -> Conditioning:
-        """Return what `config.sampling` asks of `count` samples, every array leading with it.
-
-        Args:
-            count: number of samples.
-            first: number of the first: what is asked belongs to the number.
-            unknown: {condition: names of its columns that training never saw}: not asked for.
-        """
+        """Return what `config.sampling` asks for, as `Stage.request`."""
         rows = asking.asked(self.asked_for, self.config.sampling)
         for key, names in (unknown or {}).items():
             if key not in rows:  # the data has it, this network does not take it
@@ -246,20 +241,10 @@ class DenoisingStage(Stage):
             rows[key][:, columns] = np.nan
         return {**spread(rows, count, first), **self.fixed((count,))}
 
-    @property
-    def conditioning_frames(self) -> int:
-        """Number of frames of a real clip that a sample which is to be like it is given."""
-        return 0
-
     def asked_of(
         self, examples: Sequence[Mapping[str, Any]], unknown: Mapping[str, Sequence[str]]
     ) -> Conditioning:
-        """Return what samples are asked for that are to be like real examples.
-
-        Args:
-            examples: of the data.
-            unknown: as in `request`.
-        """
+        """Return the conditions of real examples, and beside them what the config asks for."""
         request = self.request(len(examples), unknown=unknown)
         return {
             key: np.stack([one[key] for one in examples]) if key in examples[0] else value
@@ -327,12 +312,7 @@ class DenoisingStage(Stage):
         Raises:
             InputError: if there is none, or it was made for something else.
         """
-        if not weights.startswith("asset:") and not Path(weights).exists():
-            raise InputError(
-                f"{weights} does not exist: vldm train writes it at its end, and a run that was "
-                "stopped goes on with the same command"
-            )
-        file = find_weights(weights, kinds, "--weights")
+        file = super().trained_file(weights, *kinds)
         check_made_for(file, self.meaning())
         self.space.check(file)
         return file

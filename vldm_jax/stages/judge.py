@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError, naming
@@ -20,8 +19,9 @@ from vldm_jax.evals.compare import compare, make_extractors
 from vldm_jax.evals.kept_numbers import cache_folder
 from vldm_jax.evals.record import record
 from vldm_jax.evals.report import number
+from vldm_jax.stages.asking import settings_of
 from vldm_jax.stages.base import Stage
-from vldm_jax.stages.samples import real_clips, write_samples
+from vldm_jax.stages.samples import has, real_clips, write_samples
 from vldm_jax.typing import PyTree
 
 SEED = 0  # of what is drawn: that of vldm evaluate, so that recipes are equal
@@ -44,7 +44,7 @@ def check_evals(stage: Stage) -> None:
         return
     if type(stage).sampler is Stage.sampler:
         _naming(f"train.evaluate_every={every}", stage.sampler)
-    _naming("evals.figures", lambda: _check_figures(config))
+    _naming("evals.figures", lambda: _check_figures(stage))
     if evals.keep_best is not None and evals.keep_best not in evals.figures:
         raise InputError(
             f"config.evals.keep_best={evals.keep_best!r} must be one of config.evals.figures="
@@ -92,8 +92,7 @@ class Judge:
         """
         config = self._stage.config
         made_with = {
-            "sampling": config.sampling.to_dict(),
-            "diffusion": config.diffusion.to_dict(),
+            **settings_of(config),
             "seed": config.seed,
             "step": step,
         }
@@ -118,12 +117,12 @@ def say(step: int, metrics: Mapping[str, Any], more: str = "") -> None:
     tqdm.write(f"figures after step {step}: {line}", file=sys.stderr)
 
 
-def _check_figures(config: ConfigDict) -> None:
-    names = config.evals.figures
+def _check_figures(stage: Stage) -> None:
+    config, names = stage.config, stage.config.evals.figures
     if not isinstance(names, tuple):
         raise InputError(f"{names!r} must be a tuple of names of figures")
     check_figures(names)
-    check_alone(names)
+    check_alone(names, has(stage))
     check_length(names, config.data.num_frames)
     check_count(names, config.evals.clips, asked="config.evals.clips")
 

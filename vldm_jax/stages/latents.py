@@ -15,9 +15,13 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.fields import make
 from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.models import table
 from vldm_jax.models.autoencoder import Autoencoder
+from vldm_jax.nn.frames import FrameSplit
+from vldm_jax.parallel.frames import over_frames
+from vldm_jax.sampling.decoding import InParts
 from vldm_jax.typing import Array, Float, Key, PyTree, UInt8
 
 
@@ -40,9 +44,14 @@ class Latents:
 
     Attributes:
         module: the autoencoder; its field `latent_scale` is s.
+        parts: how much is decoded at once.
+        split: whether videos are decoded with their frames split over this process's devices: all
+            at once, and exactly, in place of `parts`.
     """
 
     module: Autoencoder
+    parts: InParts = InParts()
+    split: bool = False
 
     def encode(
         self, params: PyTree, batch: dict[str, Any], frames: str, key: Key
@@ -68,13 +77,50 @@ class Latents:
         return jax.lax.stop_gradient(self.module.latent_scale * z_raw)
 
     def decode(self, params: PyTree, z: Float[Array, "b *t h w c"]) -> Float[Array, "b *t H W 3"]:
-        """Return frames, about [-1, 1], of scaled latents of images or videos."""
-        z_raw = z / self.module.latent_scale
-        apply = functools.partial(self.module.apply, {"params": params}, method="decode")
-        if self.module.temporal_decoder or z.ndim == 4:
-            return apply(z_raw)
-        x = apply(z_raw.reshape(-1, *z.shape[2:]))
-        return x.reshape(*z.shape[:2], *x.shape[1:])
+        """Return frames, about [-1, 1], of scaled latents of images or videos.
+
+        To a temporal decoder an image is a video of one frame.
+        """
+        if self.split and z.ndim == 5:
+            return over_frames(self._decode_split, jax.local_devices())(params, z)
+        return self.needed(functools.partial(_decode, self.module, params), z)
+
+    @property
+    def needed(self) -> InParts:
+        """The parts, without overlap where frames do not look at each other."""
+        if self.module.temporal_decoder:
+            return self.parts
+        return dataclasses.replace(self.parts, overlap=0)
+
+    def _decode_split(self, params: PyTree, z: Array, axis: str, frames: int) -> Array:
+        lie = FrameSplit(axis=axis, devices=jax.local_device_count(), frames=frames)
+        return _decode(self.module.clone(split=lie), params, z)
+
+
+def _decode(
+    module: Autoencoder, params: PyTree, z: Float[Array, "b *t h w c"]
+) -> Float[Array, "b *t H W 3"]:
+    z_raw = z / module.latent_scale
+    apply = functools.partial(module.apply, {"params": params}, method="decode")
+    if module.temporal_decoder:
+        return apply(z_raw) if z.ndim == 5 else apply(z_raw[:, None])[:, 0]
+    x = apply(z_raw.reshape(-1, *z.shape[-3:]))
+    return x.reshape(*z.shape[:-3], *x.shape[1:])
+
+
+def parts_of(sampling: ConfigDict) -> tuple[InParts, bool]:
+    """Return how `config.sampling.decode` decodes: in which parts, or split over devices.
+
+    Raises:
+        InputError: naming what cannot be.
+    """
+    fields = sampling.decode.to_dict()
+    if type(split := fields.pop("split", None)) is not bool:
+        raise InputError(f"config.sampling.decode.split={split!r} must be True or False")
+    try:
+        return make(InParts, fields, "decoding in parts"), split
+    except InputError as error:
+        raise InputError(f"config.sampling.decode: {error}") from error
 
 
 def module_of(file: WeightsFile) -> Autoencoder:

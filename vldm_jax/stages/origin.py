@@ -62,6 +62,14 @@ def fingerprint_of(autoencoder: WeightsFile) -> str:
     return latents_fingerprint(autoencoder.read(), module_of(autoencoder).latent_scale)
 
 
+def same_latents(autoencoder: WeightsFile) -> dict[str, Any]:
+    """Return what the file of another decoder for an autoencoder's latents says of them."""
+    return {
+        "latents": fingerprint_of(autoencoder),
+        "same_latents_as": [autoencoder.sha256, *autoencoder.meta.get("same_latents_as", ())],
+    }
+
+
 def check_made_for(
     file: WeightsFile, here: Mapping[str, Any], *, free: Set[str] = frozenset()
 ) -> None:

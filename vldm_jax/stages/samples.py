@@ -5,6 +5,9 @@
     samples = write_samples(stage, stage.sampler(), params, asked, folder)
     sets = real.sets(samples, made_with)
 
+Samples of a stage that reconstructs are the real clips themselves, gone through its networks: then
+each has its clip beside it, for figures of pairs.
+
 Samples are asked for what the real clips are, so that the two sets differ by the model alone. They
 are written as they are made, a file a batch: a second start in the same folder goes on.
 """
@@ -28,17 +31,19 @@ from vldm_jax.core.progress import Progress
 from vldm_jax.data.relabel import RelabelledSource
 from vldm_jax.evals.checks import labels_of
 from vldm_jax.evals.clips import ClipSet
+from vldm_jax.evals.companions import REFERENCE
 from vldm_jax.evals.halves import FLOOR, real_halves
 from vldm_jax.evals.labels import Labels
-from vldm_jax.evals.sets import Sets
+from vldm_jax.evals.sets import Compared, Sets
 from vldm_jax.interop.weights import WeightsFile
-from vldm_jax.sampling.sampler import Sampler
+from vldm_jax.sampling.maker import FrameMaker
 from vldm_jax.stages import asking
 from vldm_jax.stages.base import Stage
 from vldm_jax.typing import Conditioning, Int, PyTree
 
 METADATA = "metadata.json"
 LABELS = "labels"  # key of a condition, and of an example
+RECONSTRUCTED = "the real clips, which samples reconstruct"  # as recipes say it
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,6 +57,7 @@ class RealClips:
         others: as many others, for the floor.
         recipe: how they were made, as JSON values.
         notes: how many there are, and what else a person should know, a line each.
+        paired: whether samples are reconstructions of the clips, in their order.
     """
 
     source: RelabelledSource
@@ -60,6 +66,7 @@ class RealClips:
     others: ClipSet
     recipe: Mapping[str, Any]
     notes: tuple[str, ...]
+    paired: bool
 
     def asked(self, stage: Stage) -> tuple[Conditioning, int]:
         """Return what samples of a stage are asked for, and how many there are to be.
@@ -81,10 +88,18 @@ class RealClips:
 
     def sets(self, samples: ClipSet, made_with: Mapping[str, Any]) -> Sets:
         """Return the sets of an evaluation of samples, of which `made_with` says what made them."""
+        pairs = {}
+        if self.paired:
+            pairs[REFERENCE] = Compared(samples=samples.with_beside(REFERENCE, self.real.read))
         return Sets(
             samples=samples, real=self.real, others=self.others, recipe=self.recipe,
-            made_with=made_with, notes=self.notes,
+            made_with=made_with, notes=self.notes, beside=pairs,
         )  # fmt: skip
+
+
+def has(stage: Stage) -> tuple[str, ...]:
+    """Return what the samples of a stage have beside them, as figures name it."""
+    return (REFERENCE,) if stage.reconstructs else ()
 
 
 def real_clips(
@@ -114,7 +129,7 @@ def real_clips(
     assert others is not None
     return RealClips(
         source=source, numbers=drawn[halves.one[:count]], real=real, others=others,
-        notes=(*halves.notes, line),
+        notes=(*halves.notes, line), paired=stage.reconstructs,
         recipe={
             "clips": count,
             "frames": data.num_frames,
@@ -123,10 +138,16 @@ def real_clips(
             "resize": "bicubic, antialiased, centre",
             "real_windows": "all",
             "floor": FLOOR,
-            "conditions": asking.asked_in_words(stage.conditions, stage.config, source[0].keys()),
+            "conditions": _asked_in_words(stage, source),
             "conditioning_frames": stage.conditioning_frames,
         },
     )  # fmt: skip
+
+
+def _asked_in_words(stage: Stage, source: RelabelledSource) -> Any:
+    if stage.reconstructs:
+        return RECONSTRUCTED
+    return asking.asked_in_words(stage.conditions, stage.config, source[0].keys())
 
 
 def kept_samples(
@@ -164,7 +185,7 @@ def kept_samples(
 
 def write_samples(
     stage: Stage,
-    sampler: Sampler,
+    sampler: FrameMaker,
     params: PyTree,
     asked: tuple[Conditioning, int],
     folder: Path,

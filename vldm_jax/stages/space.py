@@ -17,7 +17,8 @@ from ml_collections import ConfigDict
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.interop.weights import WeightsFile
-from vldm_jax.stages.latents import Latents, check_size, module_of, to_pixels
+from vldm_jax.sampling.decoding import InParts
+from vldm_jax.stages.latents import Latents, check_size, module_of, parts_of, to_pixels
 from vldm_jax.stages.origin import check_latents, fingerprint_of
 from vldm_jax.typing import Array, Float, Key, PyTree
 
@@ -58,6 +59,11 @@ class Space(abc.ABC):
     def decode(self, params: PyTree, z: Float[Array, "b *t h w c"]) -> Float[Array, "b *t H W 3"]:
         """Return frames, about [-1, 1]."""
 
+    @property
+    @abc.abstractmethod
+    def parts(self) -> InParts:
+        """How much of a video is decoded at once, and how windows of it overlap."""
+
     @abc.abstractmethod
     def about(self) -> dict[str, str]:
         """Return what the file of a network says of it."""
@@ -77,9 +83,11 @@ class LatentSpace(Space):
 
     Attributes:
         autoencoder: its file.
+        sampling: `config.sampling`: how latents are decoded.
     """
 
     autoencoder: WeightsFile
+    sampling: ConfigDict
 
     @property
     def files(self) -> Mapping[str, WeightsFile]:
@@ -88,7 +96,7 @@ class LatentSpace(Space):
 
     @property
     def _latents(self) -> Latents:
-        return Latents(module_of(self.autoencoder))
+        return Latents(module_of(self.autoencoder), *parts_of(self.sampling))
 
     def given(self) -> PyTree:
         """Return the autoencoder's parameters."""
@@ -108,6 +116,11 @@ class LatentSpace(Space):
     def decode(self, params: PyTree, z: Float[Array, "b *t h w c"]) -> Float[Array, "b *t H W 3"]:
         """Return frames, about [-1, 1]."""
         return self._latents.decode(params["autoencoder"], z)
+
+    @property
+    def parts(self) -> InParts:
+        """What `config.sampling.decode` says, without overlap where frames are decoded alone."""
+        return self._latents.needed
 
     def about(self) -> dict[str, str]:
         """Return the fingerprint of the latents, and the hash of the file."""
@@ -130,6 +143,7 @@ class PixelSpace(Space):
     """Pixels in [-1, 1]."""
 
     files: Mapping[str, WeightsFile] = {}
+    parts = InParts(frames=16)
 
     def given(self) -> PyTree:
         """Return nothing."""
@@ -178,7 +192,7 @@ def space_of(config: ConfigDict, channels: int, find: Callable[[], WeightsFile])
     if config.model.autoencoder != PIXELS:
         file = find()
         check_size(file, config.data, channels)
-        return LatentSpace(file)
+        return LatentSpace(file, config.sampling)
     if channels != 3:
         raise InputError(
             f"config.model.network.out_channels={channels}: pixels have 3 channels, set it to 3"

@@ -3,6 +3,7 @@
 | kind | trains | stands on | leaves |
 |---|---|---|---|
 | autoencoder | autoencoder, discriminator | LPIPS weights | "autoencoder", its latents' scale |
+| decoder | a decoder's temporal layers, discriminator | autoencoder, LPIPS | "autoencoder" |
 | image | U-Net | autoencoder | "unet" |
 | video | temporal layers | image model, autoencoder | "temporal" and its backbone's hash |
 | detector | detector | an autoencoder to reconstruct frames, or none | "detector" |
@@ -17,12 +18,14 @@ from vldm_jax.config.ranges import check_complete, check_known, check_ranges
 from vldm_jax.core.errors import InputError
 from vldm_jax.stages.autoencoder import AutoencoderStage
 from vldm_jax.stages.base import Stage
+from vldm_jax.stages.decoder import DecoderStage
 from vldm_jax.stages.detector import DetectorStage
 from vldm_jax.stages.image import ImageStage
 from vldm_jax.stages.video import VideoStage
 
 STAGES: dict[str, type[Stage]] = {
     "autoencoder": AutoencoderStage,
+    "decoder": DecoderStage,
     "image": ImageStage,
     "video": VideoStage,
     "detector": DetectorStage,
