@@ -10,6 +10,7 @@ from vldm_jax.conditions.class_labels import ClassLabels
 from vldm_jax.conditions.context_frames import ContextFrames
 from vldm_jax.conditions.context_noise import ContextNoise
 from vldm_jax.conditions.labels import Labels
+from vldm_jax.conditions.low_res_noise import LowResNoise
 from vldm_jax.conditions.text import TemporalText, Text
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.fields import make
@@ -22,6 +23,7 @@ CONDITIONS = {
     "added_time_ids": AddedTimeIds,
     "context_frames": ContextFrames,
     "context_noise": ContextNoise,
+    "low_res_noise": LowResNoise,
 }
 
 

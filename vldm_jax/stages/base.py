@@ -33,7 +33,7 @@ from vldm_jax.config.table import check_keys
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.pipeline import Source
 from vldm_jax.interop.weights import WeightsFile, find_weights
-from vldm_jax.sampling.sampler import Sampler
+from vldm_jax.sampling.maker import FrameMaker
 from vldm_jax.typing import Array, Float, Int, Key, PyTree, UInt8
 
 
@@ -47,6 +47,7 @@ class Stage(abc.ABC):
         objective_keys: the same of `config.objective`.
         given_names: top-level names of the parameters that `given` returns.
         exported: top-level name of the parameters that `export` writes; None if they have several.
+        paired: whether a sample that is asked to be like a real clip should be that very clip.
         shown: names of the metrics that tell a person how far training is.
     """
 
@@ -56,6 +57,7 @@ class Stage(abc.ABC):
     objective_keys: ClassVar[tuple[str, ...]]
     given_names: ClassVar[tuple[str, ...]] = ()
     exported: ClassVar[str | None] = None
+    paired: ClassVar[bool] = False
     shown: ClassVar[tuple[str, ...]] = ("loss",)
 
     def __init__(self, config: ConfigDict) -> None:
@@ -168,7 +170,7 @@ class Stage(abc.ABC):
         """
         raise self._nothing_to_sample()
 
-    def sampler(self) -> Sampler:
+    def sampler(self) -> FrameMaker:
         """Return how samples are made.
 
         Raises:

@@ -25,6 +25,7 @@ from vldm_jax.data.pipeline import Source
 from vldm_jax.diffusion.denoiser import make_denoiser
 from vldm_jax.interop.weights import WeightsFile, find_weights
 from vldm_jax.models import table
+from vldm_jax.sampling.maker import FrameMaker
 from vldm_jax.sampling.sampler import Guidance, Sampler, Tell, as_asked, spread
 from vldm_jax.stages import asking
 from vldm_jax.stages.base import Stage
@@ -164,15 +165,17 @@ class DenoisingStage(Stage):
         """Return the denoising loss of a batch, conditions dropped at `objective.p_drop`."""
         z = self.space.encode(params, batch, self.frames, stream(key, "posterior"))
         told = {condition.key: batch[condition.key] for condition in self.asked_for}
-        told |= self.of_clip(z, stream(key, "of_clip"))
+        told |= self.of_clip(z, batch, stream(key, "of_clip"))
         cond = conditions.drop(
             self.conditions, told, stream(key, "drop"), self.config.objective.p_drop, self.nulls
         )
         return denoising_loss(self._train, self.diffusion, params["network"], z, cond, key)
 
-    def of_clip(self, z: Float[Array, "b *t h w c"], key: Key) -> Conditioning:
-        """Return the values of the conditions that are made of the clips themselves."""
-        del z, key
+    def of_clip(
+        self, z: Float[Array, "b *t h w c"], batch: Mapping[str, Any], key: Key
+    ) -> Conditioning:
+        """Return what the network is told that is made of the clips themselves."""
+        del z, batch, key
         return {}
 
     @functools.cached_property
@@ -277,7 +280,7 @@ class DenoisingStage(Stage):
         return asking.json_rows(self.asked_for, cond)
 
     @functools.cached_property
-    def _preview(self) -> Sampler:
+    def _preview(self) -> FrameMaker:
         return self.sampler()
 
     def preview(self, params: PyTree, source: Source, count: int) -> UInt8[np.ndarray, "b t h w 3"]:

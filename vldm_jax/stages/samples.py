@@ -26,12 +26,13 @@ from vldm_jax.core.files import atomic_path, check_new, write_json
 from vldm_jax.core.json_files import read_json
 from vldm_jax.data.relabel import RelabelledSource
 from vldm_jax.evals.clips import ClipSet
+from vldm_jax.evals.companions import REFERENCE
 from vldm_jax.evals.compare import labels_of
 from vldm_jax.evals.halves import FLOOR, real_halves
 from vldm_jax.evals.labels import Labels
-from vldm_jax.evals.sets import Sets
+from vldm_jax.evals.sets import Compared, Sets
 from vldm_jax.interop.weights import WeightsFile
-from vldm_jax.sampling.sampler import Sampler
+from vldm_jax.sampling.maker import FrameMaker
 from vldm_jax.stages import asking
 from vldm_jax.stages.base import Stage
 from vldm_jax.typing import Conditioning, Int, PyTree
@@ -51,6 +52,7 @@ class RealClips:
         others: as many others, for the floor.
         recipe: how they were made, as JSON values.
         notes: how many there are, and what else a person should know, a line each.
+        paired: whether each sample should be the real clip of its number.
     """
 
     source: RelabelledSource
@@ -59,6 +61,7 @@ class RealClips:
     others: ClipSet
     recipe: Mapping[str, Any]
     notes: tuple[str, ...]
+    paired: bool
 
     def asked(self, stage: Stage) -> tuple[Conditioning, int]:
         """Return what samples of a stage are asked for, and how many there are to be.
@@ -80,9 +83,13 @@ class RealClips:
 
     def sets(self, samples: ClipSet, made_with: Mapping[str, Any]) -> Sets:
         """Return the sets of an evaluation of samples, of which `made_with` says what made them."""
+        beside = {}
+        if self.paired:
+            told = samples.with_beside(REFERENCE, self.real.read)
+            beside[REFERENCE] = Compared(samples=told)
         return Sets(
             samples=samples, real=self.real, others=self.others, recipe=self.recipe,
-            made_with=made_with, notes=self.notes,
+            made_with=made_with, notes=self.notes, beside=beside,
         )  # fmt: skip
 
 
@@ -108,7 +115,7 @@ def real_clips(stage: Stage, *, clips: int | None, seed: int) -> RealClips:
     assert others is not None
     return RealClips(
         source=source, numbers=drawn[halves.one[:count]], real=real, others=others,
-        notes=(*halves.notes, line),
+        notes=(*halves.notes, line), paired=stage.paired,
         recipe={
             "clips": count,
             "frames": data.num_frames,
@@ -158,7 +165,7 @@ def kept_samples(
 
 def write_samples(
     stage: Stage,
-    sampler: Sampler,
+    sampler: FrameMaker,
     params: PyTree,
     asked: tuple[Conditioning, int],
     folder: Path,
