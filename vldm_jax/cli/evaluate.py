@@ -14,7 +14,7 @@ import numpy as np
 from vldm_jax.cli.evaluate_flags import network_weights
 from vldm_jax.cli.evaluate_folders import folder_sets
 from vldm_jax.cli.evaluate_parser import apply_preset, given_by, parser
-from vldm_jax.cli.evaluate_run import run_sets
+from vldm_jax.cli.evaluate_run import beside_of, run_sets
 from vldm_jax.cli.flags import Parser, overrides_of
 from vldm_jax.cli.run_config import asked_config
 from vldm_jax.core.errors import InputError
@@ -76,10 +76,11 @@ def _sets(flags: Parser, args: argparse.Namespace, overrides: Sequence[str], giv
         flags.error("--real goes with --samples; a run has its config's data")
     if args.no_floor:
         flags.error("--no-floor goes with --samples: a run's data has clips enough for a floor")
-    for name in args.figures:
-        if kind := FIGURES[name].beside:
-            flags.error(f"{name} takes a {kind} for each clip: give folders, --samples and --real")
     config = asked_config(flags, args, overrides)
+    has = beside_of(config)
+    for name in args.figures:
+        if (kind := FIGURES[name].beside) and kind not in has:
+            flags.error(f"{name} takes a {kind} for each clip: give folders, --samples and --real")
     data = config.data
     settings_of(args.figures, given, None, (data.num_frames, data.height, data.width))
     return run_sets(config, args)

@@ -6,12 +6,20 @@ from ml_collections import ConfigDict
 
 from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.core.errors import InputError
+from vldm_jax.evals.companions import REFERENCE
 from vldm_jax.evals.compare import check_length
 from vldm_jax.evals.sets import Sets
 from vldm_jax.stages.plan import make_plan
 from vldm_jax.stages.samples import kept_samples, real_clips
+from vldm_jax.stages.table import STAGES
 
 FOLDER = "samples"
+
+
+def beside_of(config: ConfigDict) -> tuple[str, ...]:
+    """Return what samples of a config's stage have beside them: what they should be, or nothing."""
+    kind = config.objective.kind
+    return (REFERENCE,) if kind in STAGES and STAGES[kind].paired else ()
 
 
 def run_sets(config: ConfigDict, args: argparse.Namespace) -> Sets:

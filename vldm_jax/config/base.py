@@ -223,7 +223,7 @@ def _upsample(config: ConfigDict) -> None:
     config.sampling.low = placeholder(str)  # videos to upsample; None: of real clips
     config.sampling.low_noise = 20  # time of noise on low-resolution frames
     config.sampling.chunk = 8  # frames at once
-    config.sampling.overlap = 2  # of them, frames that the chunk before has made
+    config.sampling.overlap = 2  # of them, frames that the next chunk has, too
     config.sampling.tile = ()  # pixels of the result that are seen at once; (): all
     config.sampling.num_videos = config.sampling.batch_size = 1
 

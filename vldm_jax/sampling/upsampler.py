@@ -1,11 +1,11 @@
 """From low-resolution frames to frames of four times their height and width.
 
-    for each chunk:  noise of its frames -> solver, told the noised low frames -> decoder -> uint8
+    noise of frames -> solver, told the noised low frames, in chunks and tiles -> decoder -> uint8
 
-An upsampler has the parts of a `Sampler`, and chunks and tiles beside (`upsampling.py`). The video
-may be of any length: `stream` makes it chunk by chunk with one compiled program and hands each on
-as soon as it is there; `frames` is the same as one program. The network may be one of images, which
-sees each frame by itself.
+An upsampler has the parts of a `Sampler`, and chunks (`chunks.py`) and tiles (`upsampling.py`)
+beside. The video may be of any length: `stream` makes it block by block with one compiled program
+and hands each on as soon as it is there; `frames` is the same as one program. The network may be
+one of images, which sees each frame by itself.
 """
 
 import dataclasses
@@ -24,16 +24,15 @@ from vldm_jax.diffusion.denoiser import make_denoiser
 from vldm_jax.diffusion.guidance import Away, guided
 from vldm_jax.diffusion.process import noised
 from vldm_jax.diffusion.schedules import Schedule
-from vldm_jax.sampling.loop import sample
+from vldm_jax.sampling.chunks import Chunks, State, chunks_of, first_state, sweep
 from vldm_jax.sampling.maker import FrameMaker, to_frames, to_uint8
 from vldm_jax.sampling.noise import sample_keys
 from vldm_jax.sampling.sampler import Guidance
-from vldm_jax.sampling.solvers.base import Solver
-from vldm_jax.sampling.upsampling import FACTOR, continued, enlarge, frame_noise, in_tiles, starts
+from vldm_jax.sampling.solvers.base import Denoise, Solver
+from vldm_jax.sampling.upsampling import FACTOR, enlarge, frame_noise, in_tiles
 from vldm_jax.typing import Array, Bool, Conditioning, Float, Int, Key, PyTree, UInt8
 
 LOW = "low_video"  # key of what samples are made of: (b t h w 3) bytes
-STREAMS = ("noise", "solver", "low")  # of an upsampler, each drawn from independently
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -55,7 +54,7 @@ class Upsampler(FrameMaker):
         channels: of z.
         low_noise: time of the noise on the low-resolution frames; 0 for none.
         chunk: frames that are made at once.
-        overlap: of them, how many the chunk before has made.
+        overlap: of them, how many are also the next chunk's; at most half.
         tile: height and width, in z, of what the network sees at once; None for all.
         tile_overlap: rows and columns, in z, that neighbouring tiles have in common.
         name: of the noise streams.
@@ -88,91 +87,147 @@ class Upsampler(FrameMaker):
             InputError: if `cond` has no low-resolution frames, or of a size that cannot be.
         """
         low, cond = _split(cond)
-        begin, chosen = self._plan(low.shape[1])
+        chunks = self.chunks(low.shape[1])
+        sweeps = range(chunks.sweeps(self.steps))
+        which = np.stack([chunks.numbers(min(i, chunks.count - 1)) for i in sweeps])
 
-        def body(state: tuple, start: Array) -> tuple:
-            part = jax.lax.dynamic_slice_in_dim(low, start, self._length(low.shape[1]), axis=1)
-            state, made, finite = self.part(params, key, index, part, cond, state, start)
+        def body(state: tuple, row: tuple) -> tuple:
+            number, frames = row
+            part = jnp.take(low, frames, axis=1)
+            state, made, finite = self.sweep(
+                params, key, index, part, cond, state, number, chunks, chunks.count
+            )
             return state, (made, finite)
 
-        first = self.first(low[:, : self._length(low.shape[1])])
-        _, (made, finite) = jax.lax.scan(body, first, jnp.asarray(begin))
-        made = rearrange(made, "k b t h w c -> b (k t) h w c")
-        return made[:, chosen], jnp.all(finite, axis=0)
+        state = self.first(key, index, low[:, : chunks.size], chunks)
+        rows = (jnp.arange(len(sweeps)), jnp.asarray(which))
+        _, (made, finite) = jax.lax.scan(body, state, rows)
+        made = rearrange(made[self.steps - 1 :], "k b t h w c -> b (k t) h w c")
+        return made[:, : low.shape[1]], jnp.all(finite, axis=0)
 
     def stream(
         self, params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning
     ) -> Iterator[UInt8[np.ndarray, "b t H W 3"]]:
-        """Yield the same frames on the host, those of a chunk at a time, in order.
+        """Yield the same frames on the host, a block at a time, in order.
 
-        Nothing is as long as the video here; its low-resolution frames may be a file in memory.
+        Nothing here is as long as the video, whose low-resolution frames may lie in a file.
 
         Raises:
             InputError: as `frames`, and if a frame is not finite: the weights are broken.
         """
         low, cond = _split(cond)
-        length = self._length(low.shape[1])
-        begin, chosen = self._plan(low.shape[1])
-        state = self.first(jnp.asarray(low[:, :length]))
-        for number, start in enumerate(begin):
-            part = jnp.asarray(low[:, start : start + length])
-            state, made, finite = self._part(params, key, index, part, cond, state, start)
+        frames = low.shape[1]
+        chunks = self.chunks(frames)
+        # The program knows a chunk's frames, and not how many the video has.
+        any_length = dataclasses.replace(chunks, frames=chunks.size)
+        state = self.first(key, index, jnp.asarray(low[:, : chunks.size]), chunks)
+        for number in range(chunks.sweeps(self.steps)):
+            part = jnp.asarray(low[:, chunks.numbers(min(number, chunks.count - 1))])
+            state, made, finite = self._sweep(any_length)(
+                params, key, index, part, cond, state, number, chunks.count
+            )
+            begin = (number - self.steps + 1) * chunks.block
+            if begin < 0 or begin >= frames:
+                continue
             if not np.all(finite):
                 raise InputError(
-                    f"frames {start} to {start + length - 1} are not finite numbers: the weights "
-                    "are damaged, or were trained for another diffusion or precision"
+                    f"frames from {begin} on are not finite numbers: the weights are damaged, or "
+                    "were trained for another diffusion or precision"
                 )
-            own = chosen[(chosen >= number * length) & (chosen < (number + 1) * length)]
-            yield np.asarray(made)[:, own - number * length]
+            yield np.asarray(made)[:, : frames - begin]
 
-    def first(self, low: UInt8[Array, "b t h w 3"]) -> tuple[Array, Array]:
-        """Return what stands before the first chunk: frames that nobody has made."""
-        b, t, h, w, _ = low.shape
-        z = jnp.zeros((b, t, *self._size(h, w), self.channels), jnp.float32)
-        return z, jnp.asarray(-t, jnp.int32)
+    @property
+    def steps(self) -> int:
+        """Of the solver."""
+        return len(self.grid) - 1
 
-    def part(
+    def chunks(self, frames: int) -> Chunks:
+        """Return how a video of so many frames is divided."""
+        return chunks_of(frames, self.chunk, self.overlap)
+
+    def first(
+        self, key: Key, index: Int[Array, " b"], low: UInt8[Array, "b t h w 3"], chunks: Chunks
+    ) -> tuple[State, UInt8[Array, "s b t h w 3"]]:
+        """Return what is there before sweep 0; of `low`, the first chunk, only the shape is used.
+
+        Raises:
+            InputError: if frames of that size cannot be upsampled.
+        """
+        noise = self._noise(key, index, jnp.arange(chunks.block), low)
+        state = first_state(self.solver, self.grid, noise, chunks.overlap)
+        return state, jnp.zeros((self.steps, *low.shape), jnp.uint8)
+
+    def sweep(
         self,
         params: PyTree,
         key: Key,
         index: Int[Array, " b"],
         low: UInt8[Array, "b t h w 3"],
         cond: Conditioning,
-        before: tuple[Array, Array],
-        start: Int[Array, ""] | int,
-    ) -> tuple[tuple[Array, Array], UInt8[Array, "b t H W 3"], Bool[Array, " b"]]:
-        """Return a chunk: (its z, its first frame), its frames and which videos are finite.
+        before: tuple[State, UInt8[Array, "s b t h w 3"]],
+        number: Int[Array, ""] | int,
+        chunks: Chunks,
+        count: Int[Array, ""] | int,
+    ) -> tuple[tuple[State, Array], UInt8[Array, "b t2 H W 3"], Bool[Array, " b"]]:
+        """Return what the next sweep needs, the frames that this one ends, and which are finite.
 
         Args:
             params: what `network` and `decode` are called with.
             key: of the run.
             index: numbers of the videos; all noise belongs to them.
-            low: the chunk's low-resolution frames.
+            low: low-resolution frames of chunk `number`, or anything if there is none.
             cond: what else the videos are to be, every array leading with b.
-            before: (z, first frame) of the chunk before, or `first`.
-            start: number of the chunk's first frame in its video.
+            before: what the sweep before left, or `first`.
+            number: of the sweep.
+            chunks: their size and overlap.
+            count: how many there are.
         """
-        t, shift = low.shape[1], start - before[1]
-        known, given = jnp.roll(before[0], -shift, axis=1), jnp.arange(t) < t - shift
-        keys = {what: sample_keys(stream(key, f"{self.name} {what}"), index) for what in STREAMS}
-        shape, numbers = before[0].shape[2:], start + jnp.arange(t)
-        time = jnp.full(index.shape, self.low_noise)
-        x = low.astype(jnp.float32) / 127.5 - 1.0
-        seen = noised(x, frame_noise(keys["low"], numbers, x.shape[2:]), time, self.schedule)
-        told = {**cond, **self.tell(seen, time, shape[:2])}
-        denoise = make_denoiser(self._guided(params, told), self.schedule, self.target)
-        z = sample(
-            continued(denoise, known, given),
-            self.solver,
-            self.grid,
-            frame_noise(keys["noise"], numbers, shape),
-            jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys["solver"], start),
-        )
-        z = jnp.where(given[None, :, None, None, None], known, z)
-        images = rearrange(z, "b t h w c -> (b t) h w c")
-        made, finite = to_frames(functools.partial(self.decode, params), images)
-        made = rearrange(made, "(b t) 1 h w c -> b t h w c", t=t)
-        return (z, jnp.asarray(start, jnp.int32)), made, jnp.all(finite.reshape(-1, t), axis=1)
+        state, lows = before
+        lows = jnp.concatenate([low[None], lows[:-1]])
+
+        def denoiser(step: Array) -> Denoise:
+            own, numbers = lows[step], (number - step) * chunks.block + jnp.arange(chunks.size)
+            x = own.astype(jnp.float32) / 127.5 - 1.0
+            time = jnp.full(index.shape, self.low_noise)
+            eps = frame_noise(self._keys("low", key, index), numbers, x.shape[2:])
+            seen = noised(x, eps, time, self.schedule)
+            told = {**cond, **self.tell(seen, time, self._size(*x.shape[2:4]))}
+            return make_denoiser(self._guided(params, told), self.schedule, self.target)
+
+        numbers = (number + 1) * chunks.block + jnp.arange(chunks.block)
+        state, z = sweep(
+            denoiser, self.solver, self.grid, self._noise(key, index, numbers, low),
+            self._keys("solver", key, index), state, number, chunks, count,
+        )  # fmt: skip
+        made, finite = self._decoded(params, z, number >= self.steps - 1)
+        return (state, lows), made, finite
+
+    def _decoded(
+        self, params: PyTree, z: Array, done: Array | bool
+    ) -> tuple[UInt8[Array, "b t H W 3"], Bool[Array, " b"]]:
+        """Return the frames of z; zeros as long as there is nothing done."""
+        b, t, h, w, _ = z.shape
+
+        def decode(z: Array) -> tuple[Array, Array]:
+            images = rearrange(z, "b t h w c -> (b t) h w c")
+            made, finite = to_frames(functools.partial(self.decode, params), images)
+            made = rearrange(made, "(b t) 1 h w c -> b t h w c", t=t)
+            return made, jnp.all(finite.reshape(b, t), axis=1)
+
+        def nothing(z: Array) -> tuple[Array, Array]:
+            size = (b, t, h * self.pixels, w * self.pixels, 3)
+            return jnp.zeros(size, jnp.uint8), jnp.ones((b,), bool)
+
+        return jax.lax.cond(done, decode, nothing, z)
+
+    def _keys(self, what: str, key: Key, index: Int[Array, " b"]) -> Key:
+        return sample_keys(stream(key, f"{self.name} {what}"), index)
+
+    def _noise(
+        self, key: Key, index: Int[Array, " b"], numbers: Int[Array, " t"], low: Array
+    ) -> Float[Array, "b t h w c"]:
+        shape = (*self._size(*low.shape[2:4]), self.channels)
+        return frame_noise(self._keys("noise", key, index), numbers, shape)
 
     def _guided(self, params: PyTree, told: Conditioning) -> Callable[[Array, Array], Array]:
         network = self.network
@@ -199,19 +254,18 @@ class Upsampler(FrameMaker):
             )
         return high // self.pixels, wide // self.pixels
 
-    def _length(self, frames: int) -> int:
-        return min(self.chunk, frames)
+    def _sweep(self, chunks: Chunks) -> Callable:
+        if chunks not in self._programs:
 
-    def _plan(self, frames: int) -> tuple[tuple[int, ...], Int[np.ndarray, " t"]]:
-        """Return where chunks begin, and of all their frames in a row those that are the video."""
-        length = self._length(frames)
-        begin = starts(frames, length, min(self.overlap, length - 1))
-        number = np.concatenate([start + np.arange(length) for start in begin])
-        return begin, np.unique(number, return_index=True)[1]
+            def program(params, key, index, low, cond, state, number, count):
+                return self.sweep(params, key, index, low, cond, state, number, chunks, count)
+
+            self._programs[chunks] = jax.jit(program)
+        return self._programs[chunks]
 
     @functools.cached_property
-    def _part(self) -> Callable:
-        return jax.jit(self.part)
+    def _programs(self) -> dict[Chunks, Callable]:
+        return {}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

@@ -70,9 +70,9 @@ class UpsamplingStage(DenoisingStage):
             raise InputError(
                 f"config.sampling.method={sampling.method!r}: choose one of {', '.join(METHODS)}"
             )
-        if not 0 <= sampling.overlap < sampling.chunk:
+        if sampling.overlap > sampling.chunk // 2:
             raise InputError(
-                f"config.sampling.overlap={sampling.overlap} must be less than the frames of a "
+                f"config.sampling.overlap={sampling.overlap} must be at most half the frames of a "
                 f"chunk, config.sampling.chunk={sampling.chunk}"
             )
 
