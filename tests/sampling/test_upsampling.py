@@ -159,11 +159,10 @@ def test_the_stream_is_the_same_video_by_one_program_for_any_length():
 
 
 def test_what_a_sweep_keeps_does_not_grow_with_the_video():
-    maker = upsampler(mixing)
-    sizes = []
+    maker, low, sizes = upsampler(mixing), jnp.asarray(LOWS[:, :8]), []
     for length in (10, 20):
         chunks = maker.chunks(length)
-        state = jax.eval_shape(lambda c=chunks: maker.first(KEY, INDEX, LOWS[:, :8], c))
+        state = jax.eval_shape(lambda c=chunks: maker.first(KEY, INDEX, low, c))
         sizes.append([leaf.shape for leaf in jax.tree.leaves(state)])
     assert sizes[0] == sizes[1]
 
