@@ -106,11 +106,25 @@ class Upsampler(FrameMaker):
         return made[:, : low.shape[1]], jnp.all(finite, axis=0)
 
     def stream(
-        self, params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning
+        self,
+        params: PyTree,
+        key: Key,
+        index: Int[Array, " b"],
+        cond: Conditioning,
+        *,
+        done: int = 0,
     ) -> Iterator[UInt8[np.ndarray, "b t H W 3"]]:
         """Yield the same frames on the host, a block at a time, in order.
 
         Nothing here is as long as the video, whose low-resolution frames may lie in a file.
+
+        Args:
+            params: what `network` and `decode` are called with.
+            key: of the run.
+            index: numbers of the videos; all noise belongs to them.
+            cond: as in `frames`.
+            done: blocks that are there already, of a run that was stopped; the rest is what it
+                would have been.
 
         Raises:
             InputError: as `frames`, and if a frame is not finite: the weights are broken.
@@ -120,21 +134,22 @@ class Upsampler(FrameMaker):
         chunks = self.chunks(frames)
         # The program knows a chunk's frames, and not how many the video has.
         any_length = dataclasses.replace(chunks, frames=chunks.size)
-        state = self.first(key, index, jnp.asarray(low[:, : chunks.size]), chunks)
-        for number in range(chunks.sweeps(self.steps)):
+        begin = max(0, done - self.steps)
+        state = self.first(key, index, jnp.asarray(low[:, : chunks.size]), chunks, begin)
+        for number in range(begin, chunks.sweeps(self.steps)):
             part = jnp.asarray(low[:, chunks.numbers(min(number, chunks.count - 1))])
             state, made, finite = self._sweep(any_length)(
                 params, key, index, part, cond, state, number, chunks.count
             )
-            begin = (number - self.steps + 1) * chunks.block
-            if begin < 0 or begin >= frames:
+            block = number - self.steps + 1
+            if block < done or block * chunks.block >= frames:
                 continue
             if not np.all(finite):
                 raise InputError(
-                    f"frames from {begin} on are not finite numbers: the weights are damaged, or "
+                    f"frames from {block * chunks.block} on are not finite numbers: the weights are damaged, or "
                     "were trained for another diffusion or precision"
                 )
-            yield np.asarray(made)[:, : frames - begin]
+            yield np.asarray(made)[:, : frames - block * chunks.block]
 
     @property
     def steps(self) -> int:
@@ -146,14 +161,28 @@ class Upsampler(FrameMaker):
         return chunks_of(frames, self.chunk, self.overlap)
 
     def first(
-        self, key: Key, index: Int[Array, " b"], low: UInt8[Array, "b t h w 3"], chunks: Chunks
+        self,
+        key: Key,
+        index: Int[Array, " b"],
+        low: UInt8[Array, "b t h w 3"],
+        chunks: Chunks,
+        begin: int = 0,
     ) -> tuple[State, UInt8[Array, "s b t h w 3"]]:
-        """Return what is there before sweep 0; of `low`, the first chunk, only the shape is used.
+        """Return what is there before the first sweep.
+
+        Args:
+            key: of the run.
+            index: numbers of the videos.
+            low: of a chunk; only its shape is used.
+            chunks: their size and overlap.
+            begin: number of the first sweep. What it ends is the video's only after as many sweeps
+                as there are steps, and one, or if it is sweep 0.
 
         Raises:
             InputError: if frames of that size cannot be upsampled.
         """
-        noise = self._noise(key, index, jnp.arange(chunks.block), low)
+        numbers = begin * chunks.block + jnp.arange(chunks.block)
+        noise = self._noise(key, index, numbers, low)
         state = first_state(self.solver, self.grid, noise, chunks.overlap)
         return state, jnp.zeros((self.steps, *low.shape), jnp.uint8)
 
