@@ -11,12 +11,13 @@ from vldm_jax.core.rng import stream
 from vldm_jax.diffusion.denoiser import make_denoiser
 from vldm_jax.diffusion.process import noised
 from vldm_jax.diffusion.schedules import ScaledLinearSchedule
+from vldm_jax.sampling.bicubic import LOW, Bicubic
 from vldm_jax.sampling.grids import trailing
 from vldm_jax.sampling.loop import sample
 from vldm_jax.sampling.maker import to_uint8
 from vldm_jax.sampling.noise import sample_keys
 from vldm_jax.sampling.solvers.dpmpp_2m import DPMpp2M
-from vldm_jax.sampling.upsampler import LOW, Bicubic, Upsampler
+from vldm_jax.sampling.upsampler import Upsampler
 from vldm_jax.sampling.upsampling import downsample, enlarge, frame_noise, in_tiles, ramp, starts
 
 SCHEDULE = ScaledLinearSchedule(beta_start=0.0001, beta_end=0.02, num_steps=1000)
@@ -156,6 +157,18 @@ def test_the_stream_is_the_same_video_by_one_program_for_any_length():
         np.testing.assert_allclose(np.concatenate(parts, 1), made(maker, LOWS[:, :length]), atol=1)
     assert max(part.shape[1] for part in parts) <= 8
     assert [program._cache_size() for program in maker._programs.values()] == [1]
+
+
+def test_a_stream_that_was_stopped_goes_on_with_the_same_video():
+    """Three blocks are done: more than the steps of the solver reach back, and fewer."""
+    low = np.tile(LOWS, (1, 2, 1, 1, 1))
+    for steps, done in ((2, 3), (4, 3)):
+        maker = upsampler(mixing, grid=trailing(SCHEDULE, steps))
+        whole = list(maker.stream({}, KEY, INDEX, {LOW: low}))
+        rest = list(maker.stream({}, KEY, INDEX, {LOW: low}, done=done))
+        assert len(rest) == len(whole) - done
+        for one, again in zip(whole[done:], rest, strict=True):
+            np.testing.assert_allclose(one, again, atol=1)
 
 
 def test_what_a_sweep_keeps_does_not_grow_with_the_video():

@@ -13,7 +13,7 @@ from vldm_jax.config.data import SOURCES, Row
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import flatten
 from vldm_jax.diffusion.process import alpha_sigma
-from vldm_jax.sampling.upsampler import LOW
+from vldm_jax.sampling.bicubic import LOW
 from vldm_jax.sampling.upsampling import downsample, enlarge
 from vldm_jax.stages.latents import to_pixels
 from vldm_jax.stages.samples import kept_samples, real_clips

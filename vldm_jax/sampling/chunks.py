@@ -8,8 +8,9 @@ than the step before of itself and its neighbours, so the steps can be taken alo
 
 each in this order: what chunk r - s needs of its neighbours was made in this sweep by step s - 1,
 and in the sweep before by step s. The result is that of all chunks in lockstep; what is kept is as
-many chunks as there are steps; a sweep ends one more block of T - o frames, for good. Sweep r needs
-nothing of sweeps before r - s: a run that was stopped goes on after as many sweeps as it has steps.
+many chunks as there are steps; a sweep ends one more block of T - o frames, for good. A block knows
+of no chunk that is further away than there are steps, so a run that was stopped begins so many
+sweeps earlier and goes on with the same video.
 
 A chunk that is the whole video is sampled as without chunks.
 """

@@ -11,7 +11,6 @@ one of images, which sees each frame by itself.
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,15 +23,14 @@ from vldm_jax.diffusion.denoiser import make_denoiser
 from vldm_jax.diffusion.guidance import Away, guided
 from vldm_jax.diffusion.process import noised
 from vldm_jax.diffusion.schedules import Schedule
+from vldm_jax.sampling.bicubic import split_low
 from vldm_jax.sampling.chunks import Chunks, State, chunks_of, first_state, sweep
-from vldm_jax.sampling.maker import FrameMaker, to_frames, to_uint8
+from vldm_jax.sampling.maker import FrameMaker, to_frames
 from vldm_jax.sampling.noise import sample_keys
 from vldm_jax.sampling.sampler import Guidance
 from vldm_jax.sampling.solvers.base import Denoise, Solver
-from vldm_jax.sampling.upsampling import FACTOR, enlarge, frame_noise, in_tiles
+from vldm_jax.sampling.upsampling import FACTOR, frame_noise, in_tiles
 from vldm_jax.typing import Array, Bool, Conditioning, Float, Int, Key, PyTree, UInt8
-
-LOW = "low_video"  # key of what samples are made of: (b t h w 3) bytes
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -86,7 +84,7 @@ class Upsampler(FrameMaker):
         Raises:
             InputError: if `cond` has no low-resolution frames, or of a size that cannot be.
         """
-        low, cond = _split(cond)
+        low, cond = split_low(cond)
         chunks = self.chunks(low.shape[1])
         sweeps = range(chunks.sweeps(self.steps))
         which = np.stack([chunks.numbers(min(i, chunks.count - 1)) for i in sweeps])
@@ -129,7 +127,7 @@ class Upsampler(FrameMaker):
         Raises:
             InputError: as `frames`, and if a frame is not finite: the weights are broken.
         """
-        low, cond = _split(cond)
+        low, cond = split_low(cond)
         frames = low.shape[1]
         chunks = self.chunks(frames)
         # The program knows a chunk's frames, and not how many the video has.
@@ -146,8 +144,8 @@ class Upsampler(FrameMaker):
                 continue
             if not np.all(finite):
                 raise InputError(
-                    f"frames from {block * chunks.block} on are not finite numbers: the weights are damaged, or "
-                    "were trained for another diffusion or precision"
+                    f"frames from {block * chunks.block} on are not finite numbers: the weights "
+                    "are damaged, or were trained for another diffusion or precision"
                 )
             yield np.asarray(made)[:, : frames - block * chunks.block]
 
@@ -295,30 +293,3 @@ class Upsampler(FrameMaker):
     @functools.cached_property
     def _programs(self) -> dict[Chunks, Callable]:
         return {}
-
-
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Bicubic(FrameMaker):
-    """The baseline: frames resized, no network."""
-
-    def frames(
-        self, params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning
-    ) -> tuple[UInt8[Array, "b t H W 3"], Bool[Array, " b"]]:
-        """Return the low-resolution frames of `cond` at four times their size."""
-        del params, key
-        low, _ = _split(cond)
-        x = low.astype(jnp.float32) / 127.5 - 1.0
-        size = (FACTOR * low.shape[-3], FACTOR * low.shape[-2])
-        return to_uint8(enlarge(x, *size, "cubic")), jnp.ones(index.shape, bool)
-
-
-def _split(cond: Conditioning) -> tuple[Any, dict[str, Any]]:
-    """Return the low-resolution frames of a conditioning, and the rest.
-
-    Raises:
-        InputError: if there are none.
-    """
-    rest = dict(cond)
-    if LOW not in rest:
-        raise InputError(f"there is nothing to upsample: give frames (b t h w 3) as {LOW!r}")
-    return rest.pop(LOW), rest
