@@ -12,6 +12,7 @@ from vldm_jax.cli.train import train
 from vldm_jax.config.data import SOURCES, Row
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import flatten
+from vldm_jax.data.write import write_video
 from vldm_jax.diffusion.process import alpha_sigma
 from vldm_jax.sampling.bicubic import LOW
 from vldm_jax.sampling.upsampling import downsample, enlarge
@@ -242,6 +243,17 @@ def test_what_cannot_be_is_named(sections, message):
 def test_a_mix_a_frame_is_refused():
     with pytest.raises(InputError, match="mix='per_frame': an upsampler works on chunks of any"):
         make_stage(config_of("video_upsampler", model={"temporal.mix": "per_frame"}))
+
+
+def test_videos_of_a_folder_are_upsampled_in_turn(tmp_path):
+    for number in range(2):
+        write_video(tmp_path / f"{number}.mp4", np.full((5, 8, 12, 3), 90 * number, np.uint8), 7.5)
+    sections = {"data": {"num_frames": 5}, "sampling": {"low": tmp_path}}
+    stage = make_stage(config_of("video_upsampler", **sections))
+    low = stage.request(3)[LOW]
+    assert low.shape == (3, 5, HEIGHT // 4, WIDTH // 4, 3)
+    np.testing.assert_allclose(low.mean((1, 2, 3, 4)), (0, 90, 0), atol=3)
+    assert len(stage.describe({LOW: low})["low_sha256"]) == 64
 
 
 def test_samples_of_nothing_are_refused(files):
