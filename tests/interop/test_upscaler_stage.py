@@ -81,7 +81,7 @@ def test_its_training_has_a_class_of_each_time_and_latents_of_the_patch(upscaler
     frames = jnp.zeros((16, 16, 16, 3), jnp.uint8)
     params = stage.given()
     z = stage.space.encode(params, {"image": frames}, "image", jax.random.key(0))
-    told = stage.of_clip(z, {"image": frames}, jax.random.key(1))
+    told = stage.of_clip({"image": frames}, z, jax.random.key(1))
     assert z.shape == (16, 4, 4, 4) and told["concat"].shape == (16, 4, 4, 3)
     assert told["class_labels"].dtype == jnp.int32
     assert set(np.asarray(told["class_labels"]).tolist()) <= set(range(10))

@@ -109,7 +109,7 @@ def test_low_resolution_frames_have_noise_of_the_time_that_is_told(name):
     leading = (64,) if name == "upsampler" else (64, FRAMES)
     frames = jnp.full((*leading, 32, 32, 3), 191, jnp.uint8)
     z = stage.space.encode({}, {stage.frames: frames}, stage.frames, jax.random.key(0))
-    told = stage.of_clip(z, {stage.frames: frames}, jax.random.key(1))
+    told = stage.of_clip({stage.frames: frames}, z, jax.random.key(1))
     time, seen = told["low_res_noise"], told["concat"]
     assert time.shape == (64,) and 0 <= time.min() and 60 < time.max() <= 100
     assert seen.shape == (*leading, 8, 8, 3)
@@ -127,7 +127,7 @@ def test_without_noise_it_is_the_low_version_at_the_size_of_z():
         stage = make_stage(config_of(model=model, **none))
         batch = batch_of(stage)
         z = stage.space.encode({}, batch, "image", jax.random.key(0))
-        told = stage.of_clip(z, batch, jax.random.key(1))
+        told = stage.of_clip(batch, z, jax.random.key(1))
         low = downsample(to_pixels(batch["image"]))
         expected = low if how == "as it is" else enlarge(low, HEIGHT, WIDTH)
         np.testing.assert_array_equal(told["concat"], expected)

@@ -19,7 +19,7 @@ FOLDER = "samples"
 def beside_of(config: ConfigDict) -> tuple[str, ...]:
     """Return what samples of a config's stage have beside them: what they should be, or nothing."""
     kind = config.objective.kind
-    return (REFERENCE,) if kind in STAGES and STAGES[kind].paired else ()
+    return (REFERENCE,) if kind in STAGES and STAGES[kind].reconstructs else ()
 
 
 def run_sets(config: ConfigDict, args: argparse.Namespace) -> Sets:

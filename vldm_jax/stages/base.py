@@ -47,7 +47,8 @@ class Stage(abc.ABC):
         objective_keys: the same of `config.objective`.
         given_names: top-level names of the parameters that `given` returns.
         exported: top-level name of the parameters that `export` writes; None if they have several.
-        paired: whether a sample that is asked to be like a real clip should be that very clip.
+        reconstructs: whether a sample is a real clip that went through the networks, so that the
+            two can be compared frame by frame.
         shown: names of the metrics that tell a person how far training is.
     """
 
@@ -57,7 +58,7 @@ class Stage(abc.ABC):
     objective_keys: ClassVar[tuple[str, ...]]
     given_names: ClassVar[tuple[str, ...]] = ()
     exported: ClassVar[str | None] = None
-    paired: ClassVar[bool] = False
+    reconstructs: ClassVar[bool] = False
     shown: ClassVar[tuple[str, ...]] = ("loss",)
 
     def __init__(self, config: ConfigDict) -> None:

@@ -165,17 +165,17 @@ class DenoisingStage(Stage):
         """Return the denoising loss of a batch, conditions dropped at `objective.p_drop`."""
         z = self.space.encode(params, batch, self.frames, stream(key, "posterior"))
         told = {condition.key: batch[condition.key] for condition in self.asked_for}
-        told |= self.of_clip(z, batch, stream(key, "of_clip"))
+        told |= self.of_clip(batch, z, stream(key, "of_clip"))
         cond = conditions.drop(
             self.conditions, told, stream(key, "drop"), self.config.objective.p_drop, self.nulls
         )
         return denoising_loss(self._train, self.diffusion, params["network"], z, cond, key)
 
     def of_clip(
-        self, z: Float[Array, "b *t h w c"], batch: Mapping[str, Any], key: Key
+        self, batch: dict[str, Any], z: Float[Array, "b *t h w c"], key: Key
     ) -> Conditioning:
         """Return what the network is told that is made of the clips themselves."""
-        del z, batch, key
+        del batch, z, key
         return {}
 
     @functools.cached_property

@@ -52,7 +52,7 @@ class RealClips:
         others: as many others, for the floor.
         recipe: how they were made, as JSON values.
         notes: how many there are, and what else a person should know, a line each.
-        paired: whether each sample should be the real clip of its number.
+        paired: whether samples are reconstructions of the clips, in their order.
     """
 
     source: RelabelledSource
@@ -83,13 +83,12 @@ class RealClips:
 
     def sets(self, samples: ClipSet, made_with: Mapping[str, Any]) -> Sets:
         """Return the sets of an evaluation of samples, of which `made_with` says what made them."""
-        beside = {}
+        pairs = {}
         if self.paired:
-            told = samples.with_beside(REFERENCE, self.real.read)
-            beside[REFERENCE] = Compared(samples=told)
+            pairs[REFERENCE] = Compared(samples=samples.with_beside(REFERENCE, self.real.read))
         return Sets(
             samples=samples, real=self.real, others=self.others, recipe=self.recipe,
-            made_with=made_with, notes=self.notes, beside=beside,
+            made_with=made_with, notes=self.notes, beside=pairs,
         )  # fmt: skip
 
 
@@ -115,7 +114,7 @@ def real_clips(stage: Stage, *, clips: int | None, seed: int) -> RealClips:
     assert others is not None
     return RealClips(
         source=source, numbers=drawn[halves.one[:count]], real=real, others=others,
-        notes=(*halves.notes, line), paired=stage.paired,
+        notes=(*halves.notes, line), paired=stage.reconstructs,
         recipe={
             "clips": count,
             "frames": data.num_frames,

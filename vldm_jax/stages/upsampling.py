@@ -50,7 +50,7 @@ class UpsamplingStage(DenoisingStage):
     """Denoising of frames whose low-resolution version is given."""
 
     objective_keys = (*DenoisingStage.objective_keys, "patch", "low_noise")
-    paired = True
+    reconstructs = True
 
     def __init__(self, config: ConfigDict) -> None:
         super().__init__(config)
@@ -141,7 +141,7 @@ class UpsamplingStage(DenoisingStage):
         return super().loss(params, {**batch, self.frames: patches}, key, step)
 
     def of_clip(
-        self, z: Float[Array, "b *t h w c"], batch: Mapping[str, Any], key: Key
+        self, batch: dict[str, Any], z: Float[Array, "b *t h w c"], key: Key
     ) -> Conditioning:
         """Return the noised low-resolution frames and the time of their noise, (1)."""
         low = downsample(to_pixels(batch[self.frames]))

@@ -61,7 +61,7 @@ class VideoStage(TemporalStage):
         )  # fmt: skip
 
     def of_clip(
-        self, z: Float[Array, "b *t h w c"], batch: Mapping[str, Any], key: Key
+        self, batch: dict[str, Any], z: Float[Array, "b *t h w c"], key: Key
     ) -> Conditioning:
         """Return the frames that each clip is given."""
         del batch
