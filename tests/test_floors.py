@@ -18,7 +18,7 @@ ALLOWED = {
     "parallel": BASE,
     "conditions": BASE | {"nn"},
     "models": BASE | {"nn", "conditions"},
-    "sampling": BASE | {"diffusion"},
+    "sampling": BASE | {"diffusion", "parallel"},
     "checkpoint": BASE | {"parallel"},
     "interop": BASE | {"nn", "models", "checkpoint"},
     "export": BASE | {"nn", "conditions", "models", "checkpoint", "interop"},
@@ -28,10 +28,11 @@ ALLOWED = {
 }
 SYSTEMS = set(ALLOWED) - {"driving"}
 FLOORS = ALLOWED | {
-    "config": BASE | {"data", "diffusion", "sampling", "training"},
+    "config": BASE | {"data", "diffusion", "models", "sampling", "training"},
     "stages": SYSTEMS | {"config"},
     "samplers": SYSTEMS | {"config", "stages"},
-    "cli": set(ALLOWED) | {"config", "stages"},
+    "stack": SYSTEMS | {"config", "stages"},
+    "cli": set(ALLOWED) | {"config", "stages", "stack"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -42,7 +43,8 @@ ORDER = [  # floor 0, 1, ... 5, and what starts the commands
     {"training", "evals", "export"},
     {"config"},
     {"stages"},
-    {"samplers", "cli"},
+    {"samplers", "stack"},
+    {"cli"},
     {"__main__"},
 ]
 OUTSIDERS = {  # libraries that a package must not know

@@ -14,42 +14,25 @@ cores, two rounds of about 40 minutes, v loss 0.235 (docs/shipped.md).
 
 from ml_collections import ConfigDict
 
+from vldm_jax.config import driving
 from vldm_jax.config.base import image_config, variant_of
-from vldm_jax.models.unet_sizes import SIZES
 
 
 def get_config(variant: str = "full") -> ConfigDict:
-    config = image_config()
-    config.data.path = "asset:driving/clips"
-    config.data.labels = ("night", "cars")
-    config.model.network.update(SIZES["driving"])
-    config.diffusion.schedule.beta_start, config.diffusion.schedule.beta_end = 0.0015, 0.0195
-    config.diffusion.target = "v"
+    config = driving.driving(image_config())
     config.train.batch_size = 640  # frames
     config.train.total_steps = 73_000
-    config.sampling.guidance = 1.5
-    config.sampling.labels = ((0.0, 4.0), (1.0, 4.0))  # night, cars; in turn; () for any
     return variant_of(config, variant, tiny=_tiny)
 
 
 def _tiny(config: ConfigDict) -> None:
+    driving.tiny(config)
     config.data.fps = 10.0
-    config.data.height, config.data.width = 64, 128
-    config.data.cache = "memory"
-    config.data.workers = 0
-    config.model.network.update(SIZES["driving_tiny"])
-    config.model.autoencoder = "asset:driving/autoencoder.safetensors"
-    config.optim.lr = 1e-3
     config.optim.schedule = "cosine"
     config.optim.warmup_steps = 200
-    config.train.precision = "float32"
     config.train.batch_size = 16
     config.train.total_steps = 3000
     config.train.ema_decay = 0.999
     config.train.log_every = 50
     config.train.sample_every = 1000
-    config.sampling.solver = ConfigDict({"kind": "dpmpp_2m"})
-    config.sampling.grid = ConfigDict({"kind": "trailing"})
-    config.sampling.steps = 16
     config.checkpoint.every = 500
-    config.checkpoint.weights_dtype = "float16"

@@ -17,25 +17,14 @@ build it on shapes.
 """
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
+from vldm_jax.config import text2video
 from vldm_jax.config.base import variant_of, video_config
-from vldm_jax.models.unet_sizes import SIZES
 
 
 def get_config(variant: str = "full") -> ConfigDict:
-    config = video_config()
+    config = text2video.on_sd21(video_config())
     config.data.fps = 1.875  # key frames: 30 / 16
-    config.data.height, config.data.width = 320, 512
-    config.model.network.update(SIZES["sd21"])
-    config.model.temporal.positions = "relative"
-    config.model.null_context = placeholder(str)  # safetensors: "context" (1 77 1024)
     config.train.batch_size = 768  # clips
     config.train.total_steps = 402_000
-    config.sampling.guidance = 7.5
-    config.sampling.context = placeholder(str)  # safetensors: "context" (b 77 1024)
-    return variant_of(config, variant, sd14=_sd14)
-
-
-def _sd14(config: ConfigDict) -> None:
-    config.model.network = ConfigDict(dict(SIZES["sd14"], remat=False))
+    return variant_of(config, variant, sd14=text2video.on_sd14)

@@ -1,6 +1,7 @@
 """`vldm compare`: checkpoints from the same noise and labels, in pictures and one table."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -40,13 +41,14 @@ def runs(tmp_path_factory):
         "longer": {"data": {"num_frames": 4}},
         "faster": {"data": {"fps": 15.0}},
         "larger": {"data": {"height": 16}},
+        "later": {},
     }
     for name, change in changes.items():
         data = {"kind": "random"} | change.pop("data", {})
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(SOURCES, "random", Row(random_clips))
             config = config_of("video", model=model, data=data, **change)
-            leave(config, root / name / WEIGHTS, steps=9)
+            leave(config, root / name / WEIGHTS, steps=12 if name == "later" else 9)
         write_json(root / name / "config.json", config.to_dict())
     words = [*small_words("video"), *overridden(model=model, data={"kind": "random"})]
     return root, words
@@ -81,10 +83,21 @@ def test_equal_weights_give_equal_pixels_and_figures_in_one_table(runs, tmp_path
     said = capsys.readouterr().out
     assert (out / "table.md").read_text() in said
     assert said.count("| A: one |") == said.count("| B: twin |") == 1
-    assert "A: one and B: twin have otherwise:\n- optim.lr: 0.001 and 0.5\n" in said
+    assert "B: twin have the same weights, and otherwise:\n- optim.lr: 0.001 and 0.5\n" in said
     assert "log_every" not in said and "B: twin: the weights after step 9" in said
     metadata = json.loads((out / "samples" / "A" / "metadata.json").read_text())
     assert len({tuple(row) for row in metadata["labels"]}) == 3  # those of real clips
+
+
+def test_weights_of_other_steps_are_not_nothing(runs, tmp_path, capsys):
+    root, _ = runs
+    assert compare(root / "one", root / "later", "--out", tmp_path / "out", *FEW) == 0
+    said = capsys.readouterr().out
+    line = r"A: one and B: later have otherwise:\n"
+    line += r"- weights: [0-9a-f]{12} \(after step 9\) and [0-9a-f]{12} \(after step 12\)\n"
+    assert re.search(line, said), said
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert len(found["otherwise"]) == 2
 
 
 @pytest.mark.slow
@@ -95,7 +108,7 @@ def test_a_recipe_has_the_weights_that_are_given_to_a_judging_network(runs, tmp_
     assert compare(root / "one", root / "twin", "--out", tmp_path / "out", *argv) == 0
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())["compared"]
     for side in found.values():
-        assert side["recipe"]["networks"] == {"detector": sha256(weights)}
+        assert side["recipe"]["judged_by"]["detector"]["weights"] == sha256(weights)
 
 
 @pytest.mark.slow
@@ -166,6 +179,8 @@ def test_runs_of_several_kinds_are_refused_by_their_names(runs, tmp_path, capsys
         (["one", "twin", "--figures", "fwd"], "unknown figure 'fwd'"),
         (["one", "twin", "--figures", "drift_colour"], "takes clips of at least 4 frames"),
         (["one", "twin", "--figures", "change", "--clips", "5"], "--clips 5 needs"),
+        (["one", "twin", "--clips", "1"], "--clips 1 is too few for fvd, flicker, motion"),
+        (["one", "twin", *FEW, "--clips", "1"], "--clips 1 is too few for flicker, change, which"),
         (["one", "twin", *FEW, "--num", "4"], "--num 4 is more than the 3 samples of each"),
         (["one", "twin", "--num", "0"], "must be a whole number of at least 1"),
         (["one", "twin", "--seed", "-1"], "must not be negative"),

@@ -1,24 +1,20 @@
 """`vldm evaluate` as a user calls it: two folders, or a run, to figures that carry their recipe."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from moving_scenes import scene
 from PIL import Image
 
 from vldm_jax.cli import main as entry
+from vldm_jax.core import progress
 from vldm_jax.data.write import write_video
 
 FIGURES = "flicker,motion,change"
 FAST = ["--figures", FIGURES, "--frames", "6"]
-
-
-def scene(frames, seed, size=(32, 48)):
-    y, x = np.mgrid[: size[0], : size[1]] / size[0]
-    phase = np.arange(frames)[:, None, None] / 5 + seed
-    waves = [np.sin(3 * x + phase), np.cos(4 * y - phase), np.sin(2 * (x + y) + 2 * phase)]
-    return np.uint8(127 + 100 * np.stack(waves, axis=-1))
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +50,7 @@ def test_two_folders(folders, tmp_path, capsys):
         assert found["clips"] == 4 and found["floor"] > 0
     out = capsys.readouterr().out
     assert "| samples | flicker → floor |" in out and metrics["recipe_id"] in out
-    assert "4 real clips are not used" in out
+    assert "; not used: 4 real clips\n" in out
     for name in ("figures.png", "best_and_worst.png"):
         with Image.open(tmp_path / "out" / name) as image:
             assert min(image.size) > 50
@@ -73,7 +69,41 @@ def test_another_recipe_is_shown_beside_it_with_what_differs(folders, tmp_path, 
     assert evaluate(*folders, *FAST, "--out", tmp_path / "one") == 0
     beside = ["--beside", tmp_path / "one" / "metrics.json"]
     assert evaluate(*folders, *FAST, "--clips", 3, "--out", tmp_path / "two", *beside) == 0
-    assert "one was made otherwise: clips: 3 and 4; real_sha256" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "one was made otherwise: clips: 3 and 4; real_sha256" in said
+    assert not re.search("[0-9a-f]{13}", said)
+    assert re.search("[0-9a-f]{64}", (tmp_path / "two" / "metrics.json").read_text())
+
+
+def test_a_row_is_named_after_the_folder_or_as_one_says(folders, tmp_path, capsys):
+    assert evaluate(*folders, *FAST, "--out", tmp_path / "one") == 0
+    assert "| one |" in (tmp_path / "one" / "table.md").read_text()
+    assert evaluate(*folders, *FAST, "--out", tmp_path / "two", "--name", "mine") == 0
+    assert "| mine |" in (tmp_path / "two" / "table.md").read_text()
+    beside = ["--beside", tmp_path / "two" / "metrics.json"]
+    capsys.readouterr()
+    assert evaluate(*folders, *FAST, "--out", tmp_path / "three", *beside) == 0
+    said = capsys.readouterr().out
+    assert "| three |" in said and "| mine |" in said
+
+
+def test_an_evaluation_in_a_log_says_how_far_it_is(folders, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "EVERY_SECONDS", 0.001)
+    monkeypatch.setattr(progress, "SOON_SECONDS", 0.0)
+    assert evaluate(*folders, *FAST, "--out", tmp_path / "out") == 0
+    err = capsys.readouterr().err
+    for line in (r"scanning: 4 of 4 videos in \d", r"judging: 12 of 12 clips in \d"):
+        assert re.search(line, err), err
+    assert re.search(r"judging: \d+ of 12 clips, .* s a clip, .* left", err), err
+    assert "figures and their intervals: 3 of 3 figures in" in err
+
+
+def test_entries_of_labels_without_a_video_are_said(folders, tmp_path, capsys):
+    content = {"names": ["n"], "clips": {"0.mp4": [1], "gone.mp4": [2]}}
+    (tmp_path / "made" / "labels.json").write_text(json.dumps(content))
+    assert evaluate(*folders, *FAST, "--out", tmp_path / "out") == 0
+    line = "samples: labels.json has 1 entry without a video: gone.mp4"
+    assert line in capsys.readouterr().out and line in metrics_of(tmp_path / "out")["notes"]
 
 
 def test_a_preset_that_flags_change_is_not_told_as_that_protocol(folders, tmp_path, capsys):
@@ -90,10 +120,13 @@ def test_what_gives_no_clip_is_told_and_kept(folders, tmp_path, capsys):
     (tmp_path / "made" / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     assert evaluate(*folders, *FAST, "--out", tmp_path / "out") == 0
     out = capsys.readouterr().out
-    assert "samples: 1 videos left out: too short for 6 frames at 8 fps" in out
-    assert "samples: 1 videos left out: truncated" in out
+    assert "samples: 1 video left out: too short for 6 frames at 8 fps (short.mp4)\n" in out
+    assert "samples: 1 video left out: truncated (cut.mp4)\n" in out
     left_out = metrics_of(tmp_path / "out")["left_out"]
-    assert left_out["samples"] == {"too short for 6 frames at 8 fps": 1, "truncated": 1}
+    assert left_out["samples"] == {
+        "too short for 6 frames at 8 fps": ["short.mp4"],
+        "truncated": ["cut.mp4"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -101,13 +134,22 @@ def test_what_gives_no_clip_is_told_and_kept(folders, tmp_path, capsys):
     [
         (["--figures", "fvd,fwd"], "unknown figure 'fwd'"),
         (["--clips", "9"], "--clips 9 needs as many samples and twice as many real clips"),
+        (["--clips", "1"], "--clips 1 is too few for flicker, motion, change, which take 2: ask"),
+        (["--preset", "paper-fvd", "--fps", "8"], "--preset paper-fvd: clips 2048 needs as many"),
+        (
+            ["--preset", "vista", "--figures", "change", "--frames", "6"],
+            "and 32x48 in 4 videos (4 slower than 10 fps): ask for fewer frames, a lower fps or a "
+            "smaller size, or add videos (--preset vista asks for clips 5369, fps 10.0, real "
+            "windows all, where no flag says otherwise)",
+        ),
         (["--clips", "0"], "must be a whole number of at least 1"),
         (["--frames", "50"], "too short for 50 frames"),
         (["--fps", "100"], "slower than 100 fps"),
         (["--fps", "-1"], "--fps must be positive"),
         (["--size", "64x96"], "smaller than 64x96"),
         (["--samples", "nowhere"], "nowhere: no such folder of videos"),
-        (["--network", "i3d"], "write NAME=FILE"),
+        (["--network", "i3d"], "write NAME=PATH"),
+        (["--network", "i3d=."], "--network i3d=. is a folder; i3d takes a file of weights"),
         (["--network", "vgg=a.pth"], "there is no such network"),
         (["--beside", "nowhere.json"], "nowhere.json: no such file"),
         (["--seed", "-1"], "must not be negative"),

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from moving_scenes import scene
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 from small_clip import write_clip
@@ -18,13 +19,6 @@ from vldm_jax.evals.image_quality import psnr
 from vldm_jax.evals.networks.clip import clip_similarity, load_clip
 
 FAST = ["--frames", "6"]
-
-
-def scene(frames, seed, size=(32, 48)):
-    y, x = np.mgrid[: size[0], : size[1]] / size[0]
-    phase = np.arange(frames)[:, None, None] / 5 + seed
-    waves = [np.sin(3 * x + phase), np.cos(4 * y - phase), np.sin(2 * (x + y) + 2 * phase)]
-    return np.uint8(127 + 100 * np.stack(waves, axis=-1))
 
 
 @pytest.fixture(autouse=True)
@@ -86,8 +80,9 @@ def test_reconstructions_are_held_against_their_originals_and_have_no_floor(
     expected = [psnr(made[name][None], real[name][None])[0] for name in real]
     assert found["value"] == pytest.approx(np.mean(expected), rel=1e-5)
     assert found["floor"] is None and found["floor_interval"] is None and found["clips"] == 4
-    assert "no floor)" in said and "pairs: 1 videos left out: no reference of that name" in said
-    assert metrics["left_out"]["reference"] == {"no reference of that name": 1}
+    assert "no floor)" in said
+    assert "pairs: 1 video left out: no reference of that name (alone.mp4)\n" in said
+    assert metrics["left_out"]["reference"] == {"no reference of that name": ["alone.mp4"]}
     assert metrics["recipe"]["beside"]["reference"]["clips"] == 4
     for name in ("figures.png", "best_and_worst.png"):
         with Image.open(out / name) as image:
@@ -113,6 +108,20 @@ def test_equal_frames_are_counted_and_other_originals_are_another_recipe(folders
     assert evaluate(*argv, "--out", tmp_path / "two") == 0
     one, two = (metrics_of(tmp_path / name) for name in ("one", "two"))
     assert line in one["notes"] and one["recipe_id"] != two["recipe_id"]
+
+
+def test_equal_clips_are_equal_and_not_endlessly_good(folders, tmp_path, capsys):
+    for number in range(4):
+        whole = (tmp_path / "real" / f"{number}.mp4").read_bytes()
+        (tmp_path / "made" / f"{number}.mp4").write_bytes(whole)
+    argv = [*folders, *FAST, "--figures", "psnr,ssim", "--out", tmp_path / "out"]
+    assert evaluate(*argv) == 0
+    assert "| equal (no floor) | 1 (1 to 1; no floor) |" in capsys.readouterr().out
+    text = (tmp_path / "out" / "metrics.json").read_text()
+    found = json.loads(text, parse_constant=pytest.fail)  # no Infinity, which is no JSON
+    assert found["figures"]["psnr"]["value"] == "equal"
+    beside = ["--beside", tmp_path / "out" / "metrics.json", "--out", tmp_path / "two"]
+    assert evaluate(*folders, *FAST, "--figures", "psnr", *beside) == 0
 
 
 # Captions.
@@ -176,9 +185,15 @@ def test_what_lacks_a_caption_or_is_too_long_is_said(clipsim, tmp_path, capsys):
     argv = [*clipsim, "--captions", tmp_path / "captions.csv"]
     assert evaluate(*argv, "--out", tmp_path / "out") == 0
     said = capsys.readouterr().out
-    assert "clipsim: 1 videos left out: no caption" in said
+    assert "clipsim: 1 video left out: no caption (3.mp4)" in said
     assert "clip: 1 of 3 captions are longer than 75 tokens and were cut, the first is of 2" in said
-    assert metrics_of(tmp_path / "out")["left_out"]["caption"] == {"no caption": 1}
+    assert metrics_of(tmp_path / "out")["left_out"]["caption"] == {"no caption": ["3.mp4"]}
+
+
+def test_a_file_where_a_folder_is_taken_is_said(clipsim, network, tmp_path, capsys):
+    file = network / "model.safetensors"
+    assert evaluate(*clipsim, "--network", f"clip={file}", "--out", tmp_path / "out") == 2
+    assert f"--network clip={file} is a file; clip takes the folder" in capsys.readouterr().err
 
 
 def test_a_network_without_image_tower_is_one_line(clipsim, tmp_path, capsys):

@@ -113,8 +113,11 @@ def test_a_batch_needs_what_is_required():
     assert conditions.needs((OPTIONAL, TemporalText(width=3), LABELS)) == ("labels",)
 
 
+LATENT = (1, 2, 8, 8, 4)
+
+
 def test_an_example_is_one_sample_that_fits():
-    examples = conditions.examples((TEXT, LABELS, *NULL_FREE))
+    examples = conditions.examples((TEXT, LABELS, *NULL_FREE), LATENT)
     assert {key: leaf.shape for key, leaf in examples.items()} == {
         "context": (1, 1, 3),
         "labels": (1, 2),
@@ -122,4 +125,4 @@ def test_an_example_is_one_sample_that_fits():
         "added_time_ids": (1, 2),
     }
     assert examples["class_labels"].dtype == jnp.int32
-    assert "context" not in conditions.examples((OPTIONAL, LABELS))
+    assert "context" not in conditions.examples((OPTIONAL, LABELS), LATENT)

@@ -13,7 +13,8 @@ from vldm_jax.stages.table import STAGES
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "configs.md").read_text()
 WORDS = set(re.findall(r"[\w.]+", " ".join(re.findall(r"`([^`]*)`", PAGE))))
-FILES = sorted((ROOT / "configs").glob("*/*.py"))
+STACKS = sorted((ROOT / "configs").glob("*/stack.py"))
+FILES = sorted(set((ROOT / "configs").glob("*/*.py")) - set(STACKS))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -25,6 +26,19 @@ def test_every_key_is_in_the_table(path):
     fields = set(config.train.groups)
     assert keys - fields - WORDS == set()
     assert f"{path.parent.name}/{path.stem}" in PAGE
+
+
+@pytest.mark.parametrize("path", STACKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_stack_s_keys_and_parts_are_on_its_page(path):
+    page = (ROOT / "docs" / "stack.md").read_text()
+    words = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]*)`", page))))
+    config = load_config(str(path))
+    assert {
+        *config,
+        *config.parts,
+        *(key for part in config.parts.values() for key in part),
+    } <= words
+    assert f"configs/{path.parent.name}/stack.py" in page
 
 
 @pytest.mark.parametrize("table", [SOLVERS, GRIDS, SCHEDULES, STAGES, FAMILIES])

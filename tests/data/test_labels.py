@@ -21,8 +21,9 @@ def write(folder, **content):
 
 def test_values_and_unknown(folder):
     write(folder, names=["night", "cars"], clips={"a.mp4": [True, 3], "sub/b.mp4": [0.5, None]})
-    names, labels = read_labels(folder)
+    names, labels, spare = read_labels(folder)
     assert names == ("night", "cars")
+    assert spare == ()
     np.testing.assert_array_equal(list(labels), ["a.mp4", "sub/b.mp4"])
     np.testing.assert_array_equal(list(labels.values()), [[1, 3], [0.5, np.nan]])
 
@@ -30,16 +31,16 @@ def test_values_and_unknown(folder):
 def test_a_byte_order_mark_is_no_part_of_it(folder):
     content = {"names": ["Ölspur"], "clips": {"a.mp4": [1]}}
     (folder / "labels.json").write_text(json.dumps(content, ensure_ascii=False), "utf-8-sig")
-    assert read_labels(folder) == (("Ölspur",), {"a.mp4": (1.0,)})
+    assert read_labels(folder) == (("Ölspur",), {"a.mp4": (1.0,)}, ())
 
 
 def test_a_name_is_the_one_that_the_scan_gives(folder):
     write(folder, names=["n"], clips={"./a.mp4": [1], "sub//b.mp4": [2]})
-    assert read_labels(folder)[1] == {"a.mp4": (1,), "sub/b.mp4": (2,)}
+    assert read_labels(folder).values == {"a.mp4": (1,), "sub/b.mp4": (2,)}
 
 
 def test_without_a_file_there_are_none(folder):
-    assert read_labels(folder) == ((), {})
+    assert read_labels(folder) == ((), {}, ())
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,17 @@ def test_bad_labels_are_one_clear_line(folder, content, message):
     with pytest.raises(InputError, match=message) as caught:
         read_labels(folder)
     assert str(folder / "labels.json") in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_entries_without_a_video_are_said_and_passed_over(folder):
+    clips = {"a.mp4": [1], "gone.mp4": [2], "lost.mp4": [3], "sub": [4], "x" * 5000: [5]}
+    write(folder, names=["n"], clips=clips)
+    labels = read_labels(folder)
+    assert labels.values == {"a.mp4": (1,)} and len(labels.spare) == 4
+    write(folder, names=["n"], clips={"a.mp4": [1], "gone.mp4": [2]})
+    assert read_labels(folder).remark == "labels.json has 1 entry without a video: gone.mp4"
+    write(folder, names=["n"], clips={"a.mp4": [1]})
+    assert read_labels(folder).remark == ""
 
 
 def test_labels_that_cannot_be_read_are_not_taken_for_none(folder):

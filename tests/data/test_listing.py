@@ -21,9 +21,10 @@ def names(listing):
 
 def test_videos_by_any_suffix_and_the_rest_by_count(tmp_path):
     put(tmp_path, "b.MP4", "a/c.mts", "labels.json", "notes.txt", "more.txt", "raw", ".h.mp4")
+    put(tmp_path, "boxes.npz", "a/boxes.npz")
     listing = list_videos(tmp_path)
     assert names(listing) == ["a/c.mts", "b.MP4"]
-    assert listing.others == {".txt": 2, "without a suffix": 1, "hidden": 1}
+    assert listing.others == {".txt": 2, "without a suffix": 1, "hidden": 1, ".npz": 1}
     assert listing.faults == {}
 
 

@@ -83,7 +83,7 @@ def test_shots_are_apart_and_long_ones_in_pieces(tmp_path):
     source = records_source(tmp_path / "set", num_frames=8, stride=100)
     lengths = [source.records[i].num_frames for i in range(len(source))]
     assert lengths == [20, 20, 20, 10]
-    assert "dropped 1 shots shorter than 8 frames at 15 fps" in report
+    assert "dropped 1 shot shorter than 8 frames at 15 fps" in report
 
 
 def test_the_report_travels_with_the_set(stored):
@@ -192,7 +192,7 @@ def test_what_is_left_out_is_named_with_what_would_keep_it(tmp_path, capsys):
         write_video(tmp_path / "videos" / f"{name}.mp4", scene(0, 30), fps)
     write_video(tmp_path / "videos" / "small.mp4", scene(0, 30, height=24, width=48), 30)
     report = build_records(tmp_path / "videos", tmp_path / "set", fps=30, **SIZE)
-    assert "stored 1 clips in 'train'" in report  # 29.97 serves 30
+    assert "stored 1 clip in 'train'" in report  # 29.97 serves 30
     assert (
         "  dropped 1 videos smaller than 32x64; at 24x48 all would stay\n"
         "    small.mp4 (24x48)\n"

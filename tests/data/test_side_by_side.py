@@ -64,6 +64,18 @@ def test_a_sheet_has_a_row_a_sample_and_a_column_a_set(tmp_path):
                 assert (windows == video[picked]).all(axis=(2, 3, 4)).sum() == 1
 
 
+def test_a_sheet_of_some_frames_says_which(tmp_path, monkeypatch):
+    heads = []
+
+    def sheet(path, videos, labels, *, columns):
+        heads.append(list(columns))
+
+    monkeypatch.setattr("vldm_jax.data.side_by_side.write_contact_sheet", sheet)
+    write_columns_sheet(tmp_path / "a.png", SETS, ["0", "1"], scale=8)
+    write_columns_sheet(tmp_path / "a.png", SETS, ["0", "1"], scale=4)
+    assert heads == [["A one   frames 1, 5 of 5", "B two   frames 1, 5 of 5"], list(SETS)]
+
+
 def test_sets_of_several_shapes_are_refused():
     with pytest.raises(InputError, match="must be of one shape, got"):
         side_by_side(SETS | {"C": SETS["A one"][:, :4]})

@@ -156,6 +156,8 @@ def test_what_gives_no_window_is_counted_by_reason(clips):
     }
     for reason in source.reasons:
         assert f"skipped 1: {reason}" in source.report
+    assert source.left_out["smaller than 32x64"] == ("tiny.mp4",)
+    assert "skipped 1: smaller than 32x64 (tiny.mp4)" in source.report
     assert "36 windows of 4 frames at 7.5 fps, 32x64 in 3 videos" in source.report
     assert {source.entries[video].name for video in source.video} == {
         "a.mp4",

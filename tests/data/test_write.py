@@ -179,6 +179,22 @@ def test_contact_sheet_shows_every_frame_and_label(tmp_path):
     assert (sheet[:18, :60].max(-1) > 150).any()
 
 
+def test_a_heading_moves_what_is_below_it_and_nothing_else(tmp_path):
+    videos = [scene(0, 2), scene(1, 2)]
+    sheets = {}
+    for name, headings in {"without": {}, "with": {1: "BEST"}}.items():
+        write_contact_sheet(tmp_path / f"{name}.png", videos, ["a", "b"], headings=headings)
+        with Image.open(tmp_path / f"{name}.png") as image:
+            sheets[name] = np.asarray(image)
+    without, more = sheets["without"], sheets["with"]
+    above = len(more) - len(without)
+    border = len(without) // 2
+    assert above > 20
+    np.testing.assert_array_equal(more[:border], without[:border])
+    np.testing.assert_array_equal(more[border + above :], without[border:])
+    assert more[border : border + above].max() == 255
+
+
 @pytest.mark.parametrize("videos, labels", [(0, 0), (1, 2)])
 def test_contact_sheet_needs_a_label_a_video(tmp_path, videos, labels):
     with pytest.raises(InputError, match="one label a video"):

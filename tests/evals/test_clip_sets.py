@@ -1,5 +1,7 @@
 """Folders of anybody's videos as sets of clips, and their numbers kept by content."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from moving_scenes import SIZE, scene
@@ -29,13 +31,13 @@ def clips_of(folder, tmp_path, **changes):
     return folder_clips(folder, index=tmp_path / "scan.json", **settings)
 
 
-def test_what_gives_no_clip_is_counted_by_its_reason(folder, tmp_path):
+def test_what_gives_no_clip_is_named_by_its_reason(folder, tmp_path):
     clips = clips_of(folder, tmp_path)
     assert clips.count == 4 * 3  # 20 frames are three clips of 6, 40 at twice the rate as well
     assert dict(clips.left_out) == {
-        "truncated": 1,
-        "too short for 6 frames at 8 fps": 1,
-        "smaller than 32x48": 1,
+        "truncated": ("damaged.mp4",),
+        "too short for 6 frames at 8 fps": ("short.mp4",),
+        "smaller than 32x48": ("small.mp4",),
     }
     assert any("16 fps" in note or "8, 16 fps" in note for note in clips.notes)
     for clip in clips:
@@ -99,6 +101,16 @@ def test_numbers_are_those_of_each_clip_whatever_the_batch(tmp_path):
     found = extract(extractor(Counting()), CLIPS, cache=None)
     np.testing.assert_allclose(found.rows, [clip.mean(axis=(1, 2)) for clip in CLIPS], rtol=1e-5)
     assert found.recalled == 0 and len(set(found.digests)) == 10
+
+
+def test_numbers_of_clips_that_none_sees_again_are_not_kept(tmp_path):
+    """Whatever was kept of them before is taken, as of any clip."""
+    compute, seen_once = Counting(), dataclasses.replace(CLIPS, kept=False)
+    whole = extract(extractor(compute), CLIPS.picked(np.arange(6)), cache=tmp_path)
+    found = extract(extractor(compute), seen_once.picked(np.arange(10)), cache=tmp_path)
+    assert found.recalled == 6 and len(list(tmp_path.rglob("*.npy"))) == 6
+    np.testing.assert_array_equal(found.rows[:6], whole.rows)
+    assert extract(extractor(compute), CLIPS, cache=tmp_path).recalled == 6
 
 
 def test_a_second_time_costs_what_is_new(tmp_path):

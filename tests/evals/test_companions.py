@@ -9,6 +9,7 @@ from vldm_jax.data.write import write_video
 from vldm_jax.evals.captions import Captions
 from vldm_jax.evals.clips import array_clips, folder_clips
 from vldm_jax.evals.companions import with_captions, with_references
+from vldm_jax.evals.sets import left_out_lines
 
 
 @pytest.fixture
@@ -48,13 +49,21 @@ def test_a_sample_is_paired_by_name_with_the_same_frames(folders):
         "a.mp4 at 0.00 s", "a.mp4 at 0.75 s", "sub/b.mp4 at 0.00 s", "sub/b.mp4 at 0.75 s",
     ]  # fmt: skip
     assert dict(paired.left_out) == {
-        "no reference of that name": 1,
-        "not as many frames as its reference": 1,
-        "not at the rate of its reference": 1,
-        "not of the aspect of its reference": 1,
-        "a reference without a sample": 4,
+        "no reference of that name": ("alone.mp4",),
+        "not as many frames as its reference": ("longer.mp4",),
+        "not at the rate of its reference": ("faster.mp4",),
+        "not of the aspect of its reference": ("wider.mp4",),
+        "a reference without a sample": ("spare.mp4",),
     }
-    assert paired.notes == ("1 references are larger than 32x48: resized",)
+    assert paired.notes == ("1 reference is larger than 32x48: resized",)
+
+
+def test_a_sample_that_gives_no_clip_leaves_no_reference_over(folders):
+    write_video(folders / "made" / "short.mp4", scene(3, 5), 8)
+    write_video(folders / "real" / "short.mp4", scene(3, 5), 8)
+    paired = with_references(samples(folders), folders / "real", folders / "real.json")
+    assert paired.left_out["a reference without a sample"] == ("spare.mp4",)
+    assert "1 reference has no sample of that name: spare.mp4" in left_out_lines(paired)
 
 
 def test_a_picked_pair_stays_a_pair(folders):
@@ -88,7 +97,8 @@ def test_captions_are_those_of_the_videos(folders):
     told = with_captions(samples(folders), table, seed=0)
     found = {told.place(i).entry.name: told.beside["caption"](i) for i in range(told.count)}
     assert found == {"a.mp4": "red", "sub/b.mp4": "green", "longer.mp4": "blue"}
-    assert told.count == 6 and dict(told.left_out) == {"no caption": 3}
+    lacking = ("alone.mp4", "faster.mp4", "wider.mp4")
+    assert told.count == 6 and dict(told.left_out) == {"no caption": lacking}
 
 
 def test_clips_of_no_folder_have_nothing_beside_them():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.evals.checks import check_alone
 from vldm_jax.evals.clips import array_clips
-from vldm_jax.evals.compare import check_alone, compare, make_extractors
+from vldm_jax.evals.compare import compare, make_extractors
 from vldm_jax.evals.extract import Extractor
 from vldm_jax.evals.extractors import EXTRACTORS
 from vldm_jax.evals.figures import FIGURES
@@ -85,7 +86,11 @@ def test_a_network_is_run_once_for_all_its_figures(monkeypatch, tmp_path):
     ("videos", "names", "message"),
     [
         (clips(24, 2, frames=5), NAMES, r"samples are \(5, 32, 32\) .* real clips \(6, 32, 32\)"),
-        (clips(1, 2), NAMES, "1 clips are too few for flicker"),
+        (
+            clips(1, 2),
+            NAMES,
+            "1 clip: too few for flicker, motion, change, drift_colour, which take 2",
+        ),
         (clips(24, 2), ("fwd",), "unknown figure 'fwd'; there are fvd, kvd"),
         (clips(24, 2), (), "no figure is asked for"),
         (clips(24, 2), ("fid",), "no package has the weights of inception: get pt_inception"),

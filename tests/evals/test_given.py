@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.evals.compare import settings_of
+from vldm_jax.evals.checks import settings_of
 from vldm_jax.evals.given import Borders, Drawn, Given, Tiles
 from vldm_jax.evals.of_rows import frechet_of_frames
 

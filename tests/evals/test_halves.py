@@ -34,7 +34,7 @@ def test_real_clips_are_taken_twice(samples, real, asked, count):
 def test_what_is_not_used_is_said():
     _, line = real_halves(clips(130)).of_each(100, 60)
     assert "60 samples against 60 real clips, 60 others for the floor" in line
-    assert "40 samples and 10 real clips are not used" in line
+    assert "; not used: 40 samples and 10 real clips" in line
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_what_is_not_used_is_said():
     [
         (100, 120, 61, "there are 100 samples, 120 real clips: ask for at most 60"),
         (10, 120, 11, "ask for at most 10"),
-        (1, 120, None, "1 samples, 120 real clips are too few"),
+        (1, 120, None, "1 sample, 120 real clips are too few"),
         (None, 3, None, "3 real clips are too few: .* 2 real clips in each of two halves"),
     ],
 )

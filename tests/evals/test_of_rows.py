@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from shifted_textures import flow_params, moving
 
-from vldm_jax.core.errors import InputError
 from vldm_jax.evals import measures
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.flow_rows import flow_rows, parts_of
 from vldm_jax.evals.flow_statistics import flow_features
 from vldm_jax.evals.given import Borders, Tiles
 from vldm_jax.evals.image_quality import psnr, squared_errors
+from vldm_jax.evals.likeness import by_value
 from vldm_jax.evals.of_rows import (
     equal_frames,
     few_clips,
@@ -20,6 +20,7 @@ from vldm_jax.evals.of_rows import (
     small_splits,
 )
 from vldm_jax.evals.of_rows import psnr as psnr_of_rows
+from vldm_jax.evals.report import number
 from vldm_jax.evals.seams import seam_ratio_in_space, time_ratio
 from vldm_jax.evals.value import evaluate
 from vldm_jax.evals.warp import warp_errors
@@ -78,8 +79,12 @@ def test_frames_without_a_psnr_are_left_out_and_said():
     assert psnr_of_rows(rows) == pytest.approx(alone, rel=1e-5)
     assert equal_frames(rows) == "3 of 12 frames equal their originals: left out"
     assert equal_frames(rows[1:]) == ""
-    with pytest.raises(InputError, match="all frames equal their originals"):
-        psnr_of_rows(rows[:1])
+    assert psnr_of_rows(rows[:1]) == np.inf
+    assert equal_frames(rows[:1]) == "3 of 3 frames equal their originals"
+    assert evaluate(FIGURES["psnr"], rows[:1], None, None, settings={}).interval == (np.inf, np.inf)
+    order, values = by_value(FIGURES["psnr"], rows[::-1], {})
+    assert order[0] == 3 and values[3] == np.inf and np.isfinite(values[:3]).all()
+    assert number(values[3]) == "equal"
     # Draws of the first clip alone have no PSNR; the others make the interval.
     low, high = evaluate(FIGURES["psnr"], rows[:2], None, None, settings={}).interval
     assert np.isfinite([low, high]).all()

@@ -1,14 +1,18 @@
 """Equal recipes have one name; tables of unequal ones name what is unequal."""
 
+import dataclasses
 import json
 
 import numpy as np
 from PIL import Image
 
 from vldm_jax.evals.bars import COLOURS, write_bars
+from vldm_jax.evals.clips import array_clips
+from vldm_jax.evals.compare import compare, make_extractors
 from vldm_jax.evals.recipe import differences, recipe_id
-from vldm_jax.evals.record import scalars
+from vldm_jax.evals.record import record, scalars
 from vldm_jax.evals.report import table
+from vldm_jax.evals.sets import Compared, Sets
 
 RECIPE = {
     "clips": 256, "frames": 16, "size": (64, 128), "real_sha256": "a",
@@ -75,3 +79,43 @@ def test_a_figure_without_a_floor_is_shown_without_one(tmp_path):
         pixels = np.asarray(image).reshape(-1, 3)
     colours = {name: (pixels == colour).all(axis=1).sum() for name, colour in COLOURS.items()}
     assert colours["samples"] > 1000 and colours["floor"] < 100
+
+
+def judged(names, extractors):
+    """What is written of the same clips, judged by figures of changed extractors."""
+    clips = array_clips(np.random.default_rng(0).integers(0, 255, (6, 4, 8, 8, 3), np.uint8), 8)
+    one, two, three = (clips.picked(np.arange(i, i + 2)) for i in (0, 2, 4))
+    result = compare(
+        {"": Compared(samples=one, real=two, others=three)}, names, extractors=extractors,
+        cache=None, seed=0,
+    )  # fmt: skip
+    sets = Sets(
+        samples=one, real=two, others=three, recipe={"clips": 2}, made_with={}, notes=()
+    )  # fmt: skip
+    return record(sets, result, seed=0)
+
+
+def test_a_recipe_has_what_judged_and_a_table_names_what_judged_otherwise():
+    """Weights, package, settings and revision are in its name, whoever gave the weights."""
+    names = ("change", "drift_colour")
+    plain = make_extractors(names, {})
+    pinned = {"weights": "abc", "package": "net==1"}
+    mine = judged(names, plain)
+    assert mine["recipe"]["judged_by"]["motion"] == {"revision": 1, "block": 8, "reach": 6}
+    assert judged(names, make_extractors(names, {}))["recipe_id"] == mine["recipe_id"]
+    for change in (
+        {"recipe": pinned}, {"recipe": {**pinned, "package": "net==2"}}, {"revision": 2},
+    ):  # fmt: skip
+        other = judged(names, plain | {"motion": dataclasses.replace(plain["motion"], **change)})
+        assert other["recipe_id"] != mine["recipe_id"]
+        key = "revision: 1 and 2" if "revision" in change else "weights: nothing and abc"
+        assert f"change.{key}" in table([("mine", mine), ("other", other)])
+
+
+def test_another_figure_beside_is_another_name_but_nothing_made_otherwise():
+    few, more = (judged(names, make_extractors(names, {})) for names in (
+        ("change",), ("change", "drift_colour"),
+    ))  # fmt: skip
+    assert few["recipe_id"] != more["recipe_id"]
+    assert "otherwise" not in table([("few", few), ("more", more)])
+    assert few["figures"]["change"] == more["figures"]["change"]

@@ -106,6 +106,43 @@ def test_batches_are_filled_up_and_cut():
     np.testing.assert_array_equal(np.concatenate(batches), whole)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 16])
+def test_samples_are_the_same_on_any_number_of_devices(size):
+    """Their noise belongs to their number; five samples, so that batches are filled up and cut."""
+
+    def noisy(params, z, time, cond):
+        return 0.1 * z + cond["level"][:, None, None, None, None]
+
+    sampler, cond = make(network=noisy), {"level": np.linspace(-1, 1, 5).astype(np.float32)}
+    index = np.array([4, 0, 7, 9, 2])
+
+    def found(devices):
+        batches = list(sampler.in_batches(PARAMS, KEY, index, cond, size, devices))
+        assert all(len(batch) <= size for batch in batches)
+        return np.concatenate(batches).astype(int)
+
+    one = found(jax.local_devices()[:1])
+    assert len(one) == 5 and one.std() > 1 and np.abs(one[0] - one[1]).max() > 1
+    for devices in (jax.local_devices()[:2], jax.local_devices()[:4], None):
+        assert np.abs(found(devices) - one).max() <= 1  # a byte, where one is rounded
+    if size <= 5:
+        assert [len(batch) for batch in sampler.in_batches(PARAMS, KEY, index, cond, size)] == [
+            *[size] * (5 // size), *[5 % size] * (5 % size > 0),
+        ]  # fmt: skip
+
+
+def test_every_device_makes_its_share_of_a_batch():
+    shapes = []
+
+    def counting(params, z, time, cond):
+        shapes.append(z.shape[0])
+        return network(params, z, time, cond)
+
+    sampler, cond = make(network=counting), {"level": np.zeros(8, np.float32)}
+    list(sampler.in_batches(PARAMS, KEY, np.arange(8), cond, 8))
+    assert jax.local_device_count() == 4 and set(shapes) == {2}
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_samples_that_are_no_numbers_are_an_error(value):
     """Broken weights must not become a black video."""

@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from small_stages import random_clips
 
 from vldm_jax.checkpoint.weights import load_weights, save_weights
 from vldm_jax.conditions.labels import Labels
 from vldm_jax.conditions.text import Text
 from vldm_jax.config.base import denoising_config
+from vldm_jax.config.data import SOURCES, Row
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
-from vldm_jax.stages.asking import made_with
+from vldm_jax.stages.asking import asked_in_words, made_with
+from vldm_jax.stages.samples import real_clips
 from vldm_jax.stages.table import make_stage
 
 
@@ -26,6 +29,45 @@ def test_samples_know_a_text_by_what_is_in_its_file(tmp_path):
         same = {"model.null_context": sha256(file), "sampling.context": sha256(file)}
         assert seen[-1]["text_sha256"] == same
     assert seen[0] != seen[1]
+
+
+def test_a_recipe_says_what_samples_of_an_evaluation_are_asked_for(tmp_path):
+    """What real clips bring is theirs; text, which no data brings, is a file's."""
+    config, file = denoising_config(), tmp_path / "context.safetensors"
+    labels, text = Labels(kinds=("binary",)), Text(width=4)
+    save_file({"context": np.ones((1, 1, 4), np.float32)}, file)
+    with config.unlocked():
+        config.sampling.context = str(file)
+        config.sampling.labels = ((1.0,), (0.0,))
+    of_file = f"config.sampling.context in turn, SHA-256 {sha256(file)}"
+    assert asked_in_words((), config, {"video"}) == "none"
+    assert asked_in_words((labels,), config, {"labels"}) == "those of the real clips"
+    assert asked_in_words((labels, text), config, {"labels"}) == {
+        "labels": "those of the real clips", "context": of_file,
+    }  # fmt: skip
+    assert asked_in_words((labels,), config, {"video"}) == {
+        "labels": "config.sampling.labels=[[1.0], [0.0]] in turn"
+    }
+
+
+def test_recipes_of_stages_say_it(image, tmp_path, monkeypatch):
+    """Of labels, of text alone, and of nothing."""
+    monkeypatch.setitem(SOURCES, "random", Row(random_clips))
+    file = tmp_path / "context.safetensors"
+    save_file({"context": np.ones((1, 3, 8), np.float32)}, file)
+    data = {"kind": "random"}
+    unlabelled = {"network.label_tokens": ()}
+
+    def said(config):
+        return real_clips(make_stage(config), clips=2, seed=0).recipe["conditions"]
+
+    assert said(image(data=data)) == "those of the real clips"
+    text = image(data=data | {"labels": "()"}, model=unlabelled)
+    with text.unlocked():
+        text.model.null_context = text.sampling.context = str(file)
+    assert said(text) == {"context": f"config.sampling.context in turn, SHA-256 {sha256(file)}"}
+    none = image(data=data, model=unlabelled | {"network.context_dim": None})
+    assert said(none) == "none"
 
 
 def test_samples_without_text_are_described_as_before():

@@ -236,3 +236,41 @@ def test_frames_that_cannot_be_given_are_refused(trained, sampling, message):
 def test_a_network_without_context_frames_is_given_none(video):
     with pytest.raises(InputError, match="made without context frames"):
         make_stage(video(sampling={"given": (0,)}))
+
+
+# Several frame rates.
+
+RATES = {"kind": "frame_rate", "rates": (7.5, 30.0)}
+
+
+@pytest.fixture
+def interpolation(prediction):
+    """Make a config of a network that interpolates at two rates."""
+
+    def make(fps=7.5, more_fps=(30.0,), conditions=(CONTEXT, RATES)):
+        config = prediction(given=((1.0, (0, 2)),), conditions=conditions)
+        with config.unlocked():
+            config.data.fps, config.data.more_fps = fps, more_fps
+        return config
+
+    return make
+
+
+def test_a_clip_is_told_its_own_rate_and_a_sample_the_data_s(interpolation):
+    stage = make_stage(interpolation())
+    batch = batch_of(stage) | {"fps": jnp.array([7.5, 30.0, 30.0, 7.5])}
+    assert "fps" in stage.needs
+    told = stage.of_clip(batch, jnp.zeros((4, *stage.shape)), KEY)
+    np.testing.assert_array_equal(told["fps"], batch["fps"])
+    for fps in (7.5, 30.0):
+        request = make_stage(interpolation(fps=fps, more_fps=())).request(2)
+        np.testing.assert_array_equal(request["fps"], [fps, fps])
+
+
+def test_layers_of_two_rates_are_sampled_at_both_and_no_other(interpolation, tmp_path):
+    leave(interpolation(), tmp_path / "trained.safetensors")
+    make_stage(interpolation(fps=30.0, more_fps=())).load(str(tmp_path / "trained.safetensors"))
+    with pytest.raises(InputError, match=r"fps=15.0 .*the network knows \(7.5, 30.0\) fps"):
+        make_stage(interpolation(fps=15.0, more_fps=()))
+    with pytest.raises(InputError, match="the network is not told the rate"):
+        make_stage(interpolation(conditions=(CONTEXT,)))

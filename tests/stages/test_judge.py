@@ -6,15 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from small_files import limited, records
 from small_stages import config_of, overridden, random_clips, small_words
 
 from vldm_jax.checkpoint.weights import load_weights
 from vldm_jax.cli import main as entry
+from vldm_jax.cli.evaluations import Evaluations
 from vldm_jax.cli.train import train
 from vldm_jax.config.data import SOURCES, Row
 from vldm_jax.core.errors import InputError
@@ -22,6 +25,8 @@ from vldm_jax.core.paths import flatten
 from vldm_jax.evals import extractors
 from vldm_jax.stages.judge import Judge
 from vldm_jax.stages.plan import make_plan
+from vldm_jax.training.metrics import MetricsLog
+from vldm_jax.training.state import TrainState
 
 EVALS = {"figures": "('flicker','change')", "clips": 3}
 ROOT = Path(__file__).parents[2]
@@ -95,14 +100,19 @@ def test_nothing_is_evaluated_by_default(video):
     assert video().train.evaluate_every is None
 
 
-def test_a_judge_finds_the_same_for_the_same_weights_and_leaves_no_samples(evaluated, tmp_path):
+def test_a_judge_finds_the_same_for_the_same_weights_and_leaves_no_samples(
+    evaluated, tmp_path, capsys
+):
     stage = make_plan(evaluated()).stage
     params = {"network": stage.init(jax.random.key(0))["network"], **stage.given()}
     judge = Judge(stage)
+    assert "random clips" not in capsys.readouterr().out  # training says what the data holds
     one, two = (judge(params, step, tmp_path) for step in (1, 2))
     assert set(one["figures"]) == {"flicker", "change"}
     assert one["figures"] == two["figures"] and one["recipe_id"] == two["recipe_id"]
-    assert (one["recalled"], two["recalled"]) == (0, 9)
+    assert (one["recalled"], two["recalled"]) == (0, 6)
+    kept = [len(list(folder.iterdir())) for folder in (tmp_path / "numbers").iterdir()]
+    assert kept == [6]  # the real clips', in one folder of one extractor
     assert not list(path for path in tmp_path.iterdir() if path.name != "numbers")
     assert "3 samples against 3 real clips, 3 others for the floor" in judge.notes[-1]
 
@@ -150,8 +160,44 @@ def test_figures_that_samples_do_not_have_are_said_and_training_goes_on(
     monkeypatch.setattr(Judge, "__call__", none)
     state = train(evaluated(evals={"keep_best": "change"}), tmp_path / "run")
     assert int(state.step) == 2 and (tmp_path / "run" / "weights.safetensors").exists()
-    assert "no figures after step 2: no pixel is visible" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no figures after step 2: no pixel is visible" in said
+    assert "2 evaluations failed, after steps 1, 2" in said
     assert not (tmp_path / "run" / "best").exists()
+
+
+def test_samples_that_find_no_room_are_said_and_counted(evaluated, tmp_path, capsys):
+    """The kernel refuses a file of samples, as a full disk does; the next evaluation is whole."""
+    stage = make_plan(evaluated()).stage
+    params = {"network": stage.init(jax.random.key(0))["network"], **stage.given()}
+    judge = Judge(stage)
+    call = limited(lambda step: judge(params, step, tmp_path / "run"), number=2)
+    evaluations = Evaluations(lambda state, step: call(step), None, write=lambda *_: None)
+    with closing(MetricsLog(tmp_path / "run", tensorboard=False)) as log:
+        for step in (1, 2, 3):
+            evaluations(TrainState(step, {}, {}, None), step, log)
+    one, failed, three = records(tmp_path / "run")
+    assert failed == {"step": 2, "failed_evaluations": 1.0}
+    assert {**one, "step": 3} == three and "eval/change" in one
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "no figures" in line)
+    assert line.startswith("no figures after step 2: [Errno 27] File too large, nothing of it was")
+    assert evaluations.summary().startswith("1 evaluations failed, after steps 2: ")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["metrics.jsonl"]
+
+
+@pytest.mark.slow
+def test_an_evaluation_of_the_last_step_that_failed_is_made_up_for(
+    evaluated, tmp_path, monkeypatch, capsys
+):
+    config, judge = evaluated(), Judge.__call__
+    with monkeypatch.context() as patch:
+        patch.setattr(Judge, "__call__", limited(judge, number=2))
+        assert int(train(config, tmp_path / "run").step) == 2
+    assert (tmp_path / "run" / "weights.safetensors").exists()
+    found = {r["step"]: r for r in records(tmp_path / "run") if "failed_evaluations" in r}
+    assert found == {2: {"step": 2, "failed_evaluations": 1.0}}
+    train(config, tmp_path / "run")
+    assert [r["step"] for r in records(tmp_path / "run") if "eval/change" in r] == [1, 2]
 
 
 @pytest.mark.slow

@@ -25,7 +25,12 @@ HARMLESS = (
 )
 
 # Keys that earlier versions had not, with what they did: a run of theirs goes on.
-FORMER = {"model.temporal.convolutions": True}
+FORMER = {
+    "model.temporal.convolutions": True,
+    "data.more_fps": [],
+    "objective.given": [],
+    "objective.given_noise": 0,
+}
 
 
 def canonical(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ same real clips, so that the figures in one table have one floor.
 import argparse
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,12 @@ from vldm_jax.core.assets import SCHEME
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_new, write_json
 from vldm_jax.data.side_by_side import write_columns_sheet, write_side_by_side
+from vldm_jax.evals.checks import check_alone, check_count, check_figures, check_length
 from vldm_jax.evals.clips import ClipSet
-from vldm_jax.evals.compare import (
-    check_alone,
-    check_figures,
-    check_length,
-    compare,
-    make_extractors,
-)
+from vldm_jax.evals.compare import compare, make_extractors
 from vldm_jax.evals.extract import Extractor
 from vldm_jax.evals.kept_numbers import cache_folder
-from vldm_jax.evals.recipe import differences
+from vldm_jax.evals.recipe import COMPARED, DIGITS, differences
 from vldm_jax.evals.record import record
 from vldm_jax.evals.report import table
 from vldm_jax.evals.sets import Sets
@@ -110,7 +105,7 @@ def run(argv: Sequence[str]) -> None:
     clips = {name: samples for name, (samples, _) in sampled.items()}
     captions = sides[0].stage.captions(real.asked(sides[0].stage)[0]) or [""] * shown
     _write_pictures(args.out, clips, captions[:shown])
-    text = "\n".join([table(list(found.items())), *_otherwise(sides)])
+    text = "\n".join([table(list(found.items())), *_otherwise(sides, found)])
     _write(args.out, sides, found, text)
     print(text)
     print(f"{args.out}: {', '.join(path.name for path in sorted(args.out.iterdir()))}")
@@ -166,14 +161,17 @@ def _check_kind(one: Side, other: Side) -> None:
 
 def _figures(args: argparse.Namespace, frames: int) -> tuple[Sequence[str], dict[str, Extractor]]:
     """Return the figures with what makes them; of the usual ones, those that can be had."""
+    usual = USUAL if frames > 1 else USUAL_OF_IMAGES
     if args.figures is not None:
         check_figures(args.figures)
+    check_count(args.figures or usual, args.clips, asked="--clips")
+    if args.figures is not None:
         check_alone(args.figures)
         extractors = make_extractors(args.figures, network_weights(args.network))
         check_length(args.figures, frames)
         return args.figures, extractors
     names, extractors = [], {}
-    for name in USUAL if frames > 1 else USUAL_OF_IMAGES:
+    for name in usual:
         try:
             extractors |= make_extractors((name,), network_weights(args.network))
         except InputError as error:
@@ -201,21 +199,28 @@ def _found(
     result = compare(
         sets.compared, names, extractors=extractors, cache=cache_folder(), seed=args.seed
     )  # fmt: skip
-    return record(sets, result, seed=args.seed, networks=network_weights(args.network))
+    return record(sets, result, seed=args.seed)
 
 
-def _otherwise(sides: Sequence[Side]) -> list[str]:
-    """Return lines on what each experiment has otherwise than the first."""
+def _otherwise(sides: Sequence[Side], found: Mapping[str, Any]) -> list[str]:
+    """Return lines on what each has otherwise than the first: its weights, and its experiment."""
     first, *others = sides
     lines = []
     for side in others:
         apart = differences(first.config.to_dict(), side.config.to_dict())
         apart = [line for line in apart if not re.match(ASIDE, line)]
-        lines.append(
-            f"{first.name} and {side.name} have {'otherwise:' if apart else 'nothing otherwise'}"
-        )
-        lines += [f"- {line}" for line in apart]
+        weights = [_weights(found[one.name]["recipe"][COMPARED]) for one in (first, side)]
+        same = "the same weights, and " if weights[0] == weights[1] else ""
+        apart = [*([] if same else [f"weights: {' and '.join(weights)}"]), *apart]
+        what = f"{same}{'otherwise:' if apart else 'nothing otherwise'}"
+        lines += [f"{first.name} and {side.name} have {what}", *(f"- {one}" for one in apart)]
     return lines
+
+
+def _weights(made_with: Mapping[str, Any]) -> str:
+    """Return which weights made samples, for a person."""
+    name = made_with["weights_sha256"]["weights"][:DIGITS]
+    return f"{name} (after step {made_with['step']})" if "step" in made_with else name
 
 
 def _write_pictures(out: Path, clips: dict[str, ClipSet], captions: Sequence[str]) -> None:
@@ -236,7 +241,7 @@ def _write(out: Path, sides: Sequence[Side], found: dict[str, Any], text: str) -
     content = {
         "version": vldm_jax.__version__,
         "recipe_id": next(iter(found.values()))["recipe_id"],
-        "otherwise": _otherwise(sides),
+        "otherwise": _otherwise(sides, found),
         "compared": {
             side.name: {"weights": side.weights, **found[side.name]} for side in sides
         },

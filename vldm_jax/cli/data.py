@@ -13,6 +13,7 @@ from vldm_jax.config.data import build_source
 from vldm_jax.config.ranges import check_complete, check_ranges
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_new
+from vldm_jax.core.words import counted
 from vldm_jax.data.inspect import FILES, write_inspection
 from vldm_jax.data.records import build_records
 
@@ -82,12 +83,13 @@ def _build_driving(argv: Sequence[str]) -> None:
     }  # fmt: skip
     if args.records:
         build_driving_records(args.out, clips=args.clips, test_clips=args.test_clips, **recipe)
-        print(f"{args.out}: {args.clips} clips to train on, {args.test_clips} to test on")
+        clips = counted(args.clips, "clip")
+        print(f"{args.out}: {clips} to train on, {args.test_clips} to test on")
     elif args.test_clips:
         parser.error("--test-clips needs --records; a folder has no splits")
     else:
         build_folder(args.out, args.clips, **recipe)
-        print(f"{args.out}: {args.clips} clips, labels.json, boxes.npz")
+        print(f"{args.out}: {counted(args.clips, 'clip')}, labels.json, boxes.npz")
 
 
 def _inspect(argv: Sequence[str]) -> None:

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vldm_jax.cli.evaluate_flags import network_weights
 from vldm_jax.cli.evaluate_folders import folder_sets
 from vldm_jax.cli.evaluate_parser import apply_preset, given_by, parser
@@ -20,20 +18,19 @@ from vldm_jax.cli.run_config import asked_config
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_new, check_writable, write_json
 from vldm_jax.core.json_files import read_json
-from vldm_jax.data.write import write_contact_sheet
 from vldm_jax.evals.bars import write_bars
-from vldm_jax.evals.compare import Comparison, check_figures, compare, make_extractors, settings_of
+from vldm_jax.evals.checks import check_count, check_figures, settings_of
+from vldm_jax.evals.compare import Comparison, compare, make_extractors
+from vldm_jax.evals.ends import write_ends
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.given import Given
 from vldm_jax.evals.kept_numbers import cache_folder
-from vldm_jax.evals.likeness import by_likeness, by_value
 from vldm_jax.evals.record import record
 from vldm_jax.evals.report import table
 from vldm_jax.evals.sets import Sets
 from vldm_jax.parallel.compilation import compilations_kept
 
 METRICS, TABLE, BARS, SHEET = "metrics.json", "table.md", "figures.png", "best_and_worst.png"
-SHOWN = 4  # clips at each end of the sheet
 
 
 def run(argv: Sequence[str]) -> None:
@@ -43,9 +40,11 @@ def run(argv: Sequence[str]) -> None:
     overrides = overrides_of(flags, rest)
     apply_preset(args)
     check_figures(args.figures)
+    if args.clips is not None:
+        check_count(args.figures, args.clips, args.asked["clips"])
     given, weights = given_by(args), network_weights(args.network)
     extractors = make_extractors(args.figures, weights)
-    beside = [(path.parent.name or str(path), _read(path)) for path in args.beside]
+    beside = [_named(path) for path in args.beside]
     check_writable(args.out)
     if (args.out / METRICS).exists():
         check_new(args.out)  # figures are not written over
@@ -57,15 +56,29 @@ def run(argv: Sequence[str]) -> None:
             sets.compared, args.figures, extractors=extractors, cache=cache_folder(),
             seed=args.seed, given=given,
         )  # fmt: skip
-    metrics = record(sets, result, seed=args.seed, preset=args.preset, networks=weights)
+    name = args.name or args.out.resolve().name
+    metrics = {"name": name, **record(sets, result, seed=args.seed, preset=args.preset)}
     for note in metrics["notes"][len(sets.notes) :]:
         print(note)
     _write(args.out, metrics, sets, result)
-    print(table([(args.name or args.out.name, metrics), *beside]))
+    print(table([(name, metrics), *beside]))
     print(f"{args.out}: {METRICS}, {TABLE}, {BARS}, {SHEET}")
 
 
 def _sets(flags: Parser, args: argparse.Namespace, overrides: Sequence[str], given: Given) -> Sets:
+    """Return what is compared; an error of what a preset asks for names the preset."""
+    try:
+        return _own_sets(flags, args, overrides, given)
+    except InputError as error:
+        if not args.by_preset or "--preset" in str(error):
+            raise
+        asks = f"--preset {args.preset} asks for {args.by_preset}"
+        raise InputError(f"{error} ({asks}, where no flag says otherwise)") from error
+
+
+def _own_sets(
+    flags: Parser, args: argparse.Namespace, overrides: Sequence[str], given: Given
+) -> Sets:
     """Return what is compared: two folders, or a run and its data."""
     if args.samples is not None:
         if overrides or args.config:
@@ -99,30 +112,20 @@ def _check_folders(args: argparse.Namespace) -> None:
 
 
 def _write(out: Path, metrics: Mapping[str, Any], sets: Sets, result: Comparison) -> None:
-    write_bars(out / BARS, metrics["figures"], f"{metrics['recipe']['clips']} clips, {out.name}")
-    _write_sheet(out / SHEET, sets, result)
+    write_bars(
+        out / BARS, metrics["figures"], f"{metrics['recipe']['clips']} clips, {metrics['name']}"
+    )
+    write_ends(out / SHEET, sets, result)
     with atomic_path(out / TABLE) as temporary:
-        temporary.write_text(table([(out.name, metrics)]), encoding="utf-8")
+        temporary.write_text(table([(metrics["name"], metrics)]), encoding="utf-8")
     write_json(out / METRICS, metrics)
 
 
-def _write_sheet(path: Path, sets: Sets, result: Comparison) -> None:
-    """Write both ends of the samples: most and least like real clips, or of the first figure."""
-    against = [name for name, (_, real) in result.numbers.items() if real is not None]
-    if against:
-        name = "i3d" if "i3d" in against else against[0]
-        samples, real = (rows.reshape(len(rows), -1) for rows in result.numbers[name])
-        order, near = by_likeness(samples, real)
-        kind, words = "", f"from real clips ({name})"
-    else:
-        name = next(iter(result.figures))
-        figure = FIGURES[name]
-        order, near = by_value(figure, result.numbers[figure.extractor][0], result.settings)
-        kind, words = figure.beside, name
-    clips = sets.compared[kind].samples
-    ends = np.concatenate([order[:SHOWN], order[max(SHOWN, len(order) - SHOWN) :]])
-    titles = [f"{clips.describe(int(i))}: {near[i]:.3g} {words}" for i in ends]
-    write_contact_sheet(path, [clips.read(int(i)) for i in ends], titles)
+def _named(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return an evaluation with its name, or, before it was written, its folder's."""
+    metrics = _read(path)
+    name = metrics["name"] if "name" in metrics else path.resolve().parent.name
+    return str(name), metrics
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,18 +2,19 @@
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.words import counted
 from vldm_jax.evals.captions import read_captions
 from vldm_jax.evals.clips import ClipSet
 from vldm_jax.evals.companions import CAPTION, REFERENCE, with_captions, with_references
 from vldm_jax.evals.figures import FIGURES
-from vldm_jax.evals.sets import Compared
+from vldm_jax.evals.sets import Compared, left_out_lines
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -75,11 +76,11 @@ def _captioned(folders: Folders) -> Beside:
             f"{args.captions} has no caption of a video of {args.samples}, as of "
             f"{folders.samples.describe(0)}: name them as the files are named"
         )
-    samples, others = _as_many(told, args.clips, "samples with captions"), None
-    notes = [f"clipsim: {line}" for line in _left_out(samples)]
+    samples, others = _as_many(told, args, "samples with captions"), None
+    notes = [f"clipsim: {line}" for line in left_out_lines(samples)]
     if folders.real is not None:
         known = with_captions(folders.real, captions, args.seed)
-        notes += [f"clipsim: real {line}" for line in _left_out(known)]
+        notes += [f"clipsim: real {line}" for line in left_out_lines(known)]
         if known.count >= FIGURES["clipsim"].fewest:
             others = known.picked(np.arange(min(samples.count, known.count)))
     count = others.count if others else 0
@@ -90,7 +91,7 @@ def _captioned(folders: Folders) -> Beside:
             "clips": samples.count, "real_clips": count, "captions": captions.sha256,
             "seed": args.seed,
         },
-        notes=(*notes, f"clipsim: {samples.count} clips with captions, {floor}"),
+        notes=(*notes, f"clipsim: {counted(samples.count, 'clip')} with captions, {floor}"),
     )  # fmt: skip
 
 
@@ -98,24 +99,23 @@ def _referred(folders: Folders) -> Beside:
     """Return the samples with what they should be: the real video of the same name."""
     args = folders.args
     paired = with_references(folders.samples, args.real, folders.index)
-    samples = _as_many(paired, args.clips, "samples with references")
-    notes = [f"pairs: {line}" for line in (*samples.notes, *_left_out(samples))]
+    samples = _as_many(paired, args, "samples with references")
+    notes = [f"pairs: {line}" for line in (*samples.notes, *left_out_lines(samples))]
     return Beside(
         compared=Compared(samples=samples),
         recipe={"clips": samples.count, "paired": "by name, frame by frame"},
-        notes=(*notes, f"pairs: {samples.count} clips with their references"),
+        notes=(*notes, f"pairs: {counted(samples.count, 'clip')} with their references"),
     )
 
 
 BESIDE: dict[str, Callable[[Folders], Beside]] = {CAPTION: _captioned, REFERENCE: _referred}
 
 
-def _as_many(clips: ClipSet, asked: int | None, what: str) -> ClipSet:
+def _as_many(clips: ClipSet, args: argparse.Namespace, what: str) -> ClipSet:
+    asked = args.clips
     if asked is not None and asked > clips.count:
-        raise InputError(f"--clips {asked}: there are {clips.count} {what}: ask for at most that")
+        raise InputError(
+            f"{args.asked['clips']} {asked}: there are {clips.count} {what}: ask for at most that "
+            "with --clips"
+        )
     return clips.picked(np.arange(asked or clips.count))
-
-
-def _left_out(clips: ClipSet) -> Iterator[str]:
-    for why, count in clips.left_out.items():
-        yield f"{count} videos left out: {why}"

@@ -8,13 +8,13 @@ import numpy as np
 
 from vldm_jax.cli.evaluate_beside import BESIDE, Folders, check_beside
 from vldm_jax.core.errors import InputError
+from vldm_jax.evals.checks import check_length, settings_of
 from vldm_jax.evals.clips import ClipSet, Look, folder_clips, look
 from vldm_jax.evals.companions import REFERENCE
-from vldm_jax.evals.compare import check_length, settings_of
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.given import Given
 from vldm_jax.evals.halves import FLOOR, real_halves
-from vldm_jax.evals.sets import Sets
+from vldm_jax.evals.sets import Sets, left_out_lines
 
 FRAMES = 16  # of a clip, if nothing says otherwise: FVD's
 
@@ -40,15 +40,14 @@ def folder_sets(args: argparse.Namespace, given: Given) -> Sets:
     if "tiles" in settings:
         _check_whole(args, samples)
     notes = [f"{kind}: {note}" for kind, clips in made.items() for note in clips.notes]
-    for kind, clips in made.items():
-        notes += [f"{kind}: {n} videos left out: {why}" for why, n in clips.left_out.items()]
+    notes += [f"{kind}: {line}" for kind, clips in made.items() for line in left_out_lines(clips)]
     folders = Folders(args=args, samples=samples, real=real, index=_index(args, "real"))
     beside = {kind: BESIDE[kind](folders) for kind in sorted(kinds - {""})}
     notes += [line for one in beside.values() for line in one.notes]
     counts = [one.compared.samples.count for one in beside.values()]
     if "" in kinds and real is not None:
         halves = real_halves(real, floor=not args.no_floor)
-        count, line = halves.of_each(samples.count, args.clips)
+        count, line = halves.of_each(samples.count, args.clips, args.asked["clips"])
         samples, (real, others) = samples.picked(np.arange(count)), halves.sets(count)
         counts, notes = [count], [*notes, *halves.notes, line]
     recipe = {

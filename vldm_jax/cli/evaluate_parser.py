@@ -38,7 +38,9 @@ def parser() -> Parser:
         )
     parser.add_argument("--seed", type=seed, default=0, help="of all that is drawn")
     _add_given(parser)
-    parser.add_argument("--name", help="of the samples in the table, the folder's")
+    parser.add_argument(
+        "--name", help="of the samples in table and picture; that of the folder --out"
+    )
     parser.add_argument(
         "--beside", action="append", type=Path, default=[], metavar="METRICS.json",
         help="another evaluation to show in the table, with what it has otherwise",
@@ -69,6 +71,9 @@ def _add_given(parser: Parser) -> None:
 def apply_preset(args: argparse.Namespace) -> None:
     """Fill in what no flag says: from the preset, else the usual.
 
+    `args.asked` is then how a message names what asks for so many clips, or frames: the flag, or
+    the preset; `args.by_preset` says all that the preset filled in.
+
     Raises:
         InputError: for flags of folders, of which a run has none.
     """
@@ -83,10 +88,18 @@ def apply_preset(args: argparse.Namespace) -> None:
         "figures": DEFAULT, "frames": None, "clips": None, "fps": None, "real_windows": "all",
         "frames_drawn": None,
     }  # fmt: skip
+    args.asked = {name: f"--{name.replace('_', '-')}" for name in ("clips", "frames_drawn")}
+    filled = []
     for name, value in usual.items():
         if getattr(args, name) is None:
+            if name in args.asked and preset is not None:
+                args.asked[name] = f"--preset {args.preset}: {name.replace('_', ' ')}"
             own = name.removeprefix("real_")
-            setattr(args, name, value if preset is None else getattr(preset, own))
+            value = value if preset is None else getattr(preset, own)
+            setattr(args, name, value)
+            if preset is not None and value is not None and name != "figures":
+                filled.append(f"{name.replace('_', ' ')} {value}")
+    args.by_preset = ", ".join(filled)
     args.sample_windows = args.sample_windows or "first"
 
 
@@ -120,8 +133,12 @@ def given_by(args: argparse.Namespace) -> Given:
     return Given(
         borders=borders,
         tiles=Tiles(height=args.tiles[0], width=args.tiles[1]) if args.tiles else None,
-        drawn=Drawn(frames=args.frames_drawn, seed=args.seed) if args.frames_drawn else None,
+        drawn=_drawn(args) if args.frames_drawn else None,
     )
+
+
+def _drawn(args: argparse.Namespace) -> Drawn:
+    return Drawn(frames=args.frames_drawn, seed=args.seed, asked=args.asked["frames_drawn"])
 
 
 def _chunk(text: str) -> Borders:

@@ -6,8 +6,8 @@ from ml_collections import ConfigDict
 
 from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.core.errors import InputError
+from vldm_jax.evals.checks import check_length
 from vldm_jax.evals.companions import REFERENCE
-from vldm_jax.evals.compare import check_length
 from vldm_jax.evals.sets import Sets
 from vldm_jax.stages.plan import make_plan
 from vldm_jax.stages.samples import kept_samples, real_clips
@@ -32,7 +32,7 @@ def run_sets(config: ConfigDict, args: argparse.Namespace) -> Sets:
     check_length(args.figures, config.data.num_frames)
     stage = make_plan(config).stage
     params, files = stage.load(args.weights or str(args.workdir / WEIGHTS))
-    real = real_clips(stage, clips=args.clips, seed=args.seed)
+    real = real_clips(stage, clips=args.clips, seed=args.seed, asked=args.asked["clips"])
     real.check_labels(args.figures, stage)
     samples, made_with = kept_samples(stage, params, files, real.asked(stage), args.out / FOLDER)
     return real.sets(samples, made_with)

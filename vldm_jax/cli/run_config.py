@@ -85,7 +85,9 @@ def _as_now(stored: dict[str, Any]) -> dict[str, Any]:
         section.pop(name, None)
     for key in ADDED:
         section, name = _place(stored, key)
-        section.setdefault(name, _place(usual, key)[0][name])
+        now = _place(usual, key)[0]
+        if name in now:  # not every stage has it
+            section.setdefault(name, now[name])
     return stored
 
 

@@ -10,13 +10,13 @@ from contextlib import closing
 from pathlib import Path
 
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from vldm_jax.checkpoint.configs import canonical
 from vldm_jax.checkpoint.manager import Checkpoints, check_workdir
 from vldm_jax.checkpoint.owner import check_free, owned
 from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.dry_run import dry_run
+from vldm_jax.cli.evaluations import Evaluations
 from vldm_jax.cli.flags import Parser, add_config, folder, parse_with_config
 from vldm_jax.cli.output import write_sheet
 from vldm_jax.cli.prepare import Prepared, prepare
@@ -27,11 +27,9 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_writable, write_json
 from vldm_jax.evals.best import FOLDER as BEST
 from vldm_jax.evals.best import Best
-from vldm_jax.evals.record import scalars
 from vldm_jax.parallel import hosts
 from vldm_jax.parallel.compilation import compilations_kept
 from vldm_jax.parallel.mesh import local
-from vldm_jax.stages.judge import say
 from vldm_jax.stages.plan import Plan, make_plan
 from vldm_jax.training.loop import Hook, fit
 from vldm_jax.training.metrics import MetricsLog
@@ -74,6 +72,7 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
             keep=config.checkpoint.keep,
         )
         with closing(checkpoints):
+            evaluations = _evaluations(plan, run, workdir)
             state = fit(
                 run.update,
                 run.state,
@@ -82,7 +81,7 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
                 str(workdir),
                 checkpoints=checkpoints,
                 sample_hook=_preview_hook(plan, run, workdir),
-                evaluate_hook=None if run.judge is None else _evaluate_hook(plan, run, workdir),
+                evaluate_hook=evaluations,
             )
         if int(state.step) == 0:
             raise InputError(
@@ -93,6 +92,8 @@ def train(config: ConfigDict, workdir: Path) -> TrainState:
             whole = to_export(state, run)
             plan.stage.export(workdir / WEIGHTS, whole, plan.trained, int(state.step), run.source)
             print(f"{workdir / WEIGHTS}: the weights after step {int(state.step)}", flush=True)
+        if evaluations is not None and (line := evaluations.summary()):
+            print(line, file=sys.stderr, flush=True)
     return state
 
 
@@ -123,25 +124,20 @@ def _preview_hook(plan: Plan, run: Prepared, workdir: Path) -> Hook:
     return hook
 
 
-def _evaluate_hook(plan: Plan, run: Prepared, workdir: Path) -> Hook:
-    """Return what evaluates; an evaluation that fails is said, and training goes on."""
+def _evaluations(plan: Plan, run: Prepared, workdir: Path) -> Evaluations | None:
+    """Return what evaluates; None if nothing is to be evaluated."""
     config, judge = plan.config, run.judge
+    if judge is None:
+        return None
     name = config.evals.keep_best
-    best = None if name is None else Best(workdir / BEST, name)
 
-    def hook(state: TrainState, step: int, log: MetricsLog) -> None:
-        def write(folder: Path) -> None:
-            whole = to_export(state, run)
-            plan.stage.export(folder / WEIGHTS, whole, plan.trained, step, run.source)
-            write_json(folder / CONFIG, canonical(config.to_dict()))
+    def write(folder: Path, state: TrainState, step: int) -> None:
+        whole = to_export(state, run)
+        plan.stage.export(folder / WEIGHTS, whole, plan.trained, step, run.source)
+        write_json(folder / CONFIG, canonical(config.to_dict()))
 
-        try:
-            metrics = judge(_whole(state, run.update.frozen), step, workdir)
-        except InputError as error:
-            tqdm.write(f"no figures after step {step}: {error}", file=sys.stderr)
-            return
-        more = "" if best is None else best.offer(step, metrics, write)
-        log.scalars(step, scalars(metrics))
-        say(step, metrics, more)
-
-    return hook
+    return Evaluations(
+        lambda state, step: judge(_whole(state, run.update.frozen), step, workdir),
+        None if name is None else Best(workdir / BEST, name),
+        write,
+    )

@@ -9,6 +9,7 @@ from vldm_jax.conditions.base import Condition
 from vldm_jax.conditions.class_labels import ClassLabels
 from vldm_jax.conditions.context_frames import ContextFrames
 from vldm_jax.conditions.context_noise import ContextNoise
+from vldm_jax.conditions.frame_rate import FrameRate
 from vldm_jax.conditions.labels import Labels
 from vldm_jax.conditions.low_res_noise import LowResNoise
 from vldm_jax.conditions.text import TemporalText, Text
@@ -23,6 +24,7 @@ CONDITIONS = {
     "added_time_ids": AddedTimeIds,
     "context_frames": ContextFrames,
     "context_noise": ContextNoise,
+    "frame_rate": FrameRate,
     "low_res_noise": LowResNoise,
 }
 

@@ -24,6 +24,7 @@ def base_config() -> ConfigDict:
     config.data.index = placeholder(str)  # JSON file that remembers the scan
     config.data.labels = ()  # by name, from labels.json; unknown where it lacks them
     config.data.fps = 1.0  # the paper's rate of independent frames
+    config.data.more_fps = ()  # further rates, from each as many windows
     config.data.num_frames = 1
     config.data.stride = 1.0  # frames between the starts of two windows
     config.data.height, config.data.width = 128, 256
@@ -140,7 +141,7 @@ def denoising_config() -> ConfigDict:
     config.sampling.grid = ConfigDict({"kind": "uniform"})
     config.sampling.steps = 50
     config.sampling.guidance = 1.0
-    config.sampling.batch_size = 8  # samples at once
+    config.sampling.batch_size = 8  # samples at once, over all devices
     return config
 
 
@@ -188,6 +189,26 @@ def video_config() -> ConfigDict:
     config.sampling.given_noise = 0  # time of the noise on given frames
     config.sampling.context_guidance = 1.0  # away from no frame given (Eq. 4)
     config.sampling.image_only = False  # True: mix := 1, independent frames from the same noise
+    return config
+
+
+def interpolation(config: ConfigDict, channels: int) -> ConfigDict:
+    """Return the config of temporal layers as one of interpolation at two rates, 5 frames each.
+
+    Args:
+        config: of temporal layers.
+        channels: of the latents.
+    """
+    config.data.fps, config.data.more_fps = 7.5, (30.0,)
+    config.data.num_frames = 5
+    config.model.network.more_conditions = (
+        {"kind": "context_frames", "channels": channels},
+        {"kind": "context_noise"},
+        {"kind": "frame_rate", "rates": (7.5, 30.0)},
+    )
+    config.objective.given = ((1.0, (0, 4)),)
+    config.objective.given_noise = 250
+    config.sampling.given = (0, 4)
     return config
 
 

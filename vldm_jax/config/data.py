@@ -18,7 +18,8 @@ from vldm_jax.data.relabel import RelabelledSource
 from vldm_jax.data.source import folder_source
 from vldm_jax.training.step import check_batch
 
-SHARED = ("path", "workers", "labels")  # every source's path, the loader's, the model's labels
+# Every source's path, the loader's, the model's labels, rates that a source takes if there are any.
+SHARED = ("path", "workers", "labels", "more_fps")
 CLIPS = ("image", "video", "labels", "fps", "key")
 
 
@@ -68,8 +69,12 @@ def keys_of(data: ConfigDict) -> tuple[str, ...] | None:
     return ("kind", *SHARED, *row.ignores, *(name for name in takes if name != "path"))
 
 
-def build_source(data: ConfigDict) -> RelabelledSource:
-    """Return the examples of `config.data`; prints what is kept and skipped.
+def build_source(data: ConfigDict, *, say: bool = True) -> RelabelledSource:
+    """Return the examples of `config.data`.
+
+    Args:
+        data: the section.
+        say: whether to print what is kept and skipped.
 
     Raises:
         InputError: if nothing is usable.
@@ -80,10 +85,12 @@ def build_source(data: ConfigDict) -> RelabelledSource:
         raise InputError("config.data.path is not set: give your videos, --config.data.path=FOLDER")
     left_out = {*SHARED, *row.ignores}
     fields = ConfigDict({key: value for key, value in data.items() if key not in left_out})
+    if data.more_fps:
+        fields.more_fps = data.more_fps
     source = from_table({data.kind: row.make}, fields, "data", path=resolve(data.path))
     source = RelabelledSource(source, data.labels)
     _check_labels(source)
-    if jax.process_index() == 0:
+    if say and jax.process_index() == 0:
         print(source.report, flush=True)
     return source
 

@@ -16,7 +16,10 @@ GONE = {
     "objective.use_labels": "labels are used if config.model.network.label_tokens names some",
 }
 # Sections and keys that earlier versions had not: of a run of theirs they are as in the base.
-ADDED = ("train.evaluate_every", "evals")
+ADDED = (
+    "train.evaluate_every", "evals", "data.more_fps", "objective.given", "objective.given_noise",
+    "sampling.given", "sampling.given_noise", "sampling.context_guidance",
+)  # fmt: skip
 
 
 def from_table(table: Mapping[str, Callable], section: ConfigDict, where: str, **more: Any) -> Any:

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt8
-from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import allocate, atomic_path
+from vldm_jax.core.progress import tracked
 from vldm_jax.data.folder import Entry
 from vldm_jax.data.read import read_frames
 from vldm_jax.data.transforms import resize_crop
@@ -151,7 +151,7 @@ def _fill(
 
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         done = pool.map(run, jobs)
-        for _ in tqdm(done, total=len(jobs), desc="decoding", leave=False, disable=None):
+        for _ in tracked(done, "decoding", len(jobs), "part"):
             pass
 
 

@@ -7,7 +7,6 @@ usable is an error.
 """
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
-from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_writable
+from vldm_jax.core.progress import tracked
+from vldm_jax.core.words import counted, listed
 from vldm_jax.data.faults import Path_, VideoError, counts_of, shown, unreadable
 from vldm_jax.data.index import (
     Record,
@@ -28,12 +28,10 @@ from vldm_jax.data.index import (
     video_of,
     write_index,
 )
-from vldm_jax.data.labels import read_labels
+from vldm_jax.data.labels import FolderLabels, read_labels
 from vldm_jax.data.listing import describe_others, list_videos
 from vldm_jax.data.read import Video, scan
 from vldm_jax.data.shots import find_shots
-
-NAMED = 3  # videos of which a note gives the names
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -55,25 +53,31 @@ class Folder:
         entries: the videos that decode, in order of their names.
         label_names: names of the labels; empty without a `labels.json`.
         skipped: name -> the full message of why it is left out; see `reasons` for the counts.
-        reasons: reason -> number of videos skipped for it.
+        left_out: reason -> the names of the videos that are skipped for it.
         others: kind -> number of files that are no videos by their names.
-        remark: what a person should know about the index, if anything.
+        remarks: what a person should know about the index and the labels, a line each.
     """
 
     path: Path
     entries: tuple[Entry, ...]
     label_names: tuple[str, ...]
     skipped: Mapping[str, str]
-    reasons: Mapping[str, int]
+    left_out: Mapping[str, tuple[str, ...]]
     others: Mapping[str, int]
-    remark: str | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Reason -> number of videos skipped for it."""
+        return {reason: len(names) for reason, names in self.left_out.items()}
 
     def report(self) -> str:
         """Return lines that say what is kept, and what is skipped and why."""
         seconds = sum(entry.video.seconds for entry in self.entries)
         shots = sum(len(entry.shots) for entry in self.entries)
-        lines = [f"{shown(self.path)}: {len(self.entries)} videos, {shots} shots, {seconds:.1f} s"]
-        lines += [f"  {self.remark}"] if self.remark else []
+        what = f"{counted(len(self.entries), 'video')}, {counted(shots, 'shot')}"
+        lines = [f"{shown(self.path)}: {what}, {seconds:.1f} s"]
+        lines += [f"  {remark}" for remark in self.remarks]
         lines += [f"  skipped {count}: {reason}" for reason, count in sorted(self.reasons.items())]
         lines += [f"    {message}" for _, message in sorted(self.skipped.items())]
         lines += list(_describe_notes(self.entries))
@@ -100,31 +104,30 @@ def read_folder(
         check_writable(Path(index).parent)
     path = Path(path)
     listing = list_videos(path)
-    label_names, labels = read_labels(listing.root)
+    labels = read_labels(listing.root)
     known, remark = read_index(Path(index)) if index is not None else ({}, None)
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         scans = pool.map(lambda file: _scan_or_recall(listing.root, file, known), listing.files)
-        bar = tqdm(scans, total=len(listing.files), desc="scanning", leave=False, disable=None)
-        found = dict(bar)
+        found = dict(tracked(scans, "scanning", len(listing.files), "video"))
     if index is not None:
         write_index(Path(index), found)
     found |= {name: record_of_fault(error) for name, error in listing.faults.items()}
     entries = tuple(
-        _entry(listing.root / name, name, record, labels, label_names, cuts)
+        _entry(listing.root / name, name, record, labels, cuts)
         for name, record in found.items()
         if "reason" not in record
     )
     bad = {name: record for name, record in found.items() if "reason" in record}
     folder = Folder(
-        path=path, entries=entries, label_names=label_names,
+        path=path, entries=entries, label_names=labels.names,
         skipped={name: record["message"] for name, record in bad.items()},
-        reasons=Counter(record["reason"] for record in bad.values()),
-        others=listing.others, remark=remark,
+        left_out=by_reason((record["reason"], name) for name, record in bad.items()),
+        others=listing.others, remarks=tuple(filter(None, (remark, labels.remark))),
     )  # fmt: skip
     if not entries:
         first = next(iter(folder.skipped.values()))
         raise InputError(
-            f"{shown(path)}: none of its {len(bad)} videos can be used "
+            f"{shown(path)}: none of its {counted(len(bad), 'video')} can be used "
             f"({counts_of(folder.reasons)}); the first: {first}"
         )
     return folder
@@ -155,13 +158,13 @@ def _entry(
     path: Path,
     name: str,
     record: Record,
-    labels: Mapping[str, tuple[float, ...]],
-    label_names: tuple[str, ...],
+    labels: FolderLabels,
     cuts: bool,
 ) -> Entry:
     video = video_of(path, record)
     shots = record["shots"] if cuts else [[0, len(video.pts)]]
-    values = labels[name] if name in labels else (np.nan,) * len(label_names)
+    given = name in labels.values
+    values = labels.values[name] if given else (np.nan,) * len(labels.names)
     return Entry(
         name=name, video=video, shots=np.array(shots, np.int64), labels=np.array(values, np.float32)
     )
@@ -174,5 +177,12 @@ def _describe_notes(entries: Iterable[Entry]) -> Iterable[str]:
         for note in entry.video.notes:
             names.setdefault(note, []).append(shown(entry.name))
     for note, of in sorted(names.items()):
-        more = ", ..." if len(of) > NAMED else ""
-        yield f"  noted {len(of)}: {note} ({', '.join(of[:NAMED])}{more})"
+        yield f"  noted {len(of)}: {note} ({listed(of)})"
+
+
+def by_reason(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Return {reason: names} of (reason, name of a video), names in their order."""
+    found: dict[str, list[str]] = {}
+    for reason, name in sorted(pairs):
+        found.setdefault(reason, []).append(name)
+    return {reason: tuple(names) for reason, names in found.items()}

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from vldm_jax.core.files import atomic_path
+from vldm_jax.core.words import counted
 from vldm_jax.data.labels import describe_labels
 from vldm_jax.data.pipeline import make_loader
 from vldm_jax.data.write import write_contact_sheet, write_video
@@ -100,9 +101,10 @@ def _summary(
     source: Described, batch: dict[str, np.ndarray], videos: np.ndarray, fps: float
 ) -> str:
     count, frames, height, width, _ = videos.shape
+    examples, length = counted(len(source), "example"), counted(frames, "frame")
     lines = [
         source.report,
-        f"{len(source)} examples; {count} shown: {frames} frames at {fps:g} fps, {height}x{width}",
+        f"{examples}; {count} shown: {length} at {fps:g} fps, {height}x{width}",
     ]
     for index, name in enumerate(source.label_names):
         values = batch["labels"][:, index]

@@ -3,33 +3,58 @@
     {"names": ["night", "cars"], "clips": {"a.mp4": [1, 3], "sub/b.mp4": [0, null]}}
 
 Other keys are not looked at. Unknown is NaN: `null`, or a video that the file does not name.
+Entries of videos that are not there, as in a part of a set, are said and passed over.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.json_files import read_json
+from vldm_jax.core.words import counted, listed
+from vldm_jax.data.faults import shown
 
 LAYOUT = 'write {"names": ["night"], "clips": {"a.mp4": [1]}}'
 LARGEST = float(np.finfo(np.float32).max)
 MAX_BYTES = 256 << 20  # millions of clips
 
 
-def read_labels(root: Path) -> tuple[tuple[str, ...], dict[str, tuple[float, ...]]]:
-    """Return the names and {video: values} of a folder's `labels.json`; empty without one.
+class FolderLabels(NamedTuple):
+    """What a `labels.json` says.
 
-    `null` and videos that it does not name are unknown (NaN).
+    Attributes:
+        names: what the labels mean.
+        values: video -> its labels, NaN for `null`.
+        spare: entries of videos that the folder lacks.
+    """
+
+    names: tuple[str, ...] = ()
+    values: Mapping[str, tuple[float, ...]] = MappingProxyType({})
+    spare: tuple[str, ...] = ()
+
+    @property
+    def remark(self) -> str:
+        """A line on the spare entries, "" for none."""
+        if not self.spare:
+            return ""
+        entries = counted(len(self.spare), "entry", "entries")
+        return f"labels.json has {entries} without a video: {listed(list(map(shown, self.spare)))}"
+
+
+def read_labels(root: Path) -> FolderLabels:
+    """Return what a folder's `labels.json` says; nothing without one.
 
     Raises:
-        InputError: if it is not JSON of that layout, or names a file that the folder lacks.
+        InputError: if it is not JSON of that layout, or all that it names is not in the folder.
     """
     file = root / "labels.json"
     if not os.path.lexists(file):  # a link that leads nowhere is an error
-        return (), {}
+        return FolderLabels()
     content = read_json(
         file, "a table of labels", remedy=LAYOUT, max_bytes=MAX_BYTES, unique_keys=True
     )
@@ -42,12 +67,18 @@ def read_labels(root: Path) -> tuple[tuple[str, ...], dict[str, tuple[float, ...
     labels = {_name(file, clip): _values(file, clip, clips[clip], names) for clip in clips}
     if len(labels) < len(clips):
         raise InputError(f"{file}: names one video in two ways, like 'a.mp4' and './a.mp4'")
-    if missing := sorted(clip for clip in clips if not _is_file(root / clip)):
+    spare = tuple(sorted(name for name in labels if not _is_file(root / name)))
+    if spare and len(spare) == len(labels):
         raise InputError(
-            f"{file}: names {missing[0]!r}, which is not in the folder ({len(missing)} such): "
-            "remove the entry or add the file"
+            f"{file}: names {shown(spare[0])!r}, which is not in the folder, and no video that is: "
+            "write names as those of the files, with their suffixes"
         )
-    return tuple(names), labels
+    gone = set(spare)
+    return FolderLabels(
+        names=tuple(names),
+        values={name: values for name, values in labels.items() if name not in gone},
+        spare=spare,
+    )
 
 
 def describe_labels(names: tuple[str, ...], labels: Any) -> str:

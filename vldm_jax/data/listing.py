@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.words import counted
 from vldm_jax.data.faults import REMOVE, Fault, VideoError, shown, unreadable
 
 SUFFIXES = frozenset(
@@ -22,7 +23,7 @@ SUFFIXES = frozenset(
     ".wtv .flv .rm .rmvb .dv .dif .mxf .gxf .y4m .nut .ivf .obu .gif .webp .apng .mjpeg .mjpg "
     ".h264 .264 .h265 .265 .hevc .av1 .amv .swf .dav .dvr-ms".split()
 )
-LABELS = "labels.json"
+OURS = ("labels.json", "boxes.npz")  # what lies beside the videos, by our own hand
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -74,9 +75,8 @@ def list_videos(path: Path) -> Listing:
 
 def describe_others(others: Mapping[str, int]) -> str:
     """Return "3 files: 2 .txt, 1 hidden"; what is passed over, by kind."""
-    count = sum(others.values())
     kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(others.items()))
-    return f"{count} file{'s' if count > 1 else ''}: {kinds}"
+    return f"{counted(sum(others.values()), 'file')}: {kinds}"
 
 
 class _Found:
@@ -125,7 +125,7 @@ class _Found:
                 self.files.append(path)
             else:
                 self._blame(path, Fault("not a video", "it is no regular file", REMOVE))
-        elif path != self.root / LABELS:
+        elif path.parent != self.root or path.name not in OURS:
             self.others[suffix or "without a suffix"] += 1
 
     def _blame(self, path: Path, fault: Fault) -> None:

@@ -7,14 +7,17 @@ TensorFlow is not needed.
 
 import io
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import SupportsIndex
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.words import counted
+from vldm_jax.data.rates import Cut, joined, rates_of
 from vldm_jax.data.read import VideoError, read_frames
 from vldm_jax.data.record_files import Metadata, RecordFiles, read_metadata
 from vldm_jax.data.source import Example, check_positive
@@ -36,7 +39,7 @@ class RecordSource:
         frames: for each window its frame indices in that record.
         height: rows of an example.
         width: columns of an example.
-        fps: frames per second of an example.
+        fps: frames per second of each window.
         report: what the build kept and left out, and the number of windows.
     """
 
@@ -46,7 +49,7 @@ class RecordSource:
     frames: Int[np.ndarray, "n t"]
     height: int
     width: int
-    fps: float
+    fps: Float[np.ndarray, " n"]
     report: str
 
     def __len__(self) -> int:
@@ -66,7 +69,7 @@ class RecordSource:
         content = {"image": clip[0]} if len(clip) == 1 else {"video": clip}
         return content | {
             "labels": record.labels,
-            "fps": np.float32(self.fps),
+            "fps": np.float32(self.fps[index]),
             "key": np.int32(index),
         }
 
@@ -83,6 +86,7 @@ def records_source(
     fps: Number | None = None,
     height: int | None = None,
     width: int | None = None,
+    more_fps: Sequence[Number] = (),
     stride: Number = 1.0,
     split: str = "train",
     test_fraction: Number = 0.0,
@@ -97,7 +101,8 @@ def records_source(
         fps: frames per second, at most the stored; the stored by default.
         height: rows, at most the stored; the stored by default.
         width: columns, at most the stored; the stored by default.
-        stride: distance between windows, in frames at `fps`.
+        more_fps: further rates; there are as many windows of each.
+        stride: distance between windows, in frames at their rate.
         split: "train" or "test".
         test_fraction: 0 only, as for `folder_source`: the build has decided what is held out.
         cuts: True only: the build has decided whether to look for cuts.
@@ -113,7 +118,8 @@ def records_source(
             "at 0.0 and True, or build the set again (vldm data build folder --test-fraction)"
         )
     stored = read_metadata(Path(path))
-    fps = stored.fps if fps is None else fps
+    rates = rates_of(path, stored.fps if fps is None else fps, more_fps, still=num_frames == 1)
+    fps = max(rates)
     height, width = height or stored.height, width or stored.width
     too_large = not enlarge and (height > stored.height or width > stored.width)
     if too_large or fps > stored.fps / SLOWEST:
@@ -121,7 +127,7 @@ def records_source(
             f"{path}: stores {stored.height}x{stored.width} at {stored.fps:g} fps, asked "
             f"for {height}x{width} at {fps:g}: build it again, or ask for less"
         )
-    check_positive(path, fps=fps, num_frames=num_frames, stride=stride)
+    check_positive(path, num_frames=num_frames, stride=stride)
     counts = {name: len(lengths) for name, lengths in stored.num_frames.items() if lengths}
     if split not in counts:
         raise InputError(
@@ -129,12 +135,23 @@ def records_source(
             "set again (vldm data build folder --test-fraction)"
         )
     records = RecordFiles(Path(path), split, stored)
-    windows = _windows(path, stored, split, fps=fps, num_frames=num_frames, stride=stride)
-    video = np.repeat(np.arange(len(windows), dtype=np.int32), [len(found) for found in windows])
+    cuts = [
+        Cut(number, found, rate)
+        for rate in rates
+        for number, found in enumerate(
+            _windows(path, stored, split, fps=rate, num_frames=num_frames, stride=stride)
+        )
+    ]
+    windows = joined(cuts)
+    counts = {rate: sum(len(cut.frames) for cut in cuts if cut.fps == rate) for rate in rates}
+    lines = [
+        f"  {counted(count, 'window')} of {num_frames} frames at {rate:g} fps"
+        for rate, count in counts.items()
+    ]
     return RecordSource(
-        records=records, label_names=stored.label_names, video=video,
-        frames=np.concatenate(windows), height=height, width=width, fps=float(fps),
-        report=f"{stored.report}\n  {len(video)} windows of {num_frames} frames at {fps:g} fps",
+        records=records, label_names=stored.label_names, video=windows.video,
+        frames=windows.frames, height=height, width=width, fps=windows.fps,
+        report="\n".join([stored.report, *lines]),
     )  # fmt: skip
 
 

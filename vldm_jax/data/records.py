@@ -21,6 +21,8 @@ from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_new
+from vldm_jax.core.progress import Progress
+from vldm_jax.core.words import counted
 from vldm_jax.data.folder import Entry, read_folder
 from vldm_jax.data.read import scan
 from vldm_jax.data.record_files import KEY_EVERY
@@ -87,7 +89,8 @@ def build_records(
     for note in notes:  # before the work, which may take hours
         tqdm.write(note.splitlines()[0], file=sys.stderr)
     lines = [scanned.report(), *(f"  {note}" for note in notes)]
-    lines += [f"  stored {len(part)} clips in {name!r}" for name, part in splits.items() if part]
+    stored = {name: counted(len(part), "clip") for name, part in splits.items() if part}
+    lines += [f"  stored {clips} in {name!r}" for name, clips in stored.items()]
     report = "\n".join(lines)
     metadata = {
         "fps": fps,
@@ -160,7 +163,8 @@ def _note(what: str, names: list[str]) -> str:
 
 
 def _short_note(count: int, shortest: int, fps: float) -> list[str]:
-    return [f"dropped {count} shots shorter than {shortest} frames at {fps:g} fps"] if count else []
+    what = f"{counted(count, 'shot')} shorter than {shortest} frames at {fps:g} fps"
+    return [f"dropped {what}"] if count else []
 
 
 def _empty_notes(splits: dict[str, list[Segment]], test_fraction: Number) -> list[str]:
@@ -200,7 +204,7 @@ def _generate(
     workers = threads or os.cpu_count() or 1
     with (
         ThreadPoolExecutor(workers) as pool,
-        tqdm(total=len(segments), desc="storing", leave=False, disable=None) as bar,
+        Progress("storing", len(segments), "clip") as progress,
     ):
         for start in range(0, len(segments), 4 * workers):
             jobs = [
@@ -208,7 +212,7 @@ def _generate(
                 for number, segment in enumerate(segments[start : start + 4 * workers], start)
             ]
             for number, record in enumerate(pool.map(lambda job: _store(*job), jobs), start):
-                bar.update()
+                progress.update()
                 yield number, record
 
 

@@ -81,6 +81,8 @@ def write_columns_sheet(
 ) -> None:
     """Write a PNG with a row a sample and a column a set, a few frames of each.
 
+    Which frames they are stands beside the title of each set, unless they are all.
+
     Args:
         path: name of the file, ending in .png.
         sets: title -> videos (b t h w 3), all of one shape.
@@ -95,7 +97,10 @@ def write_columns_sheet(
     shown = min(length, max(2, CELL // (width * scale)))
     picks = np.linspace(0, length - 1, shown).round().astype(int)
     cells = [[_cell(videos[i][picks], scale) for videos in sets.values()] for i in range(count)]
-    titles = [fitted(title, cells[0][0].shape[1] - 8) for title in sets]
+    some = ", ".join(str(pick + 1) for pick in picks)
+    note = f"   frames {some} of {length}" if shown < length else ""
+    room = cells[0][0].shape[1] - 8 - int(ImageFont.load_default(size=13).getlength(note))
+    titles = [fitted(title, room) + note for title in sets]
     write_contact_sheet(path, [np.stack(row) for row in cells], list(captions), columns=titles)
 
 

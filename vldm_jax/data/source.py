@@ -13,21 +13,21 @@ import dataclasses
 import math
 import os
 import zlib
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, SupportsIndex
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_writable
+from vldm_jax.core.words import counted, listed
 from vldm_jax.data.cache import FrameArray, FrameFile, store_frames
 from vldm_jax.data.faults import Path_, counts_of, shown
-from vldm_jax.data.folder import Entry, Folder, read_folder
+from vldm_jax.data.folder import Entry, Folder, by_reason, read_folder
+from vldm_jax.data.rates import Cut, joined, rates_of
 from vldm_jax.data.read import read_frames
 from vldm_jax.data.transforms import resize_crop
 from vldm_jax.data.windows import SLOWEST, SPLITS, clip_windows, held_out
@@ -46,11 +46,12 @@ class ClipSource:
         frames: for each window its frame indices in that video.
         height: rows of an example.
         width: columns of an example.
-        fps: frames per second of an example.
+        fps: frames per second of each window.
         cache: where the frames are, if they are decoded already: then row `rows[window, frame]`.
         rows: see `cache`.
         report: lines on what is kept and what is skipped, by reason.
-        reasons: reason -> number of videos that give no window.
+        left_out: reason -> the names of the videos that give no window.
+        remarks: what else a person should know of the folder, a line each.
     """
 
     entries: tuple[Entry, ...]
@@ -59,11 +60,17 @@ class ClipSource:
     frames: Int[np.ndarray, "n t"]
     height: int
     width: int
-    fps: float
+    fps: Float[np.ndarray, " n"]
     report: str
-    reasons: Mapping[str, int]
+    left_out: Mapping[str, tuple[str, ...]]
+    remarks: tuple[str, ...] = ()
     cache: FrameFile | FrameArray | None = None
     rows: Int[np.ndarray, "n t"] | None = None
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Reason -> number of videos that give no window."""
+        return {reason: len(names) for reason, names in self.left_out.items()}
 
     def __len__(self) -> int:
         return len(self.video)
@@ -78,7 +85,7 @@ class ClipSource:
         content = {"image": clip[0]} if len(clip) == 1 else {"video": clip}
         return content | {
             "labels": entry.labels,
-            "fps": np.float32(self.fps),
+            "fps": np.float32(self.fps[index]),
             "key": np.int32(index),
         }
 
@@ -103,6 +110,7 @@ def folder_source(
     width: int,
     fps: int | float,
     num_frames: int,
+    more_fps: Sequence[int | float] = (),
     stride: int | float = 1.0,
     cache: Path_ | None = None,
     index: Path_ | None = None,
@@ -120,6 +128,7 @@ def folder_source(
         width: columns of an example.
         fps: frames per second of an example, at most the videos' own.
         num_frames: frames of an example; 1 gives images.
+        more_fps: further rates; there are as many windows of each.
         stride: distance between windows in frames at `fps`; a fraction starts windows between them.
         cache: None, "memory" or a folder, see above.
         index: JSON file that remembers the scan of the folder; in the cache's folder by default.
@@ -132,7 +141,8 @@ def folder_source(
     Raises:
         InputError: if nothing is usable, or an argument is out of range.
     """
-    check_positive(path, height=height, width=width, fps=fps, num_frames=num_frames, stride=stride)
+    rates = rates_of(path, fps, more_fps, still=num_frames == 1)
+    check_positive(path, height=height, width=width, num_frames=num_frames, stride=stride)
     if split not in SPLITS or not 0 <= test_fraction <= 1:
         raise InputError(
             f'{path}: split must be "train" or "test" and test_fraction in [0, 1], '
@@ -143,32 +153,51 @@ def folder_source(
         index = index or _index_in(cache, path)
     folder = read_folder(path, index=index, cuts=cuts, threads=threads)
     smallest = (0, 0) if enlarge else (height, width)
-    cut = partial(clip_windows, fps=fps, num_frames=num_frames, stride=stride)
-    windows: list[tuple[int, np.ndarray]] = []
-    reasons = Counter(folder.reasons)
-    for number, entry in enumerate(folder.entries):
-        shots = _shots_of(entry, test_fraction, split)
-        found = cut(entry.video.times, shots)
-        if reason := _fault(entry, found, smallest, fps, num_frames, len(shots)):
-            reasons[reason] += 1
-        else:
-            windows.append((number, found))
-    if not windows:
-        raise InputError(
-            f"{path}: no window of {num_frames} frames at {fps:g} fps and {height}x{width} in "
-            f"{sum(reasons.values())} videos ({counts_of(reasons)}): ask for fewer frames, a lower "
-            "fps or a smaller size, or add videos"
+    cuts_of: list[Cut] = []
+    lines, left_out = [], dict(folder.left_out)
+    for rate in rates:
+        found, short = _cut(
+            folder, rate, num_frames, stride, smallest, lambda e: _shots_of(e, test_fraction, split)
         )
-    what = f"{num_frames} frames at {fps:g} fps, {height}x{width}"
-    counts = [len(found) for _, found in windows]
+        if not found:
+            reasons = {reason: len(names) for reason, names in {**folder.left_out, **short}.items()}
+            raise InputError(
+                f"{path}: no window of {num_frames} frames at {rate:g} fps and {height}x{width} in "
+                f"{counted(sum(reasons.values()), 'video')} ({counts_of(reasons)}): ask for fewer "
+                "frames, a lower fps or a smaller size, or add videos"
+            )
+        lines += _lines(found, short, f"{num_frames} frames at {rate:g} fps, {height}x{width}")
+        left_out |= short
+        cuts_of += found
+    windows = joined(cuts_of)
     source = ClipSource(
         entries=folder.entries, label_names=folder.label_names,
-        video=np.repeat(np.array([number for number, _ in windows], np.int32), counts),
-        frames=np.concatenate([found for _, found in windows]),
-        height=height, width=width, fps=float(fps),
-        report=_report(folder, windows, reasons, what), reasons=reasons,
+        video=windows.video, frames=windows.frames, fps=windows.fps, height=height, width=width,
+        report="\n".join([folder.report(), *lines]), left_out=left_out, remarks=folder.remarks,
     )  # fmt: skip
     return source if cache is None else with_cache(source, cache, threads=threads)
+
+
+def _cut(
+    folder: Folder,
+    fps: float,
+    num_frames: int,
+    stride: int | float,
+    smallest: tuple[int, int],
+    shots_of: Callable[[Entry], Int[np.ndarray, "shots 2"]],
+) -> tuple[list[Cut], dict[str, tuple[str, ...]]]:
+    """Return the windows of a folder's videos at a rate; and the names of others, by reason."""
+    cuts, faults = [], []
+    for number, entry in enumerate(folder.entries):
+        shots = shots_of(entry)
+        frames = clip_windows(
+            entry.video.times, shots, fps=fps, num_frames=num_frames, stride=stride
+        )
+        if reason := _fault(entry, frames, smallest, fps, num_frames, len(shots)):
+            faults.append((reason, entry.name))
+        else:
+            cuts.append(Cut(number, frames, fps))
+    return cuts, dict(by_reason(faults))
 
 
 def check_positive(path: Path_, **values: int | float) -> None:
@@ -223,12 +252,12 @@ def _fault(
     return f"too short for {num_frames} frames at {fps:g} fps"
 
 
-def _report(
-    folder: Folder, windows: list[tuple[int, np.ndarray]], reasons: Mapping[str, int], what: str
-) -> str:
-    lines = [folder.report()]
-    count = sum(len(found) for _, found in windows)
-    lines += [f"  {count} windows of {what} in {len(windows)} videos"]
-    more = {reason: n - folder.reasons.get(reason, 0) for reason, n in reasons.items()}
-    lines += [f"  skipped {n}: {reason}" for reason, n in sorted(more.items()) if n]
-    return "\n".join(lines)
+def _lines(cuts: Sequence[Cut], short: Mapping[str, tuple[str, ...]], what: str) -> list[str]:
+    count = counted(sum(len(cut.frames) for cut in cuts), "window")
+    return [
+        f"  {count} of {what} in {counted(len(cuts), 'video')}",
+        *(
+            f"  skipped {len(names)}: {reason} ({listed([shown(name) for name in names])})"
+            for reason, names in short.items()
+        ),
+    ]

@@ -8,10 +8,11 @@ through `core.files.write_json`.
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
 
 import av
 import numpy as np
@@ -113,6 +114,7 @@ def write_contact_sheet(
     labels: Sequence[str],
     *,
     columns: Sequence[str] = (),
+    headings: Mapping[int, str] = MappingProxyType({}),
     scale: int = 1,
 ) -> None:
     """Write a PNG with one row a video and one column a frame; each row's label stands above it.
@@ -122,6 +124,7 @@ def write_contact_sheet(
         videos: each (t h w 3) in [0, 255]; lengths and sizes may differ between rows.
         labels: one line of text a video.
         columns: text above the columns, e.g. times; none by default.
+        headings: number of a row -> a larger line above it, for it and those after it.
         scale: whole-number enlargement of every frame, for videos of a few pixels.
 
     Raises:
@@ -133,19 +136,24 @@ def write_contact_sheet(
             f"and {len(labels)} labels"
         )
     rows = [_row(path, video, scale) for video in videos]
-    font = ImageFont.load_default(size=13)
-    gap, line = 2, 18
+    font, large = (ImageFont.load_default(size=size) for size in (13, 16))
+    gap, line, above = 2, 18, 30
     head = line if columns else 0
-    text_width = max(int(font.getlength(text)) for text in labels) + 8
+    lengths = [font.getlength(text) for text in labels]
+    text_width = int(max(lengths + [large.getlength(text) for text in headings.values()])) + 8
     width = max(text_width, *(row.shape[1] for row in rows), 1)
-    height = head + sum(line + row.shape[0] + gap for row in rows)
+    heights = [line + row.shape[0] + gap + above * (i in headings) for i, row in enumerate(rows)]
+    height = head + sum(heights)
     sheet = Image.new("RGB", (width, height), (24, 24, 24))
     draw = ImageDraw.Draw(sheet)
     step = videos[0].shape[2] * scale + gap
     for index, text in enumerate(columns):
         draw.text((index * step + 4, 1), text, fill=(160, 160, 160), font=font)
-    tops = accumulate((line + row.shape[0] + gap for row in rows), initial=head)
-    for top, row, text in zip(tops, rows, labels, strict=False):
+    tops = accumulate(heights, initial=head)
+    for number, (top, row, text) in enumerate(zip(tops, rows, labels, strict=False)):
+        if number in headings:
+            draw.text((4, top + 7), headings[number], fill=(255, 210, 120), font=large)
+            top += above
         draw.text((4, top + 1), text, fill=(240, 240, 240), font=font)
         sheet.paste(Image.fromarray(row), (0, top + line))
     with atomic_path(path) as temporary:

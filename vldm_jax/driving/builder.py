@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import check_new
+from vldm_jax.core.progress import tracked
 from vldm_jax.data.read import scan
 from vldm_jax.data.record_files import KEY_EVERY
 from vldm_jax.data.record_set import ClipSet, Records, write_set
@@ -105,7 +105,7 @@ def build_records(
 def _generate(seeds: range, recipe: tuple[Any, ...], workers: int | None, scratch: Path) -> Records:
     workers = min(workers or os.cpu_count() or 1, len(seeds))
     records = run_all(_make_record, ((scratch, seed, *recipe) for seed in seeds), workers)
-    yield from enumerate(tqdm(records, "rendering", len(seeds), leave=False, disable=None))
+    yield from enumerate(tracked(records, "rendering", len(seeds), "clip"))
 
 
 def _make_record(scratch, seed, num_frames, fps, size, crf):

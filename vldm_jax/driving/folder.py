@@ -17,11 +17,11 @@ import re
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_writable, write_json
 from vldm_jax.core.json_files import read_json
+from vldm_jax.core.progress import tracked
 from vldm_jax.core.scratch import sweep
 from vldm_jax.data.boxes import read_boxes
 from vldm_jax.data.labels import MAX_BYTES
@@ -76,9 +76,7 @@ def build_folder(
     todo = [i for i in range(clips) if _name(i) not in labels]
     workers = min(workers or os.cpu_count() or 1, max(1, len(todo)))
     jobs = ((out / _name(i), seed + i, num_frames, fps, size, crf) for i in todo)
-    results = tqdm(
-        run_all(_build_clip, jobs, workers), "rendering", len(todo), unit="clip", disable=None
-    )
+    results = tracked(run_all(_build_clip, jobs, workers), "rendering", len(todo), "clip")
     _save(out, recipe, labels, rows)  # from the first moment on, the folder says whose it is
     try:
         for done, (i, result) in enumerate(zip(todo, results, strict=True), start=1):

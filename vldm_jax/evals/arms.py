@@ -6,7 +6,7 @@ table.png     a point a seed, a bar the mean, a line the floor
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ def write_table(
     figure: str,
     first: str,
     published: Mapping[str, float],
+    notes: Sequence[str] = (),
 ) -> None:
     """Write what is known of a table so far; nothing, before anything is.
 
@@ -39,12 +40,13 @@ def write_table(
         figure: that orders the arms, lower is better.
         first: arm that is expected before all others.
         published: arm -> the paper's value of the figure.
+        notes: what else a person should know, a line each.
     """
     if not (arms := {arm: seeds for arm, seeds in found.items() if seeds}):
         return
     means = {arm: _means(seeds) for arm, seeds in arms.items()}
     orderings = _orderings(arms, figure, first)
-    notes = _apart(arms)
+    told = [*_apart(arms), *notes]
     rows = [_row(arm, means[arm], arms[arm], published[arm], figure) for arm in arms]
     heads = ["arm", f"paper's {figure}", *map(heading, _figures(arms)), "seeds"]
     lines = [
@@ -55,7 +57,7 @@ def write_table(
         *map(_line, rows),
         "",
         *(_says(first, arm, found) for arm, found in orderings.items()),
-        *notes,
+        *told,
     ]
     write_json(
         out / "table.json",
@@ -68,7 +70,7 @@ def write_table(
             },
             "floors": _floors(arms),
             "orderings": {arm: dataclasses.asdict(one) for arm, one in orderings.items()},
-            "notes": notes,
+            "notes": told,
         },
     )
     with atomic_path(out / "table.md") as temporary:

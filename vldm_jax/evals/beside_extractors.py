@@ -82,7 +82,7 @@ def lpips(weights: Path | None) -> Extractor:
 
     return Extractor(
         name="lpips", compute=distances, batch=4, beside=REFERENCE,
-        recipe={"net": net, "weights": LPIPS_WEIGHTS[net].sha256},
+        recipe={"net": net, **LPIPS_WEIGHTS[net].recipe},
     )  # fmt: skip
 
 

@@ -49,13 +49,15 @@ class ClipSet:
         fps: frames per second.
         shape: (t, h, w) of every clip.
         notes: what a person should know of how it was made.
-        left_out: reason -> number of videos that gave no clip.
+        left_out: reason -> the names of the videos that gave no clip.
         video: number -> the video, or shot of one, that it is cut from; None if each is of its own.
         place: number -> where in a folder of videos; None for clips of no folder.
         beside: what each clip has beside it, as a caption: name -> (number -> that).
         origin: the set that these clips were picked from, if they were.
         numbers: their numbers there.
         labels: of the clips, where they have some.
+        kept: whether their numbers are kept for another evaluation; not of clips that none will
+            ever see again.
     """
 
     read: Callable[[int], UInt8[np.ndarray, "t h w 3"]]
@@ -64,13 +66,14 @@ class ClipSet:
     fps: float
     shape: tuple[int, int, int]
     notes: tuple[str, ...] = ()
-    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    left_out: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     video: Callable[[int], int] | None = None
     place: Callable[[int], Place] | None = None
     beside: Mapping[str, Callable[[int], Any]] = dataclasses.field(default_factory=dict)
     origin: "ClipSet | None" = None
     numbers: Int[np.ndarray, " k"] | None = None
     labels: Labels | None = None
+    kept: bool = True
 
     def __iter__(self) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
         return map(self.read, range(self.count))
@@ -93,6 +96,13 @@ class ClipSet:
             numbers=numbers if self.numbers is None else self.numbers[numbers],
             labels=None if self.labels is None else self.labels.picked(numbers),
         )
+
+    @property
+    def videos(self) -> Int[np.ndarray, " n"] | None:
+        """The video, or shot of one, of every clip; None if each is of its own."""
+        if self.video is None:
+            return None
+        return np.array([self.video(i) for i in range(self.count)])
 
     def with_beside(self, name: str, function: Callable[[int], Any]) -> "ClipSet":
         """Return the same clips that have something beside them: number -> what."""
@@ -174,7 +184,7 @@ def folder_clips(
     numbers = _chosen(source.video, windows, random)
     everything = ClipSet(
         read=lambda i: _content(source, i), describe=source.describe, count=len(source),
-        fps=float(fps), shape=shape, notes=tuple(_notes(source)), left_out=dict(source.reasons),
+        fps=float(fps), shape=shape, notes=tuple(_notes(source)), left_out=source.left_out,
         video=lambda i: int(source.video[i]),
         place=lambda i: Place(entry=source.entries[source.video[i]], frames=source.frames[i]),
         labels=_labels(source),
@@ -245,7 +255,8 @@ def _labels(source: ClipSource) -> Labels | None:
 
 
 def _notes(source: ClipSource) -> Iterator[str]:
-    """Lines on what is resized or taken at another rate: figures change by it."""
+    """Lines on the folder, and on what is resized or at another rate: figures change by it."""
+    yield from source.remarks
     used = [source.entries[number].video for number in np.unique(source.video)]
     sizes = sorted({(v.height, v.width) for v in used} - {(source.height, source.width)})
     other = sum((v.height, v.width) != (source.height, source.width) for v in used)

@@ -5,7 +5,6 @@ suffixes are. What has no companion is left out, counted by its reason.
 """
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,13 +13,14 @@ import numpy as np
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.faults import counts_of, shown
-from vldm_jax.data.folder import Entry, read_folder
+from vldm_jax.data.folder import Entry, by_reason, read_folder
 from vldm_jax.data.source import decode_clip
 from vldm_jax.evals.captions import Captions
 from vldm_jax.evals.clips import ClipSet, Place
 from vldm_jax.typing import UInt8
 
 CAPTION, REFERENCE = "caption", "reference"
+SPARE = "a reference without a sample"  # a reason of a reference; the others are of samples
 RATE = 0.02  # by which rates of one video may differ
 ASPECT = 0.01  # by which their height over width may: else the two are cut to other pictures
 
@@ -35,8 +35,8 @@ def with_captions(clips: ClipSet, captions: Captions, seed: int) -> ClipSet:
     """
     found = {i: captions.of(_name(clips, i), seed) for i in range(clips.count)}
     told = {i: text for i, text in found.items() if text is not None}
-    lacking = len({_name(clips, i) for i in found.keys() - told.keys()})
-    left_out = {"no caption": lacking} if lacking else {}
+    lacking = {_name(clips, i) for i in found.keys() - told.keys()}
+    left_out = by_reason(("no caption", name) for name in lacking)
     return _told(clips, CAPTION, told, told.__getitem__, left_out)
 
 
@@ -60,15 +60,17 @@ def with_references(clips: ClipSet, folder: Path, index: Path) -> ClipSet:
             reasons[name] = reason
         else:
             told[i] = entries[_stem(name)]
-    left_out = Counter(reasons.values())
+    left_out = by_reason((reason, name) for name, reason in reasons.items())
     if not told:
+        counts = {reason: len(names) for reason, names in left_out.items()}
         raise InputError(
             f"{shown(folder)} has no video that one of the samples can be compared with "
-            f"({counts_of(left_out)}): give originals of the samples' names, lengths and rates"
+            f"({counts_of(counts)}): give originals of the samples' names, lengths and rates"
         )
-    used = {entry.name for entry in told.values()}
-    if spare := len(entries) - len(used):
-        left_out["a reference without a sample"] = spare
+    # A sample that cannot be compared is counted once, by its reason, not by its reference again.
+    named = {_stem(name) for names in clips.left_out.values() for name in names}
+    named |= {_stem(_name(clips, i)) for i in range(clips.count)}
+    left_out |= by_reason((SPARE, one.name) for stem, one in entries.items() if stem not in named)
     _, h, w = clips.shape
 
     def read(i: int) -> UInt8[np.ndarray, "t h w 3"]:
@@ -76,7 +78,8 @@ def with_references(clips: ClipSet, folder: Path, index: Path) -> ClipSet:
 
     sizes = {one.name: (one.video.height, one.video.width) for one in told.values()}
     other = sum(size != (h, w) for size in sizes.values())
-    notes = (f"{other} references are larger than {h}x{w}: resized",) * bool(other)
+    are = "reference is" if other == 1 else "references are"
+    notes = (f"{other} {are} larger than {h}x{w}: resized",) * bool(other)
     return dataclasses.replace(_told(clips, REFERENCE, told, read, left_out), notes=notes)
 
 
@@ -85,10 +88,10 @@ def _told(
     name: str,
     numbers: Iterable[int],
     beside: Callable[[int], Any],
-    left_out: Mapping[str, int],
+    left_out: Mapping[str, tuple[str, ...]],
 ) -> ClipSet:
     """Return the clips with these numbers, with what is beside them."""
-    whole = dataclasses.replace(clips.with_beside(name, beside), left_out=dict(left_out))
+    whole = dataclasses.replace(clips.with_beside(name, beside), left_out=left_out)
     return whole.picked(np.asarray(sorted(numbers), int))
 
 

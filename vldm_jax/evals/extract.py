@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.progress import Progress
 from vldm_jax.evals.clips import ClipSet, check_bytes, digest
 from vldm_jax.evals.kept_numbers import keep, recall
 from vldm_jax.typing import Float, UInt8
@@ -37,7 +37,9 @@ class Extractor:
         name: of the network or measurement.
         compute: clips (b t h w 3) -> numbers (b rows d); called with `batch` clips at a time, and
             with a list of what is beside each, if it takes that.
-        recipe: all that the numbers depend on beside the clip: weights, size, resize filter.
+        recipe: all that the numbers depend on beside the clip and the code: weights, size, filter.
+        revision: of the code: one more with every change that changes the numbers, so that those
+            that are kept of the former are not taken for its own (`tests/evals/test_revisions.py`).
         batch: clips in one call.
         beside: what it takes beside a clip, a key of `ClipSet.beside`; "" for nothing.
         remark: (descriptions of clips, what is beside them) -> what a person should know of that,
@@ -47,14 +49,20 @@ class Extractor:
     name: str
     compute: Callable[..., Float[np.ndarray, "b rows d"]]
     recipe: Mapping[str, Any]
+    revision: int = 1
     batch: int = 8
     beside: str = ""
     remark: Callable[[Sequence[str], Sequence[Any]], str] | None = None
 
     @property
+    def made_by(self) -> dict[str, Any]:
+        """All that the numbers depend on beside the clip, as JSON values."""
+        return {"revision": self.revision, **self.recipe}
+
+    @property
     def folder(self) -> str:
         """Name of the folder of its files."""
-        text = json.dumps({"name": self.name, **self.recipe}, sort_keys=True)
+        text = json.dumps({"name": self.name, **self.made_by}, sort_keys=True)
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
@@ -94,8 +102,8 @@ def extract_all(asked: Asked, *, cache: Path | None) -> list[dict[str, Extracted
     tables = {one.name: _Table(one, cache) for _, extractors in asked for one in extractors}
     seen = [_Seen(clips.count, extractors) for clips, extractors in asked]
     visits = list(_visits(asked))
-    with tqdm(visits, desc="judging", unit="clip", disable=None, leave=False) as bar:
-        for visit in bar:
+    with Progress("judging", len(visits), "clip") as progress:
+        for visit in visits:
             first, position = visit.places[0]
             clip = _read(asked[first][0], position)
             whole = digest(clip)
@@ -106,6 +114,7 @@ def extract_all(asked: Asked, *, cache: Path | None) -> list[dict[str, Extracted
                 for one in extractors:
                     waiting = _Waiting(clip, beside.get(one.beside), clips, position)
                     tables[one.name].ask(seen[number].key(position, one.beside), waiting)
+            progress.update()
         for table in tables.values():
             table.compute()
     return [
@@ -182,7 +191,7 @@ class _Table:
                     f"{self.extractor.name} of {one.clips.describe(one.position)} is not a finite "
                     "number: leave that clip out"
                 )
-            keep(self.cache, self.folder, key, values)
+            keep(self.cache if one.clips.kept else None, self.folder, key, values)
             self.found[key] = values
         self.waiting = {}
 

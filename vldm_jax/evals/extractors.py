@@ -28,7 +28,8 @@ from vldm_jax.evals.networks.inception import (
     prepare_inception,
 )
 from vldm_jax.evals.resize import resize
-from vldm_jax.parallel.mesh import make_mesh, replicate, shard_batch
+from vldm_jax.parallel.mesh import make_mesh, replicate
+from vldm_jax.parallel.split import filled, placed, split_over
 from vldm_jax.typing import Array, Float, PyTree, UInt8
 
 SIZE = 224  # of the classifiers' frames
@@ -60,7 +61,7 @@ def _i3d(weights: Path | None) -> Extractor:
     return Extractor(
         name="i3d", compute=_on_all_devices(logits, params), batch=_batch(4),
         recipe={
-            "weights": I3D_WEIGHTS.sha256, "size": [SIZE, SIZE], "filter": filter,
+            **I3D_WEIGHTS.recipe, "size": [SIZE, SIZE], "filter": filter,
             "short_clips": f"under {SMALLEST[0]} frames forth and back to {FILLED}",
         },
     )  # fmt: skip
@@ -78,8 +79,7 @@ def _efficientnet_lite0(weights: Path | None) -> Extractor:
 
     return Extractor(
         name="efficientnet_lite0", compute=_on_all_devices(features, params), batch=_batch(4),
-        recipe={"weights": EFFICIENTNET_WEIGHTS.sha256, "size": [SIZE, SIZE],
-                "filter": filter},
+        recipe={**EFFICIENTNET_WEIGHTS.recipe, "size": [SIZE, SIZE], "filter": filter},
     )  # fmt: skip
 
 
@@ -153,9 +153,8 @@ def _resized(video: UInt8[Array, "b t h w 3"], filter: str) -> Float[Array, "b t
 
 
 def _batch(clips: int) -> int:
-    """Return a batch of about as many clips that divides over this machine's devices."""
-    count = jax.local_device_count()
-    return max(1, clips // count) * count
+    """Return a batch of at least as many clips that divides over this machine's devices."""
+    return filled(clips, jax.local_device_count())
 
 
 def _in_float32(function: Callable[..., Array]) -> Callable[..., Array]:
@@ -175,6 +174,7 @@ def _on_all_devices(
     function: Callable[[PyTree, Array], Array], params: PyTree
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return the function of a batch, split over the devices, with the parameters on each."""
-    mesh = make_mesh(jax.local_devices())
-    held, run = replicate(params, mesh), jax.jit(_in_float32(function))
-    return lambda videos: np.asarray(run(held, shard_batch({"video": videos}, mesh)["video"]))
+    devices = jax.local_devices()
+    held = replicate(params, make_mesh(devices))
+    run = split_over(_in_float32(function), devices, whole=1)
+    return lambda videos: np.asarray(run(held, placed(videos, devices)))

@@ -94,16 +94,18 @@ class Drawn:
     Attributes:
         frames: how many, of each set.
         seed: of the draw.
+        asked: by which flag, for messages.
     """
 
     frames: int
     seed: int
+    asked: str = dataclasses.field(default="--frames-drawn", compare=False)
 
     def fixed(self, clips: int | None, shape: Shape) -> dict[str, int]:
         """Return how many, and the seed."""
         if clips is not None and clips * shape[0] < self.frames:
             raise InputError(
-                f"--frames-drawn {self.frames}: {clips} clips of {shape[0]} frames have "
+                f"{self.asked} {self.frames}: {clips} clips of {shape[0]} frames have "
                 f"{clips * shape[0]}: draw no more, or give more clips"
             )
         return {"frames": self.frames, "seed": self.seed}

@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.core.words import counted
 from vldm_jax.evals.clips import ClipSet
 from vldm_jax.typing import Int
 
@@ -35,12 +36,15 @@ class Real:
     other: Int[np.ndarray, " k"]
     notes: tuple[str, ...] = ()
 
-    def of_each(self, samples: int | None, asked: int | None) -> tuple[int, str]:
+    def of_each(
+        self, samples: int | None, asked: int | None, by: str = "--clips"
+    ) -> tuple[int, str]:
         """Return how many clips each of the sets has, and a line that says why.
 
         Args:
             samples: that there are; None if as many can be made as are asked for.
             asked: clips asked for in each set; None for as many as there are.
+            by: by which flag, for messages.
 
         Raises:
             InputError: if there are not as many as asked for, or fewer than two.
@@ -48,13 +52,14 @@ class Real:
         floor, real = bool(len(self.other)), self.clips.count
         limit = min(len(self.one), len(self.other)) if floor else len(self.one)
         most = limit if samples is None else min(samples, limit)
-        have = f"{real} real clips" if samples is None else f"{samples} samples, {real} real clips"
+        have = counted(real, "real clip")
+        have = have if samples is None else f"{counted(samples, 'sample')}, {have}"
         if asked is not None and asked > most:
             needed = "real clips"
             if floor:
                 needed = f"twice as many real clips (in two halves of other videos, {limit} in one)"
             raise InputError(
-                f"--clips {asked} needs as many samples and {needed}; there are {have}: ask for at "
+                f"{by} {asked} needs as many samples and {needed}; there are {have}: ask for at "
                 f"most {most}, or give more"
             )
         if most < 2:
@@ -64,9 +69,9 @@ class Real:
             )
         count = asked or most
         unused = real - (2 if floor else 1) * count
-        left = [] if samples is None else [f"{samples - count} samples"] * (samples > count)
-        left += [f"{unused} real clips"] * (unused > 0)
-        spare = f"; {' and '.join(left)} are not used" if left else ""
+        left = {"sample": 0 if samples is None else samples - count, "real clip": unused}
+        spare = " and ".join(counted(n, thing) for thing, n in left.items() if n > 0)
+        spare = f"; not used: {spare}" if spare else ""
         others = f"{count} others for the floor" if floor else "no floor"
         return count, f"{count} samples against {count} real clips, {others}{spare}"
 
@@ -88,7 +93,7 @@ def real_halves(clips: ClipSet, *, floor: bool = True) -> Real:
     everything = np.arange(clips.count)
     if not floor:
         return Real(clips=clips, one=everything, other=everything[:0])
-    of = everything if clips.video is None else np.array([clips.video(i) for i in everything])
+    of = everything if clips.videos is None else clips.videos
     videos, first, counts = np.unique(of, return_index=True, return_counts=True)
     if len(videos) == 1:
         return Real(clips=clips, one=everything[::2], other=everything[1::2], notes=(ONE_VIDEO,))

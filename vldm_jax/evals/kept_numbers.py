@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vldm_jax.core.arrays import save_array
 from vldm_jax.core.caches import kept_folder
 from vldm_jax.core.files import atomic_path
 from vldm_jax.typing import Float
@@ -38,7 +39,7 @@ def keep(cache: Path | None, folder: str, clip: str, values: Float[np.ndarray, "
     """Keep the numbers of a clip; where there is no room for them, they are computed again."""
     if cache is not None:
         with contextlib.suppress(OSError), atomic_path(_file(cache, folder, clip)) as temporary:
-            np.save(temporary, values)
+            save_array(temporary, values)
 
 
 def _file(cache: Path, folder: str, clip: str) -> Path:

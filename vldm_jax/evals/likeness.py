@@ -16,8 +16,8 @@ NEAREST = 3
 
 def by_likeness(
     samples: Float[np.ndarray, "n d"], real: Float[np.ndarray, "m d"]
-) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Return the samples' numbers, most like real clips first, and the distance of each sample.
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """Return numbers of samples, most like real clips first, and of each distance and nearest clip.
 
     The distance is the mean Euclidean one to the nearest real clips in the space of the features:
     a sample may be near because it is good, or because the real set has its like.
@@ -29,7 +29,7 @@ def by_likeness(
     samples, real = samples.astype(np.float64), real.astype(np.float64)
     distances = np.stack([np.linalg.norm(real - one, axis=1) for one in samples])
     near = np.sort(distances, axis=1)[:, :NEAREST].mean(axis=1)
-    return np.argsort(near, kind="stable"), near
+    return np.argsort(near, kind="stable"), near, distances.argmin(axis=1)
 
 
 def by_value(
@@ -38,7 +38,8 @@ def by_value(
     """Return the samples' numbers, best first, and the figure of each one alone.
 
     Args:
-        figure: not against real clips; what has no value alone stands last, as NaN.
+        figure: not against real clips; what has no value alone stands last, as NaN. A clip that
+            equals its original is infinitely near, and stands first.
         rows: the samples' numbers.
         settings: what `Given.fixed` made.
     """

@@ -32,7 +32,7 @@ def flow(weights: Path | None) -> Extractor:
     params = load_flow_weights(weights)
     return Extractor(
         name="flow", compute=lambda videos: flow_rows(params, videos)[:, None],
-        recipe={"weights": RIFE.sha256, "rows": "errors and statistics"}, batch=4,
+        recipe={**RIFE.recipe, "rows": "errors and statistics"}, batch=4,
     )  # fmt: skip
 
 

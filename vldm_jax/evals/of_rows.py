@@ -4,6 +4,7 @@ Values are plain numbers. What cannot be measured is an error, never a number; w
 a value, or makes it hard to read, is said by a function of the same numbers.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -144,14 +145,11 @@ def clipsim(rows: Rows) -> float:
 def psnr(rows: Rows) -> float:
     """Return the mean of decibels over clips and frames, of squared errors.
 
-    A frame that equals its original has no finite PSNR, and is left out.
+    A frame that equals its original has no finite PSNR, and is left out; infinite if all do.
     """
     errors = rows.astype(np.float64)
     if not (different := errors > 0).any():
-        raise InputError(
-            "all frames equal their originals, so they have no PSNR: leave it out with --figures, "
-            "or give other samples"
-        )
+        return math.inf
     of_clips = [decibels(clip[keep]).mean() for clip, keep in zip(errors, different, strict=True)
                 if keep.any()]  # fmt: skip
     return float(np.mean(of_clips))
@@ -160,4 +158,5 @@ def psnr(rows: Rows) -> float:
 def equal_frames(rows: Rows) -> str:
     """Return a line on frames that have no PSNR."""
     equal = int((rows == 0).sum())
-    return f"{equal} of {rows.size} frames equal their originals: left out" if equal else ""
+    line = f"{equal} of {rows.size} frames equal their originals"
+    return f"{line}: left out" * (equal < rows.size) or line if equal else ""

@@ -1,12 +1,15 @@
 """What an evaluation leaves as JSON: figures, and the recipe that they may be compared by."""
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import vldm_jax
 from vldm_jax.evals.compare import Comparison
+from vldm_jax.evals.interval import OF_VIDEOS
 from vldm_jax.evals.presets import unlike
-from vldm_jax.evals.recipe import COMPARED, recipe_id
+from vldm_jax.evals.recipe import COMPARED, JUDGED, recipe_id
+from vldm_jax.evals.report import EQUAL
 from vldm_jax.evals.sets import Sets
 
 
@@ -16,7 +19,6 @@ def record(
     *,
     seed: int,
     preset: str | None = None,
-    networks: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the content of a `metrics.json`.
 
@@ -25,21 +27,17 @@ def record(
         result: what was found.
         seed: of all that was drawn.
         preset: name of the protocol, if it is one of `presets`.
-        networks: extractors whose weights a user gave; those that packages carry are pinned.
     """
-    made_by = [figure["made_by"] for figure in result.figures.values()]
     given = {
         "settings": dict(result.settings),
         "beside_sha256": dict(result.beside_sha256),
-        "networks": {
-            one["extractor"]: one["weights"] for one in made_by if one["extractor"] in networks
-        },
     }
     recipe = {
         **sets.recipe,
         **{name: value for name, value in given.items() if value},
         "seed": seed,
         "real_sha256": result.real_sha256,
+        JUDGED: {**result.judged_by, "interval": OF_VIDEOS},
         COMPARED: {**sets.made_with, "sha256": result.samples_sha256},
     }
     return {
@@ -47,11 +45,18 @@ def record(
         "preset": preset,
         "recipe_id": recipe_id(recipe),
         "recipe": recipe,
-        "figures": result.figures,
+        "figures": {name: _written(found) for name, found in result.figures.items()},
         "left_out": sets.left_out,
         "notes": [*sets.notes, *result.notes, *(unlike(preset, recipe) if preset else ())],
         "recalled": result.recalled,
     }
+
+
+def _written(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a figure as JSON has it, which knows no infinite number: a word for it."""
+    if not isinstance(found["value"], float) or not math.isinf(found["value"]):
+        return dict(found)
+    return {**found, "value": EQUAL, "interval": [EQUAL, EQUAL]}
 
 
 def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -7,12 +7,14 @@
 A figure for which no real clips can stand in for samples has "no floor".
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.recipe import differences
 
+EQUAL = "equal"
 ARROWS = {"lower": "↓", "higher": "↑", "floor": "→ floor"}
 
 
@@ -47,8 +49,13 @@ def heading(name: str) -> str:
     return f"{name} {ARROWS[FIGURES[name].better]}" if name in FIGURES else name
 
 
-def number(value: float) -> str:
-    """Return four digits of a number, without an exponent if it has no more than six."""
+def number(value: int | float | str) -> str:
+    """Return four digits of a number, without an exponent if it has no more than six.
+
+    A figure that is infinite, as the PSNR of equal clips, is "equal": so it stands in JSON, too.
+    """
+    if isinstance(value, str) or math.isinf(value):
+        return EQUAL
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
 
 
@@ -64,4 +71,6 @@ def made_otherwise(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[s
 def _cell(found: Mapping[str, Any]) -> str:
     low, high = found["interval"]
     floor = "no floor" if found["floor"] is None else f"floor {number(found['floor'])}"
+    if type(found["value"]) is str:
+        return f"{found['value']} ({floor})"
     return f"{number(found['value'])} ({number(low)} to {number(high)}; {floor})"

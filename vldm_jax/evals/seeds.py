@@ -2,10 +2,16 @@
 
     mean +- t(n - 1) s / sqrt(n)                                                              (1)
 
-with s the deviation over n seeds and t the quantile of Student's distribution. Two arms that share
-their seeds (data order, initial noise, sampled noise) are compared pair by pair, by (1) of the
-differences; an ordering is said to hold if every pair has it and the interval excludes 0, to be
-likely if every pair has it, and not to hold otherwise.
+with s the deviation over n seeds and t the quantile of Student's distribution. Two arms are
+compared pair by pair, a pair a seed, by (1) of the differences; an ordering is said to hold if
+every pair has it and the interval excludes 0, to be likely if every pair has it, and not to hold
+otherwise.
+
+What a seed gives to both arms is no part of the spread of their difference: the order of the data
+if their batches are equally large, the noise of the judged samples if these have the shape that is
+denoised in common. Where arms have neither, as one of pixels with other batches beside one of
+latents, a pair is two runs that share a number: the interval is still right, and pairing gains
+nothing.
 """
 
 import dataclasses

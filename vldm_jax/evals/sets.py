@@ -1,10 +1,13 @@
 """The sets of an evaluation: samples, real clips, and other real clips for the floor."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vldm_jax.core.words import counted, listed
+from vldm_jax.data.faults import shown
 from vldm_jax.evals.clips import ClipSet
+from vldm_jax.evals.companions import SPARE
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,8 +61,23 @@ class Sets:
         return {"": plain, **self.beside}
 
     @property
-    def left_out(self) -> dict[str, dict[str, int]]:
-        """{set: {reason: number of videos}} of what gave no clip, or has nothing beside it."""
+    def left_out(self) -> dict[str, dict[str, list[str]]]:
+        """{set: {reason: names of videos}} of what gave no clip, or has nothing beside it."""
         plain = {"real": self.real, "samples": self.samples}
         sets = {**plain, **{name: one.samples for name, one in self.beside.items()}}
-        return {name: dict(clips.left_out) for name, clips in sets.items() if clips is not None}
+        return {
+            name: {reason: list(names) for reason, names in clips.left_out.items()}
+            for name, clips in sets.items()
+            if clips is not None
+        }
+
+
+def left_out_lines(clips: ClipSet) -> Iterator[str]:
+    """Yield a line on each reason for which videos gave no clip, with the first of their names."""
+    for reason, names in clips.left_out.items():
+        first = listed([shown(name) for name in names])
+        if reason == SPARE:
+            has = "reference has" if len(names) == 1 else "references have"
+            yield f"{len(names)} {has} no sample of that name: {first}"
+        else:
+            yield f"{counted(len(names), 'video')} left out: {reason} ({first})"

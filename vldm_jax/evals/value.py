@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vldm_jax.evals.figures import Figure
-from vldm_jax.evals.interval import bootstrap_interval
+from vldm_jax.evals.interval import Interval, Videos, bootstrap_interval
 from vldm_jax.evals.of_rows import Rows
 
 
@@ -26,6 +26,8 @@ class Value:
         floor: of real clips in the place of the samples; None where they cannot stand there.
         floor_interval: the same of the floor.
         clips: samples that it is of.
+        undefined: draws of the interval that do not have the figure, and are left out of it.
+        floor_undefined: the same of the floor's.
     """
 
     value: float
@@ -33,6 +35,8 @@ class Value:
     floor: float | None
     floor_interval: tuple[float, float] | None
     clips: int
+    undefined: int
+    floor_undefined: int
 
 
 def evaluate(
@@ -42,6 +46,7 @@ def evaluate(
     others: Rows | None,
     *,
     settings: Mapping[str, Any],
+    videos: Mapping[str, Videos] | None = None,
     seed: int = 0,
 ) -> Value:
     """Return a figure of samples, with its floor.
@@ -52,24 +57,31 @@ def evaluate(
         real: of the real clips that they are compared with; None if they are not.
         others: of other real clips, for the floor; None for none.
         settings: what `Given.fixed` made, of which the figure takes its own.
+        videos: "samples", "real", "others" -> of which video each clip is, where that is known.
         seed: of the intervals.
 
     Raises:
         InputError: if there are too few clips, or a number is not finite.
     """
-    of = functools.partial(figure.of, **own_settings(figure, settings))
+    of, known = functools.partial(figure.of, **own_settings(figure, settings)), dict(videos or {})
 
-    def measured(rows: Rows) -> tuple[float, tuple[float, float]]:
+    def measured(what: str, rows: Rows) -> tuple[float, Interval]:
+        names = (what, "real") if figure.against_real else (what,)
         sets = (rows, real) if figure.against_real else (rows,)
         value = of(*sets)
-        return value, bootstrap_interval(of, sets, value, draws=figure.draws, seed=seed,
-                                         within=figure.within)  # fmt: skip
+        return value, bootstrap_interval(
+            of, sets, value, videos=[known.get(name) for name in names], draws=figure.draws,
+            seed=seed, within=figure.within,
+        )  # fmt: skip
 
-    value, interval = measured(samples)
-    floor, floor_interval = (None, None) if others is None else measured(others)
+    value, (low, high, undefined) = measured("samples", samples)
+    floor, floor_interval, floor_undefined = None, None, 0
+    if others is not None:
+        floor, (*floor_interval, floor_undefined) = measured("others", others)
     return Value(
-        value=value, interval=interval, floor=floor, floor_interval=floor_interval,
-        clips=len(samples),
+        value=value, interval=(low, high), floor=floor,
+        floor_interval=None if floor_interval is None else tuple(floor_interval),
+        clips=len(samples), undefined=undefined, floor_undefined=floor_undefined,
     )  # fmt: skip
 
 

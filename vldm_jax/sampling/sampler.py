@@ -3,8 +3,8 @@
     noise -> lax.scan over solver steps, all guidance as one batch -> z -> decoder -> uint8
 
 A sampler is the parts and nothing else: no config, no parameters, no batch size. A sample's noise
-is drawn from (key, stream, index): it does not depend on the batch that the sample is in, and no
-two stages draw the same, because each has a stream of its own name.
+is drawn from (key, stream, index): it does not depend on the batch or the device that the sample is
+in, and no two stages draw the same, because each has a stream of its own name.
 """
 
 import dataclasses

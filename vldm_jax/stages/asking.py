@@ -7,7 +7,8 @@ A condition speaks of arrays (`vldm_jax.conditions`); this is where its keys in 
     config.sampling.KEY    what samples ask for, in turn
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.typing import Array, Conditioning
 
 Conditions = tuple[Condition, ...]
+OF_REAL = "those of the real clips"
 
 
 def chosen(offered: Conditions, config: ConfigDict) -> Conditions:
@@ -41,7 +43,7 @@ def chosen(offered: Conditions, config: ConfigDict) -> Conditions:
                 f"{condition.null_file!r}, its null value: take a config that has, as "
                 "configs/text2video, or give the network none (config.model.network.context_dim)"
             )
-        if condition.key in config.data:
+        if condition.key in config.data and not condition.of_clip:
             names, wanted = config.data[condition.key], condition.example().shape[-1]
             if len(names) != wanted:
                 raise InputError(
@@ -83,6 +85,31 @@ def asked(used: Conditions, sampling: ConfigDict) -> dict[str, np.ndarray]:
             )
     # Copies: a null value is an array of jax, which is read-only, and callers write into rows.
     return {c.key: np.array(c.rows(sampling[c.key], f"config.sampling.{c.key}")) for c in used}
+
+
+def asked_in_words(
+    used: Conditions, config: ConfigDict, brought: Collection[str]
+) -> str | dict[str, str]:
+    """Return what samples of an evaluation are asked for, for its recipe.
+
+    Args:
+        used: conditions of the network.
+        config: of the stage.
+        brought: keys that the real clips have, whose values samples are asked for.
+    """
+    told = {}
+    for condition in used:
+        key = condition.key
+        if key in brought:
+            told[key] = OF_REAL
+        elif condition.null_file is not None:
+            digest = sha256(resolve(config.sampling[key]))
+            told[key] = f"config.sampling.{key} in turn, SHA-256 {digest}"
+        else:
+            told[key] = f"config.sampling.{key}={json.dumps(config.sampling[key])} in turn"
+    if not told:
+        return "none"
+    return OF_REAL if set(told.values()) == {OF_REAL} else told
 
 
 def captions(used: Conditions, cond: Conditioning, data: ConfigDict) -> list[str]:

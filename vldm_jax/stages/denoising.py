@@ -3,6 +3,7 @@
 A subclass says what its network is, what it stands on, and what it leaves behind.
 """
 
+import abc
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -301,6 +302,11 @@ class DenoisingStage(Stage):
         return self.asked_of([source[i % len(source)] for i in range(count)], source.unknown)
 
     # What it leaves behind.
+
+    @property
+    @abc.abstractmethod
+    def leaves(self) -> tuple[str, ...]:
+        """Kinds of the weights files that `export` may write."""
 
     def about(self, source: Source) -> dict[str, Any]:
         """Return what a file of this stage says of what it was trained for and on."""

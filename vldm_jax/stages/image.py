@@ -39,6 +39,11 @@ class ImageStage(DenoisingStage):
             )
         super().__init__(config)
 
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """The whole network alone."""
+        return (self.config.model.kind,)
+
     def init(self, key: Key) -> PyTree:
         """Return the network's parameters: fresh, or those of `config.model.init`."""
         return {"network": self.started(key)}
@@ -57,6 +62,6 @@ class ImageStage(DenoisingStage):
 
     def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
         """Return the trained U-Net, with what its space takes."""
-        file = self.trained_file(weights, self.config.model.kind)
+        file = self.trained_file(weights, *self.leaves)
         files = {**self.space.files, "weights": file}
         return self.whole(weights, file.read()), files

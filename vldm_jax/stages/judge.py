@@ -4,6 +4,7 @@ All that can fail does so before training begins: names and lengths on the confi
 judging networks and real clips when the judge is made.
 """
 
+import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,14 +15,8 @@ from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.scratch import scratch_folder
-from vldm_jax.evals.compare import (
-    check_alone,
-    check_figures,
-    check_length,
-    compare,
-    make_extractors,
-)
-from vldm_jax.evals.figures import FIGURES
+from vldm_jax.evals.checks import check_alone, check_count, check_figures, check_length
+from vldm_jax.evals.compare import compare, make_extractors
 from vldm_jax.evals.kept_numbers import cache_folder
 from vldm_jax.evals.record import record
 from vldm_jax.evals.report import number
@@ -77,7 +72,8 @@ class Judge:
         self._sampler = stage.sampler()
         self._real = _naming(
             f"evals.clips={evals.clips}",
-            lambda: real_clips(stage, clips=evals.clips, seed=SEED),
+            # What the data holds is said by training.
+            lambda: real_clips(stage, clips=evals.clips, seed=SEED, asked="clips", say=False),
         )
         _naming("evals.figures", lambda: self._real.check_labels(self._names, stage))
         self._asked = self._real.asked(stage)
@@ -105,7 +101,8 @@ class Judge:
             samples = write_samples(
                 self._stage, self._sampler, params, self._asked, folder, leave=False
             )
-            sets = self._real.sets(samples, made_with)
+            # Nobody sees these again: their numbers would fill the folder of those who may.
+            sets = self._real.sets(dataclasses.replace(samples, kept=False), made_with)
             result = compare(
                 sets.compared, self._names, extractors=self._extractors,
                 cache=cache_folder(), seed=SEED,
@@ -128,9 +125,7 @@ def _check_figures(config: ConfigDict) -> None:
     check_figures(names)
     check_alone(names)
     check_length(names, config.data.num_frames)
-    fewest = max(FIGURES[name].fewest for name in names)
-    if config.evals.clips < fewest:
-        raise InputError(f"they take {fewest} clips, config.evals.clips is {config.evals.clips}")
+    check_count(names, config.evals.clips, asked="config.evals.clips")
 
 
 def _naming(key: str, call: Any) -> Any:

@@ -17,17 +17,18 @@ from typing import Any
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 import vldm_jax
 from vldm_jax.checkpoint.configs import canonical
 from vldm_jax.config.data import build_source
+from vldm_jax.core.arrays import save_array
 from vldm_jax.core.files import atomic_path, check_new, write_json
 from vldm_jax.core.json_files import read_json
+from vldm_jax.core.progress import Progress
 from vldm_jax.data.relabel import RelabelledSource
+from vldm_jax.evals.checks import labels_of
 from vldm_jax.evals.clips import ClipSet
 from vldm_jax.evals.companions import REFERENCE
-from vldm_jax.evals.compare import labels_of
 from vldm_jax.evals.halves import FLOOR, real_halves
 from vldm_jax.evals.labels import Labels
 from vldm_jax.evals.sets import Compared, Sets
@@ -92,13 +93,17 @@ class RealClips:
         )  # fmt: skip
 
 
-def real_clips(stage: Stage, *, clips: int | None, seed: int) -> RealClips:
+def real_clips(
+    stage: Stage, *, clips: int | None, seed: int, asked: str = "--clips", say: bool = True
+) -> RealClips:
     """Return clips of a stage's data to compare its samples with.
 
     Args:
         stage: whose data it is.
         clips: in each of the two halves; None for as many as there are.
         seed: of their order.
+        asked: by which flag so many clips are asked for, for messages.
+        say: whether to print what the data keeps and skips.
 
     Raises:
         InputError: if nothing is usable, or too little.
@@ -106,10 +111,11 @@ def real_clips(stage: Stage, *, clips: int | None, seed: int) -> RealClips:
     data = stage.config.data.copy_and_resolve_references()
     with data.unlocked():
         data.stride = float(data.num_frames)
-    source = build_source(data)
+        data.more_fps = ()  # samples have one rate
+    source = build_source(data, say=say)
     drawn = np.random.default_rng(seed).permutation(len(source))
     halves = real_halves(_clips(source, data).picked(drawn))
-    count, line = halves.of_each(None, clips)
+    count, line = halves.of_each(None, clips, asked)
     real, others = halves.sets(count)
     assert others is not None
     return RealClips(
@@ -123,7 +129,7 @@ def real_clips(stage: Stage, *, clips: int | None, seed: int) -> RealClips:
             "resize": "bicubic, antialiased, centre",
             "real_windows": "all",
             "floor": FLOOR,
-            "conditions": "those of the real clips",
+            "conditions": asking.asked_in_words(stage.conditions, stage.config, source[0].keys()),
             "conditioning_frames": stage.conditioning_frames,
         },
     )  # fmt: skip
@@ -158,8 +164,8 @@ def kept_samples(
     begin(folder, about)
     samples = write_samples(stage, stage.sampler(), params, asked, folder)
     write_json(folder / METADATA, {**about, "complete": True})
-    told = ("sampling", "diffusion", "weights_sha256", "seed")
-    return samples, {key: about[key] for key in told}
+    told = ("sampling", "diffusion", "weights_sha256", "seed", "text_sha256")
+    return samples, {key: about[key] for key in told if key in about}
 
 
 def write_samples(
@@ -186,19 +192,23 @@ def write_samples(
     """
     config, (cond, count) = stage.config, asked
     size = config.sampling.batch_size
-    key, index = jax.random.key(config.seed), np.arange(count)
     files = [folder / f"{first:06}.npy" for first in range(0, count, size)]
-    with tqdm(total=count, desc="sampling", unit="clip", disable=None, leave=leave) as bar:
-        for number, file in enumerate(files):
-            left = min(size, count - number * size)
-            if not file.exists():
-                # The last batch is filled up: one program serves all.
-                rows = index[(number * size + np.arange(size)) % count]
-                part = {name: value[rows] for name, value in cond.items()}
-                (frames,) = sampler.in_batches(params, key, rows, part, size)
-                with atomic_path(file) as temporary:
-                    np.save(temporary, frames[:left])
-            bar.update(left)
+    missing = [number for number, file in enumerate(files) if not file.exists()]
+    lengths = [min(size, count - first) for first in range(0, count, size)]
+    there = count - sum(lengths[number] for number in missing)
+    with Progress("sampling", count, "clip", done=there, leave=leave) as progress:
+        if missing:
+            progress.note("compiling")
+            # The last batch is filled up: one program serves all.
+            index = np.concatenate([n * size + np.arange(size) for n in missing]) % count
+            part = {name: value[index] for name, value in cond.items()}
+            key = jax.random.key(config.seed)
+            batches = sampler.in_batches(params, key, index, part, size)
+            for number, frames in zip(missing, batches, strict=True):
+                with atomic_path(files[number]) as temporary:
+                    save_array(temporary, frames[: lengths[number]])
+                progress.note("")
+                progress.update(lengths[number])
     return ClipSet(
         read=lambda i: np.load(files[i // size], mmap_mode="r")[i % size],
         describe=lambda i: f"sample {i}", count=count, fps=float(config.data.fps),

@@ -41,6 +41,11 @@ def make_stage(config: ConfigDict) -> Stage:
     Raises:
         InputError: naming the first key that does not fit.
     """
+    if "parts" in config:
+        raise InputError(
+            "this is the config of a stack of models, which vldm sample runs: give that of one of "
+            "its parts"
+        )
     check_complete(config, base_config())
     kind = config.objective.kind
     if kind not in STAGES:

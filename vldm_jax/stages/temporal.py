@@ -43,7 +43,7 @@ class TemporalStage(DenoisingStage):
 
     model_keys = (*DenoisingStage.model_keys, "temporal", "backbone")
     frames = "video"
-    init_kinds = (TEMPORAL, WHOLE)
+    init_kinds = leaves = (TEMPORAL, WHOLE)
     init_free = DenoisingStage.init_free | {"fps"}  # layers may be tuned to another rate
     # A mix a frame has another shape for another number of frames.
     # Kernels of maps are added to layers from before them.
@@ -164,7 +164,7 @@ class TemporalStage(DenoisingStage):
 
     def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
         """Return temporal layers on their backbone, or a whole network, with its space's."""
-        file = self.trained_file(weights, TEMPORAL, WHOLE)
+        file = self.trained_file(weights, *self.leaves)
         files = {**self.space.files, "weights": file}
         if file.meta["kind"] == WHOLE:
             return self.whole(weights, file.read()), files

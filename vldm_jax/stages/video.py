@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 
 from vldm_jax.conditions.context_frames import ContextFrames
 from vldm_jax.conditions.context_noise import ContextNoise
+from vldm_jax.conditions.frame_rate import FrameRate
 from vldm_jax.config.base import video_config
 from vldm_jax.core.errors import InputError
 from vldm_jax.sampling.sampler import Guidance, Tell, as_asked
@@ -35,7 +36,7 @@ class VideoStage(TemporalStage):
 
     def __init__(self, config: ConfigDict) -> None:
         super().__init__(config)
-        self.given_frames = self._given_frames()
+        self.given_frames, self.rates = self._given_frames(), self._rates()
         check_given(
             config.sampling.given, config.sampling.given_noise, config.data.num_frames,
             self.diffusion.schedule.num_steps, self.given_frames is not None,
@@ -43,7 +44,8 @@ class VideoStage(TemporalStage):
 
     def _given_frames(self) -> GivenFrames | None:
         """Return what frames clips are given; None for a network that takes none."""
-        objective, taken = self.config.objective, {c.key for c in self.conditions if c.of_clip}
+        objective, known = self.config.objective, {ContextFrames.key, ContextNoise.key}
+        taken = known & {c.key for c in self.conditions}
         if not taken and not objective.given:
             return None
         wanted = {ContextFrames.key} | ({ContextNoise.key} if objective.given_noise else set())
@@ -60,14 +62,36 @@ class VideoStage(TemporalStage):
             self.diffusion.schedule.num_steps,
         )  # fmt: skip
 
+    def _rates(self) -> tuple[float, ...]:
+        """Return the frame rates that the network tells apart; () if it knows one."""
+        data = self.config.data
+        known = [c.rates for c in self.conditions if isinstance(c, FrameRate)]
+        wanted = {float(rate) for rate in (data.fps, *data.more_fps)}
+        told = set(known[0]) if known else {float(data.fps)}
+        if not wanted <= told:
+            raise InputError(
+                f"config.data.fps={data.fps} and more_fps={data.more_fps}, but the network "
+                + (f"knows {known[0]} fps" if known else "is not told the rate")
+                + ": give these rates to a network with {'kind': 'frame_rate', 'rates': (...)} in "
+                "config.model.network.more_conditions"
+            )
+        return known[0] if known else ()
+
     def of_clip(
         self, batch: dict[str, Any], z: Float[Array, "b *t h w c"], key: Key
     ) -> Conditioning:
-        """Return the frames that each clip is given."""
-        del batch
-        if self.given_frames is None:
-            return {}
-        return self.given_frames.told(z, self.diffusion.schedule, key)
+        """Return the frames that each clip is given, and its rate if the network is told it."""
+        told = {FrameRate.key: batch[FrameRate.key]} if self.rates else {}
+        if self.given_frames is not None:
+            told |= self.given_frames.told(z, self.diffusion.schedule, key)
+        return told
+
+    def meaning(self) -> dict[str, Any]:
+        """As of temporal layers, which know a frame rate, unless they are told it."""
+        meant = super().meaning()
+        if self.rates:
+            del meant["fps"]
+        return meant
 
     @property
     def guidance(self) -> tuple[Guidance, ...]:
@@ -109,3 +133,13 @@ class VideoStage(TemporalStage):
         if not self.config.sampling.given:
             return asked
         return {**asked, PIXELS: np.stack([one[self.frames] for one in examples])}
+
+    def fixed(self, shape: tuple[Any, ...]) -> Conditioning:
+        """As of temporal layers; and the rate if it is told."""
+        rate = {FrameRate.key: np.full(shape, self.config.data.fps, np.float32)}
+        return {**super().fixed(shape), **(rate if self.rates else {})}
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """As of every denoising stage; and the rate if the network is told it."""
+        return (*super().needs, *((FrameRate.key,) if self.rates else ()))

@@ -1,0 +1,94 @@
+"""`vldm sample` of a stack: flags, refusals of one line, a video."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "stages"))
+
+from small_stages import CONFIGS, config_of, leave, small_words
+
+from vldm_jax.cli.main import main
+
+CONTEXT = "({'kind': 'context_frames', 'channels': 4},)"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """A config file of a stack of one part, with its weights."""
+    root = tmp_path_factory.mktemp("sample_stack")
+    files = {name: root / f"{name}.safetensors" for name in ("autoencoder", "image", "keys")}
+    leave(config_of("autoencoder"), files["autoencoder"])
+    leave(config_of("image", model={"autoencoder": files["autoencoder"]}), files["image"])
+    model = {"autoencoder": files["autoencoder"], "backbone": files["image"], "init": None}
+    words = small_words("video")
+    words += [f"--config.model.{key}={value}" for key, value in model.items()]
+    words += [f"--config.model.network.more_conditions={CONTEXT}"]
+    from vldm_jax.cli.flags import load_config
+
+    prediction = f"{CONFIGS / 'driving' / 'prediction'}.py:tiny"
+    leave(load_config(prediction, words), files["keys"])
+    file = root / "stack.py"
+    file.write_text(
+        "from vldm_jax.config.stack import part, stack_config\n\n\n"
+        "def get_config():\n"
+        "    config = stack_config()\n"
+        "    config.parts.keyframes = part(\n"
+        f"        'prediction', {prediction!r}, {str(files['keys'])!r},\n"
+        f"        overrides={tuple(word.removeprefix('--config.') for word in words)!r},\n"
+        "    )\n"
+        "    return config\n"
+    )
+    return file
+
+
+def refused(capsys, *words):
+    code = main(["sample", *map(str, words)])
+    said = capsys.readouterr().err.strip()
+    assert code == 2 and len(said.splitlines()) == 1, said
+    return said
+
+
+@pytest.mark.slow
+def test_a_video_is_written(stack, tmp_path, capsys):
+    words = ["sample", "--config", str(stack), "--out", str(tmp_path / "out")]
+    assert main([*words, "--seconds", "1.5", "--labels", "night=1"]) == 0
+    assert "1 video of 3 frames, 1.6 s at 1.875 fps" in capsys.readouterr().out
+    assert (tmp_path / "out" / "0000.mp4").exists()
+    assert main([*words, "--seconds", "1.5", "--labels", "night=1", "--resume"]) == 0
+    said = refused(capsys, *words[1:], "--seconds", "9")
+    assert str(tmp_path / "out") in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seconds", "0"], "--seconds 0 must be more than 0"),
+        (["--labels", "rain=1"], "no label 'rain'; it takes night, cars"),
+        (["--labels", "night"], "write NAME=NUMBER"),
+        (["--context", "nothing.png"], "nothing.png cannot be read"),
+        (["--crop"], "--crop cuts what --context gives"),
+        (["--futures", "0"], "--futures 0"),
+        (["--stages", "upsample"], "name parts in their order, of keyframes"),
+        (["--num", "3"], "a stack makes --futures"),
+        (["--resume"], "holds no video that was begun"),
+        (["--weights", "x"], "config.parts.NAME.weights"),
+        (["--config.parts.keyframes.weights=gone"], "config.parts.keyframes: gone does not exist"),
+        (["--config.parts.keyframes.config=gone.py"], "config.parts.keyframes: no config file"),
+        (["--config.parts.keyframes.rounds=0"], "rounds=0 must be at least 1"),
+        (["--config.parts.keyframes.kind=video"], "keyframes.kind='video': choose one of"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line_and_nothing_is_written(
+    stack, tmp_path, capsys, words, message
+):
+    said = refused(capsys, "--config", stack, "--out", tmp_path / "out", *words)
+    assert message in said
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_flags_of_a_stack_are_refused_for_a_stage(tmp_path, capsys):
+    words = ("--config", f"{CONFIGS / 'driving' / 'video'}.py:tiny", "--weights", "x")
+    said = refused(capsys, *words, "--out", tmp_path / "out", "--seconds", "3")
+    assert "--seconds is for a stack of models" in said

@@ -1,0 +1,215 @@
+"""A stack makes a video: lengths, what is given stays, seeds, stopping and going on."""
+
+import dataclasses
+
+import av
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.core.json_files import read_json
+from vldm_jax.core.rng import stream
+from vldm_jax.stack import between, keyframes, run
+from vldm_jax.stack.plan import make_stack_plan
+from vldm_jax.stack.reel import Reel
+from vldm_jax.stack.request import Request, parse_labels, read_context
+from vldm_jax.stack.run import run_stack
+
+SECONDS = 5.0  # 10 key frames, 150 frames
+
+
+@pytest.fixture
+def plan(parts):
+    return make_stack_plan(list(parts.values()), SECONDS)
+
+
+def asking(**fields):
+    usual = {"labels": {"night": 1.0}, "context": None, "futures": 1, "seed": 0}
+    return Request(**usual | fields)
+
+
+def frames_of(path):
+    with av.open(str(path)) as container:
+        rate = float(container.streams.video[0].average_rate)
+        return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)]), rate
+
+
+def latents_of(out, name):
+    reel = Reel(out / "latents" / name)
+    return np.asarray(reel.between(0, len(reel)))
+
+
+@pytest.fixture(scope="module")
+def made(parts, tmp_path_factory):
+    """A video and its folder."""
+    out = tmp_path_factory.mktemp("video") / "out"
+    plan = make_stack_plan(list(parts.values()), SECONDS)
+    run_stack(plan, asking(), out, preview=True)
+    return out
+
+
+def test_a_video_has_the_length_that_was_asked_for(made):
+    frames, rate = frames_of(made / "0000.mp4")
+    assert frames.shape == (150, 8, 8, 3) and rate == pytest.approx(30.0)
+    assert frames_of(made / "preview.mp4")[0].shape[0] == 11
+    about = read_json(made / "metadata.json", "metadata")
+    assert about["complete"] and about["frames"] == 150 and about["labels"] == {"night": 1.0}
+    assert (made / "contact_sheet.png").exists()
+    assert not list(made.glob("0000.*.mp4"))  # segments
+
+
+def test_key_frames_are_among_the_frames_exactly(made):
+    """What a round of interpolation is given comes out as it came in."""
+    keys = latents_of(made, "prediction")
+    fine = [latents_of(made, f"interpolation_{i}") for i in (1, 2)]
+    assert keys.shape[1] == 11 and [z.shape[1] for z in fine] == [41, 161]
+    np.testing.assert_array_equal(fine[0][:, ::4], keys)
+    np.testing.assert_array_equal(fine[1][:, ::4], fine[0])
+
+
+@pytest.mark.slow
+def test_a_seed_is_a_video_whatever_is_made_at_once(made, plan, tmp_path, monkeypatch):
+    """Other numbers of windows and gaps in a call: the same latents, to rounding."""
+    monkeypatch.setattr(keyframes, "WINDOWS", 1)
+    monkeypatch.setattr(between, "GAPS", 3)
+    run_stack(plan, asking(), tmp_path / "out", preview=False)
+    for name in ("prediction", "interpolation_1", "interpolation_2"):
+        one, other = latents_of(made, name), latents_of(tmp_path / "out", name)
+        np.testing.assert_allclose(one, other, atol=2e-4)
+    run_stack(plan, asking(seed=1), tmp_path / "other", preview=False)
+    assert (
+        np.abs(latents_of(tmp_path / "other", "prediction") - latents_of(made, "prediction")).max()
+        > 0.1
+    )
+
+
+class Stop(Exception):
+    """A run is killed."""
+
+
+@pytest.mark.parametrize("after", [pytest.param(2, marks=pytest.mark.slow), 5, 9])
+def test_a_run_that_was_stopped_goes_on_and_leaves_the_same_bytes(
+    made, plan, tmp_path, monkeypatch, after
+):
+    """Stopped after a piece of key frames, of a round, of the next."""
+    pieces, append = [], Reel.append
+
+    def stopping(self, z):
+        if len(pieces) == after:
+            raise Stop
+        pieces.append(z.shape)
+        append(self, z)
+
+    monkeypatch.setattr(Reel, "append", stopping)
+    with pytest.raises(Stop):
+        run_stack(plan, asking(), tmp_path / "out", preview=False)
+    assert not read_json(tmp_path / "out" / "metadata.json", "metadata")["complete"]
+    monkeypatch.setattr(Reel, "append", append)
+    run_stack(plan, asking(), tmp_path / "out", preview=False)
+    assert (tmp_path / "out" / "0000.mp4").read_bytes() == (made / "0000.mp4").read_bytes()
+
+
+def test_a_video_stopped_between_segments_is_joined_the_same(made, plan, tmp_path, monkeypatch):
+    monkeypatch.setattr("vldm_jax.stack.pixels.SEGMENT", 64)
+    run_stack(plan, asking(), tmp_path / "whole", preview=False)
+    write, written = run.write_film, []
+
+    def stopping(*args):
+        *args, said = args
+
+        def counted(count):
+            if len(written) == 1:
+                raise Stop
+            written.append(count)
+            said(count)
+
+        write(*args, counted)
+
+    monkeypatch.setattr(run, "write_film", stopping)
+    with pytest.raises(Stop):
+        run_stack(plan, asking(), tmp_path / "out", preview=False)
+    assert len(list((tmp_path / "out").glob("0000.*.mp4"))) == 2
+    monkeypatch.setattr(run, "write_film", write)
+    run_stack(plan, asking(), tmp_path / "out", preview=False)
+    one, other = (tmp_path / name / "0000.mp4" for name in ("whole", "out"))
+    assert one.read_bytes() == other.read_bytes()
+    assert len(frames_of(one)[0]) == 150
+
+
+def test_the_folder_of_another_video_is_refused(made, plan):
+    with pytest.raises(InputError, match="exists|holds|empty"):
+        run_stack(plan, asking(seed=5), made, preview=False)
+
+
+def test_futures_begin_alike_and_go_apart(parts, tmp_path):
+    plan = make_stack_plan(list(parts.values()), SECONDS).until("prediction")
+    run_stack(plan, asking(futures=3), tmp_path / "out", preview=False)
+    z = latents_of(tmp_path / "out", "prediction")
+    for other in (1, 2):
+        np.testing.assert_array_equal(z[0, 0], z[other, 0])
+        assert np.abs(z[0, 1:] - z[other, 1:]).max() > 0.1
+    assert len(list((tmp_path / "out").glob("*.mp4"))) == 3
+
+
+def test_a_context_begins_the_video(parts, tmp_path):
+    plan = make_stack_plan(list(parts.values()), SECONDS).until("prediction")
+    context = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    run_stack(plan, asking(context=context), tmp_path / "out", preview=False)
+    z = latents_of(tmp_path / "out", "prediction")
+    space, part = plan.prediction.stage.space, plan.prediction
+    key = stream(stream(jax.random.key(0), "key frames"), "context")
+    batch = {"video": jnp.asarray(context[None])}
+    given = space.encode(part.stage.load(part.weights)[0], batch, "video", key)
+    np.testing.assert_allclose(z[:, :2], given, atol=1e-5)
+    assert z.shape[1] == plan.key_frames
+
+
+def test_without_an_image_model_the_first_window_is_the_prediction_s(parts, tmp_path):
+    plan = make_stack_plan([parts["prediction"]], SECONDS)
+    run_stack(plan, asking(), tmp_path / "out", preview=False)
+    pieces = sorted((tmp_path / "out" / "latents" / "prediction").glob("*.npy"))
+    assert np.load(pieces[0]).shape[1] == 4  # a window
+
+
+def test_broken_weights_are_an_error_and_no_black_video(parts, tmp_path, monkeypatch):
+    plan = make_stack_plan(list(parts.values()), 1.0).until("prediction")
+    monkeypatch.setattr(run, "_decoder", lambda plan: run.Decoder(lambda p, z: z / 0.0, {}))
+    with pytest.raises(InputError, match="not finite"):
+        run_stack(plan, asking(), tmp_path / "out", preview=False)
+    assert not (tmp_path / "out" / "0000.mp4").exists()
+
+
+@pytest.mark.parametrize("text", ["night", "night=", "=1", "night=1,night=2", "night=nan"])
+def test_labels_that_are_none_are_refused(text):
+    with pytest.raises(InputError, match="--labels"):
+        parse_labels(text)
+
+
+def test_labels_are_asked_for_by_name(parts):
+    assert parse_labels("night=1, cars=4") == {"night": 1.0, "cars": 4.0}
+    request = dataclasses.replace(asking(), labels={"cars": 4.0})
+    row = request.of(parts["prediction"], 2)["labels"]
+    assert np.isnan(row[:, 0]).all() and (row[:, 1] == 4).all()
+    with pytest.raises(InputError, match="no label 'rain'; it takes night, cars"):
+        dataclasses.replace(request, labels={"rain": 1.0}).of(parts["prediction"], 1)
+
+
+def test_context_files_are_looked_at(parts, tmp_path):
+    from PIL import Image
+
+    part = parts["prediction"]
+    Image.fromarray(np.full((16, 16, 3), 7, np.uint8)).save(tmp_path / "good.png")
+    context, line = read_context(str(tmp_path / "good.png"), part)
+    assert context.shape == (1, 8, 8, 3) and (context == 7).all() and "good.png" in line
+    Image.fromarray(np.zeros((16, 40, 3), np.uint8)).save(tmp_path / "wide.png")
+    with pytest.raises(InputError, match="another aspect than 8x8"):
+        read_context(str(tmp_path / "wide.png"), part)
+    assert read_context(str(tmp_path / "wide.png"), part, crop=True)[0].shape == (1, 8, 8, 3)
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "small.png")
+    with pytest.raises(InputError, match="4x4, smaller than"):
+        read_context(str(tmp_path / "small.png"), part)
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(InputError, match="text.png cannot be read"):
+        read_context(str(tmp_path / "text.png"), part)

@@ -1,0 +1,75 @@
+"""The parts of a stack fit each other, or are refused by name before anything slow."""
+
+import dataclasses
+
+import pytest
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.stack.plan import make_stack_plan
+
+
+def changed(part, **data):
+    config = part.config.copy_and_resolve_references()
+    with config.unlocked():
+        config.data.update(data)
+    return dataclasses.replace(part, config=config)
+
+
+def test_seconds_become_key_frames_and_frames(parts):
+    plan = make_stack_plan(list(parts.values()), 2.0)
+    assert (plan.key_fps, plan.fps, plan.frames) == (1.875, 30.0, 60)
+    assert [part.config.data.fps for part in plan.rounds] == [7.5, 30.0]
+    assert plan.key_frames == 5 and plan.frames_after(2) == 65  # 60 are wanted
+    assert make_stack_plan(list(parts.values()), 113 / 30).key_frames == 8  # 8 -> 29 -> 113
+
+
+def test_a_stack_may_end_early_and_have_no_image_model(parts):
+    plan = make_stack_plan([parts["prediction"], parts["interpolation"]], 2.0)
+    assert plan.first is None
+    short = plan.until("prediction")
+    assert (short.fps, short.frames, short.key_frames) == (1.875, 4, 4)
+    with pytest.raises(InputError, match="no part 'upsample'"):
+        plan.until("upsample")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        (("image", "interpolation"), "one prediction"),
+        (("prediction", "image"), "in this order"),
+        ((), "config.parts has nothing"),
+    ],
+)
+def test_parts_that_make_no_stack_are_refused(parts, kinds, message):
+    with pytest.raises(InputError, match=message):
+        make_stack_plan([parts[kind] for kind in kinds], 1.0)
+
+
+def test_a_model_that_was_not_trained_for_its_place_is_named(parts):
+    wrong = dataclasses.replace(parts["interpolation"], kind="prediction")
+    with pytest.raises(InputError, match="interpolation: its model was trained with the frames"):
+        make_stack_plan([wrong], 1.0)
+
+
+def test_rates_that_do_not_chain_are_refused(parts):
+    fast = changed(parts["prediction"], fps=2.5)
+    with pytest.raises(InputError, match=r"it makes 7.5 fps, from the part before it come 2.5"):
+        make_stack_plan([fast, parts["interpolation"]], 1.0)
+
+
+def test_another_size_is_refused(parts):
+    large = changed(parts["interpolation"], height=16, width=16)
+    with pytest.raises(InputError, match="16x16, but prediction makes 8x8"):
+        make_stack_plan([parts["prediction"], large], 1.0)
+
+
+def test_a_missing_file_is_named_with_its_part(parts, tmp_path):
+    gone = dataclasses.replace(parts["prediction"], weights=str(tmp_path / "gone.safetensors"))
+    with pytest.raises(InputError, match="config.parts.prediction: .*gone.safetensors"):
+        make_stack_plan([gone], 1.0)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_length_that_is_none_is_refused(parts, seconds):
+    with pytest.raises(InputError, match="--seconds"):
+        make_stack_plan(list(parts.values()), seconds)

@@ -1,0 +1,116 @@
+"""`vldm sample` of a stack: a long video from labels, an image or a video."""
+
+import argparse
+import os
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from vldm_jax.checkpoint.weights import WEIGHTS
+from vldm_jax.cli.flags import Parser, load_config
+from vldm_jax.config.stack import part, stack_config
+from vldm_jax.config.table import check_keys
+from vldm_jax.core.errors import InputError
+from vldm_jax.stack.plan import Part, StackPlan, make_stack_plan
+from vldm_jax.stack.request import Request, parse_labels, read_context
+from vldm_jax.stack.run import run_stack
+
+FLAGS = ("seconds", "labels", "context", "crop", "futures", "stages", "preview", "resume")
+
+
+def add_stack(parser: Parser) -> None:
+    """Add the flags of a stack."""
+    of = parser.add_argument_group("a stack of models (a config with parts)")
+    of.add_argument("--seconds", type=float, help="length of the video")
+    of.add_argument("--labels", metavar="NAME=VALUE,...", help="what it shows: night=1,cars=4")
+    of.add_argument("--context", metavar="FILE", help="image or video that it begins with")
+    of.add_argument("--crop", action="store_true", help="cut the context to the model's aspect")
+    of.add_argument("--futures", type=int, help="videos from the same first frame")
+    of.add_argument("--stages", metavar="NAME,...", help="run the parts up to the last named")
+    of.add_argument("--preview", action="store_true", help="write the key frames before the rest")
+    of.add_argument("--resume", action="store_true", help="go on with a video; there must be one")
+
+
+def is_stack(config: ConfigDict) -> bool:
+    """Return whether a config is a stack's."""
+    return "parts" in config
+
+
+def refuse_flags(parser: Parser, args: argparse.Namespace) -> None:
+    """Raise for a flag that only a stack has.
+
+    Raises:
+        InputError: naming it.
+    """
+    for name in FLAGS:
+        if getattr(args, name) not in (None, False):
+            parser.error(f"--{name} is for a stack of models, --config configs/driving/stack.py")
+
+
+def sample_stack(parser: Parser, args: argparse.Namespace, config: ConfigDict) -> None:
+    """Write the videos that the flags and a stack's config ask for.
+
+    Raises:
+        InputError: for anything that does not fit; before any slow work where it can be known.
+    """
+    if args.num is not None:
+        parser.error("--num is of a stage; a stack makes --futures of one beginning")
+    plan = _plan(args, config)
+    if args.resume and not (args.out / "metadata.json").exists():
+        parser.error(f"--resume: {args.out} holds no video that was begun; leave it out")
+    run_stack(plan, _request(args, config, plan), args.out, preview=args.preview)
+
+
+def _plan(args: argparse.Namespace, config: ConfigDict) -> StackPlan:
+    check_keys(config, stack_config(), "")
+    here = Path(args.config.partition(":")[0]).parent
+    parts = [_part(name, fields, here) for name, fields in config.parts.items()]
+    seconds = config.seconds if args.seconds is None else args.seconds
+    plan = make_stack_plan(parts, seconds)
+    if args.stages is None:
+        return plan
+    return plan.until(_last(args.stages, [part.name for part in plan.parts]))
+
+
+def _part(name: str, fields: ConfigDict, here: Path) -> Part:
+    check_keys(fields, part("", "", ""), f"parts.{name}")
+    words = [f"--config.{word.removeprefix('--config.')}" for word in fields.overrides]
+    file = fields.config if os.path.isabs(fields.config) else str(here / fields.config)
+    weights = fields.weights
+    if not weights.startswith("asset:") and Path(weights).is_dir():
+        weights = str(Path(weights) / WEIGHTS)
+    if type(fields.rounds) is not int or fields.rounds < 1:
+        raise InputError(f"config.parts.{name}.rounds={fields.rounds!r} must be at least 1")
+    try:
+        config = load_config(file, words)
+    except InputError as error:
+        raise InputError(f"config.parts.{name}: {error}") from error
+    return Part(name=name, kind=fields.kind, config=config, weights=weights, rounds=fields.rounds)
+
+
+def _last(stages: str, names: list[str]) -> str:
+    """Return the last of the parts that are to run, which must be the first ones.
+
+    Raises:
+        InputError: if they are not.
+    """
+    wanted = [word.strip() for word in stages.split(",") if word.strip()]
+    known = list(dict.fromkeys(name.partition(" ")[0] for name in names))
+    begins = [name for name in known if name in wanted]
+    if not wanted or wanted != begins or known[known.index(wanted[0]) :][: len(wanted)] != wanted:
+        raise InputError(f"--stages {stages!r}: name parts in their order, of {', '.join(known)}")
+    return [name for name in names if name.partition(" ")[0] == wanted[-1]][-1]
+
+
+def _request(args: argparse.Namespace, config: ConfigDict, plan: StackPlan) -> Request:
+    futures = config.futures if args.futures is None else args.futures
+    if type(futures) is not int or futures < 1:
+        raise InputError(f"--futures {futures}: a whole number of at least 1")
+    path, context = args.context or config.context, None
+    if path is not None:
+        context, line = read_context(path, plan.prediction, crop=args.crop)
+        print(line, flush=True)
+    elif args.crop:
+        raise InputError("--crop cuts what --context gives: give that, or leave it out")
+    labels = parse_labels(config.labels if args.labels is None else args.labels)
+    return Request(labels=labels, context=context, futures=futures, seed=config.seed)

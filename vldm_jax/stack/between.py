@@ -1,0 +1,73 @@
+"""Frames between frames, gap by gap; the frames that come in are among those that go out.
+
+Source: Align your Latents, arXiv:2304.08818, Sec. 3.3.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from vldm_jax.conditions.context_frames import ContextFrames, context_of
+from vldm_jax.core.rng import stream
+from vldm_jax.sampling.windows import BETWEEN, interpolate
+from vldm_jax.stack.plan import Part
+from vldm_jax.stack.reel import Reel
+from vldm_jax.stack.request import Request
+from vldm_jax.typing import Array, Conditioning, Key, PyTree
+
+GAPS = 8  # of one future in one call
+
+
+def put_between(
+    part: Part,
+    params: PyTree,
+    request: Request,
+    coarse: Reel,
+    fine: Reel,
+    said: Callable[[int], Any],
+) -> None:
+    """Append to a reel the frames of a round of interpolation that it lacks.
+
+    Args:
+        part: as it runs in this round.
+        params: its parameters.
+        request: what is asked for.
+        coarse: all frames of the round before.
+        fine: gets 4 (n - 1) + 1 of them.
+        said: is told how many there are.
+    """
+    sampler = part.stage.sampler()
+    cond = {name: jnp.asarray(a) for name, a in request.of(part, GAPS).items()}
+    keys = jax.random.split(stream(jax.random.key(request.seed), part.name), request.futures)
+    gaps = len(coarse) - 1
+
+    def window(
+        params: PyTree, cond: Conditioning, key: Key, z: Array, given: Array, number: Array
+    ) -> Array:
+        told = {**cond, ContextFrames.key: context_of(z, given)}
+        return sampler.latents(params, key, number, told)
+
+    @jax.jit
+    def filled(params: PyTree, cond: Conditioning, keys: Key, z: Array, number: Array) -> Array:
+        def one(args: tuple[Key, Array]) -> Array:
+            key, frames = args
+            made = functools.partial(window, params, cond, key)
+            return interpolate(made, frames[:-1], frames[1:], number)
+
+        return jax.lax.map(one, (keys, z))
+
+    while len(fine) < (BETWEEN + 1) * gaps:
+        first = len(fine) // (BETWEEN + 1)
+        count = min(GAPS, gaps - first)
+        z = coarse.between(first, first + count + 1)
+        # Filled up with its last frame, so that one program serves all.
+        z = jnp.concatenate([z, jnp.repeat(z[:, -1:], GAPS - count, axis=1)], axis=1)
+        made = filled(params, cond, keys, z, first + jnp.arange(GAPS))
+        fine.append(made[:, : (BETWEEN + 1) * count])
+        said(len(fine))
+    if len(fine) == (BETWEEN + 1) * gaps:
+        fine.append(coarse.between(gaps, gaps + 1))
+        said(len(fine))

@@ -1,0 +1,87 @@
+"""Key frames: a first one, or given ones, then windows that go on from the last two.
+
+Source: Align your Latents, arXiv:2304.08818, Sec. 3.2 and 4.1.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vldm_jax.conditions.context_frames import ContextFrames, context_of
+from vldm_jax.core.rng import stream
+from vldm_jax.sampling.windows import roll_out
+from vldm_jax.stack.plan import CONTEXT, Part, StackPlan, read
+from vldm_jax.stack.reel import Reel
+from vldm_jax.stack.request import Request
+from vldm_jax.typing import Array, Conditioning, Float, Key
+
+WINDOWS = 4  # in one call: one program, however long the video gets
+
+
+def make_key_frames(
+    plan: StackPlan, request: Request, reel: Reel, said: Callable[[int], Any]
+) -> None:
+    """Append to a reel the key frames (futures n h w c) that it lacks.
+
+    Args:
+        plan: of the stack.
+        request: what is asked for.
+        reel: of key frames.
+        said: is told how many there are.
+    """
+    key = jax.random.key(request.seed)
+    if not len(reel) and plan.first is not None and request.context is None:
+        z = _first_frame(plan.first, request, key)
+        reel.append(jnp.broadcast_to(z[:, None], (request.futures, 1, *z.shape[1:])))
+        said(len(reel))
+    if len(reel) < plan.key_frames:
+        _predict(plan, request, reel, key, said)
+
+
+def _first_frame(part: Part, request: Request, key: Key) -> Float[Array, "1 h w c"]:
+    params, _ = read(part)
+    cond = {name: jnp.asarray(a) for name, a in request.of(part, 1).items()}
+    return jax.jit(part.stage.sampler().latents)(params, key, jnp.arange(1), cond)
+
+
+def _predict(
+    plan: StackPlan, request: Request, reel: Reel, key: Key, said: Callable[[int], Any]
+) -> None:
+    part = plan.prediction
+    params, _ = read(part)
+    sampler, frames = part.stage.sampler(), part.config.data.num_frames
+    cond = {name: jnp.asarray(a) for name, a in request.of(part, request.futures).items()}
+    index = jnp.arange(request.futures)
+    key = stream(key, "key frames")
+    if not len(reel) and request.context is not None:
+        given = jnp.asarray(request.context)
+        batch = {"video": given[None]}
+        z = part.stage.space.encode(params, batch, "video", stream(key, "context"))
+        reel.append(jnp.broadcast_to(z, (request.futures, *z.shape[1:])))
+        said(len(reel))
+    if not len(reel):
+        z = jax.jit(sampler.latents)(params, jax.random.fold_in(key, 0), index, cond)
+        reel.append(z[:, : plan.key_frames])
+        said(len(reel))
+
+    def window(params: Any, cond: Conditioning, z: Array, given: Array, number: Array) -> Array:
+        told = {**cond, ContextFrames.key: context_of(z, given)}
+        return sampler.latents(params, jax.random.fold_in(key, number), index, told)
+
+    @jax.jit
+    def rolled(params: Any, cond: Conditioning, tail: Array, numbers: Array) -> Array:
+        return roll_out(functools.partial(window, params, cond), tail, numbers, frames=frames)[0]
+
+    while len(reel) < plan.key_frames:
+        known = min(CONTEXT, len(reel))
+        # A window's number is that of the frame that it begins with: the same in every run.
+        start, step = len(reel) - known, frames - known
+        count = 1 if known < CONTEXT else WINDOWS
+        numbers = start + 1 + step * np.arange(count)
+        z = rolled(params, cond, reel.between(start, len(reel)), jnp.asarray(numbers))
+        reel.append(z[:, : plan.key_frames - len(reel)])
+        said(len(reel))
