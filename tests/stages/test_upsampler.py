@@ -250,7 +250,7 @@ def test_a_mix_a_frame_is_refused():
 def test_videos_of_a_folder_are_upsampled_in_turn(tmp_path):
     for number in range(2):
         write_video(tmp_path / f"{number}.mp4", np.full((5, 8, 12, 3), 90 * number, np.uint8), 7.5)
-    sections = {"data": {"num_frames": 5}, "sampling": {"low": tmp_path}}
+    sections = {"data": {"num_frames": 5, "fps": 7.5}, "sampling": {"low": tmp_path}}
     stage = make_stage(config_of("video_upsampler", **sections))
     low = stage.request(3)[LOW]
     assert low.shape == (3, 5, HEIGHT // 4, WIDTH // 4, 3)
