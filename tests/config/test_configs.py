@@ -60,6 +60,38 @@ def test_text_to_video_is_stable_diffusion_with_the_papers_temporal_layers(name,
     assert sum(path.endswith("mixer/logit") for path in trained) == 22 + 16
 
 
+@pytest.mark.parametrize(
+    ("name", "in_space", "in_time"),
+    [
+        ("driving/video_upsampler", 104_343_843, 29_601_782),
+        pytest.param(
+            "text2video/video_upsampler", 473_398_020, 437_853_990, marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_upsamplers_are_frozen_image_upsamplers_with_temporal_layers(name, in_space, in_time):
+    """Stable Diffusion's x4 upscaler is 473.40M; the paper's layers on it 449M, second-hand."""
+    stage = make_stage(load(name))
+    parts = partition(stage.shapes(), load(name).train.rules)
+    frozen = flatten(parts["frozen"])
+    trained = {path: leaf for path, leaf in flatten(stage.shapes()).items() if path not in frozen}
+    assert (count(frozen.values()), count(trained.values())) == (in_space, in_time)
+    z, _, cond = stage.inputs
+    beside = 3 + z.shape[-1]
+    assert frozen["network/conv_in/kernel"].shape[2] == beside and cond["concat"].shape[-1] == 3
+
+
+def test_what_is_known_of_the_papers_upsamplers():
+    """84K steps of 32 patches at 1e-5 (second-hand), v; chunks of 8 frames (paper)."""
+    image, video = load("driving/upsampler"), load("driving/video_upsampler")
+    assert (image.train.total_steps, image.train.batch_size) == (84_000, 32)
+    assert (image.optim.lr, image.diffusion.target) == (1e-5, "v")
+    assert (image.data.height, image.data.width) == (512, 1024)
+    assert (video.data.num_frames, video.sampling.chunk) == (8, 8)
+    for config in (image, video):
+        assert not any(config.model.network.attention)
+
+
 def test_text_to_image_is_stable_diffusion_2_1():
     tree = make_stage(load("text2video/image")).shapes()
     assert count(flatten(tree).values()) == 865_910_724

@@ -8,7 +8,7 @@ import pytest
 from vldm_jax.diffusion.losses import Diffusion
 from vldm_jax.diffusion.schedules import ScaledLinearSchedule
 from vldm_jax.stages.denoising_loss import denoising_loss, loss_by_quartile
-from vldm_jax.stages.video import summarise
+from vldm_jax.stages.temporal import summarise
 
 SCHEDULE = ScaledLinearSchedule()
 IMAGE, VIDEO = (4096, 2, 2, 1), (4096, 3, 2, 2, 1)

@@ -94,8 +94,7 @@ def _own_sets(
     config = asked_config(flags, args, overrides)
     stage = make_plan(config).stage
     for name in args.figures:
-        kind = FIGURES[name].beside
-        if kind and kind not in has(stage):
+        if (kind := FIGURES[name].beside) and kind not in has(stage):
             flags.error(f"{name} takes a {kind} for each clip: give folders, --samples and --real")
     data = config.data
     settings_of(args.figures, given, None, (data.num_frames, data.height, data.width))

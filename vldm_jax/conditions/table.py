@@ -11,6 +11,7 @@ from vldm_jax.conditions.context_frames import ContextFrames
 from vldm_jax.conditions.context_noise import ContextNoise
 from vldm_jax.conditions.frame_rate import FrameRate
 from vldm_jax.conditions.labels import Labels
+from vldm_jax.conditions.low_res_noise import LowResNoise
 from vldm_jax.conditions.text import TemporalText, Text
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.fields import make
@@ -24,6 +25,7 @@ CONDITIONS = {
     "context_frames": ContextFrames,
     "context_noise": ContextNoise,
     "frame_rate": FrameRate,
+    "low_res_noise": LowResNoise,
 }
 
 

@@ -153,7 +153,7 @@ def denoising_config() -> ConfigDict:
     """Return the base of a stage that denoises latents, on Stable Diffusion's noise schedule."""
     config = base_config()
     config.model.network.remat = False  # recompute layers in the backward pass: less memory
-    config.model.autoencoder = placeholder(str)  # or "pixels"
+    config.model.autoencoder = placeholder(str)  # or "pixels", "pixels/4"
 
     config.diffusion = ConfigDict()
     config.diffusion.schedule = ConfigDict(
@@ -237,6 +237,43 @@ def interpolation(config: ConfigDict, channels: int) -> ConfigDict:
     config.objective.given_noise = 250
     config.sampling.given = (0, 4)
     return config
+
+
+def upsampler_config() -> ConfigDict:
+    """Return the base of an image upsampler by 4: the whole U-Net is trained, on patches."""
+    config = image_config()
+    config.objective.kind = "upsampler"
+    _upsample(config)
+    config.evals.figures = ("frechet_lite0",)
+    return config
+
+
+def video_upsampler_config() -> ConfigDict:
+    """Return the base of temporal layers on a frozen image upsampler, trained on patches."""
+    config = video_config()
+    config.objective.kind = "video_upsampler"
+    for key in ("given", "given_noise"):  # there is no prediction and no interpolation here
+        del config.objective[key], config.sampling[key]
+    del config.sampling["context_guidance"]
+    _upsample(config)
+    return config
+
+
+def _upsample(config: ConfigDict) -> None:
+    """Add what both upsamplers have."""
+    # Those of Stable Diffusion's x4 upscaler, on which times of noise are of one meaning.
+    config.diffusion.schedule.beta_start, config.diffusion.schedule.beta_end = 0.0001, 0.02
+    config.diffusion.target = "v"
+    config.objective.p_drop = 0.0  # there are no labels; of text 0.1
+    config.objective.patch = 256  # pixels of the result, height and width
+    config.objective.low_noise = 350  # largest time of noise on the low-resolution frames
+    config.sampling.method = "denoise"  # or "bicubic", the baseline
+    config.sampling.low = placeholder(str)  # videos to upsample; None: of real clips
+    config.sampling.low_noise = 20  # time of noise on low-resolution frames
+    config.sampling.chunk = 8  # frames at once
+    config.sampling.overlap = 2  # of them, frames that the next chunk has, too
+    config.sampling.tile = ()  # pixels of the result that are seen at once; (): all
+    config.sampling.num_videos = config.sampling.batch_size = 1
 
 
 def variant_of(config: ConfigDict, variant: str, **variants) -> ConfigDict:

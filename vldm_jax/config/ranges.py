@@ -32,6 +32,8 @@ RANGES = {
     "objective.p_drop": FRACTION,
     "objective.perceptual_weight": NOT_NEGATIVE,
     "objective.given_noise": NATURAL,
+    "objective.low_noise": NATURAL,
+    "objective.patch": COUNT,
     "objective.kl_weight": NOT_NEGATIVE,
     "objective.disc_weight": NOT_NEGATIVE,
     "objective.disc_start": NATURAL,
@@ -58,6 +60,9 @@ RANGES = {
     "sampling.guidance": NUMBER,
     "sampling.context_guidance": NUMBER,
     "sampling.given_noise": NATURAL,
+    "sampling.low_noise": NATURAL,
+    "sampling.chunk": COUNT,
+    "sampling.overlap": NATURAL,
     "evals.clips": number(lambda v: v >= 2, "a whole number of at least 2", int),
     "checkpoint.every": COUNT,
     "checkpoint.keep": COUNT,
@@ -86,6 +91,7 @@ MAY_BE_NONE: dict[str, type] = {
     "train.evaluate_every": int,
     "train.stop_after_minutes": float,
     "evals.keep_best": str,
+    "sampling.low": str,
     "sampling.context": str,
     "sampling.context_temporal": str,
     "sampling.decode.frames": int,
@@ -97,6 +103,7 @@ MAY_BE_NONE: dict[str, type] = {
 EMPTY_MEANS = {
     "data.labels": "() is none of them",
     "sampling.labels": "() asks for any",
+    "sampling.tile": "() is the whole frame",
 }
 # Keys that a config may lack: their source knows what is usual, or says that it needs them.
 MAY_BE_MISSING = {

@@ -83,5 +83,22 @@ def add_noise(
     return expand_like(alpha, z0) * z0 + expand_like(sigma, z0) * eps
 
 
+def noised(
+    z: Float[Array, " b *rest"], eps: Float[Array, " b *rest"], time: Time, schedule: Schedule
+) -> Float[Array, " b *rest"]:
+    """Return clean frames that are given to a network, with noise of these times; at 0 as they are.
+
+    Time 0 of a schedule has a little noise on it; here it means none.
+
+    Args:
+        z: (b ...) clean latents or pixels.
+        eps: (b ...) unit normal noise.
+        time: (b) or (), discrete.
+        schedule: noise schedule.
+    """
+    noisy = add_noise(z, eps, *alpha_sigma(schedule, time))
+    return jnp.where(expand_like(time > 0, z), noisy, z)
+
+
 def _log_k_sigmas(schedule: Schedule) -> Array:
     return jnp.asarray(np.log(schedule.k_sigmas()))

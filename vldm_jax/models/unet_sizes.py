@@ -72,6 +72,28 @@ DRIVING_TINY = {
     "label_tokens": ("binary", "count"),
 }
 
+# The driving upsampler, in pixels. The paper tells no widths; these are of latent diffusion's model
+# of super-resolution (bsr_sr), without attention, so that it acts locally. Six input channels:
+# three of the frame and, through `concat`, the noised low-resolution frame.
+DRIVING_UPSAMPLER = {
+    "channels": (160, 320, 320, 640),
+    "attention": (False, False, False, False),
+    "out_channels": 3,
+    "head_dim": 32,
+    "more_conditions": ({"kind": "low_res_noise"},),
+}
+
+# The same for two CPU cores, on blocks of 4x4 pixels: 51 input channels, 48 of the blocks.
+DRIVING_UPSAMPLER_TINY = {
+    "channels": (64, 96),
+    "attention": (False, False),
+    "layers_per_level": 1,
+    "out_channels": 48,
+    "head_dim": 32,
+    "norm_groups": 8,
+    "more_conditions": ({"kind": "low_res_noise"},),
+}
+
 SIZES = {
     "sd14": SD14,
     "sd21": SD21,
@@ -79,4 +101,6 @@ SIZES = {
     "svd": SVD,
     "driving": DRIVING,
     "driving_tiny": DRIVING_TINY,
+    "driving_upsampler": DRIVING_UPSAMPLER,
+    "driving_upsampler_tiny": DRIVING_UPSAMPLER_TINY,
 }

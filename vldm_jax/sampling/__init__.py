@@ -3,9 +3,11 @@
 Sampler                                     network, decoder, schedule, solver, grid, guidance
 DDIM Euler Heun DPMpp2M Ancestral           solvers, one a file in `solvers/`
 uniform trailing linspace karras            grids of noise levels
+Upsampler Bicubic                           frames of videos of any length, four times as large
 sample                                      the loop, over any denoise(x, sigma)
 """
 
+from vldm_jax.sampling.bicubic import Bicubic
 from vldm_jax.sampling.grids import karras, linspace, trailing, uniform
 from vldm_jax.sampling.loop import sample
 from vldm_jax.sampling.sampler import Sampler
@@ -14,14 +16,17 @@ from vldm_jax.sampling.solvers.ddim import DDIM
 from vldm_jax.sampling.solvers.dpmpp_2m import DPMpp2M
 from vldm_jax.sampling.solvers.euler import Euler
 from vldm_jax.sampling.solvers.heun import Heun
+from vldm_jax.sampling.upsampler import Upsampler
 
 __all__ = [
     "DDIM",
     "Ancestral",
+    "Bicubic",
     "DPMpp2M",
     "Euler",
     "Heun",
     "Sampler",
+    "Upsampler",
     "karras",
     "linspace",
     "sample",

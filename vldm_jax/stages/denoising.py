@@ -24,6 +24,7 @@ from vldm_jax.data.pipeline import Source
 from vldm_jax.diffusion.denoiser import make_denoiser
 from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.models import table
+from vldm_jax.sampling.maker import FrameMaker
 from vldm_jax.sampling.sampler import Guidance, Sampler, Tell, as_asked, spread
 from vldm_jax.stages import asking
 from vldm_jax.stages.base import Stage
@@ -174,7 +175,7 @@ class DenoisingStage(Stage):
     def of_clip(
         self, batch: dict[str, Any], z: Float[Array, "b *t h w c"], key: Key
     ) -> Conditioning:
-        """Return the values of the conditions that are made of the clips themselves."""
+        """Return what the network is told that is made of the clips themselves."""
         del batch, z, key
         return {}
 
@@ -265,7 +266,7 @@ class DenoisingStage(Stage):
         return asking.json_rows(self.asked_for, cond)
 
     @functools.cached_property
-    def _preview(self) -> Sampler:
+    def _preview(self) -> FrameMaker:
         return self.sampler()
 
     def preview(self, params: PyTree, source: Source, count: int) -> UInt8[np.ndarray, "b t h w 3"]:

@@ -20,10 +20,9 @@ from vldm_jax.conditions.context_frames import ContextFrames, context_of
 from vldm_jax.conditions.context_noise import ContextNoise
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.rng import stream
-from vldm_jax.core.shapes import expand_like
-from vldm_jax.diffusion.process import add_noise, alpha_sigma
+from vldm_jax.diffusion.process import noised
 from vldm_jax.diffusion.schedules import Schedule
-from vldm_jax.typing import Array, Bool, Conditioning, Float, Int, Key
+from vldm_jax.typing import Array, Bool, Conditioning, Float, Key
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,20 +55,6 @@ class GivenFrames:
             ContextFrames.key: context_of(noised(z, eps, time, schedule), given),
             ContextNoise.key: time.astype(jnp.float32),
         }
-
-
-def noised(
-    z: Float[Array, "b t h w c"],
-    eps: Float[Array, "b t h w c"],
-    time: Int[Array, " b"],
-    schedule: Schedule,
-) -> Float[Array, "b t h w c"]:
-    """Return latents with noise of these times; at time 0 as they are.
-
-    Time 0 of a schedule has a little noise on it; here it means none.
-    """
-    noisy = add_noise(z, eps, *alpha_sigma(schedule, time))
-    return jnp.where(expand_like(time > 0, z), noisy, z)
 
 
 def given_frames(patterns: Any, noise: int, frames: int, steps: int) -> GivenFrames:

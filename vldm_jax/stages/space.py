@@ -10,9 +10,11 @@ Source: Align your Latents, arXiv:2304.08818, Sec. 3 and Table 1 (right).
 
 import abc
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
+from einops import rearrange
 from ml_collections import ConfigDict
 
 from vldm_jax.core.errors import InputError
@@ -23,6 +25,7 @@ from vldm_jax.stages.origin import check_latents, fingerprint_of
 from vldm_jax.typing import Array, Float, Key, PyTree
 
 PIXELS = "pixels"
+OF_PIXELS = re.compile(rf"{PIXELS}(?:/([1-9][0-9]?))?")
 
 
 class Space(abc.ABC):
@@ -30,9 +33,16 @@ class Space(abc.ABC):
 
     Attributes:
         files: weights files that make it, by their key in `config.model`.
+        decodes_clips: whether a frame's pixels depend on the frames around it.
     """
 
     files: Mapping[str, WeightsFile]
+    decodes_clips: bool = False
+
+    @property
+    @abc.abstractmethod
+    def factor(self) -> int:
+        """Rows, and columns, of pixels that are one here."""
 
     @abc.abstractmethod
     def given(self) -> PyTree:
@@ -95,6 +105,16 @@ class LatentSpace(Space):
         return {"autoencoder": self.autoencoder}
 
     @property
+    def factor(self) -> int:
+        """The autoencoder's."""
+        return self._latents.module.factor
+
+    @property
+    def decodes_clips(self) -> bool:
+        """Whether the decoder has temporal layers."""
+        return self._latents.module.temporal_decoder
+
+    @property
     def _latents(self) -> Latents:
         return Latents(module_of(self.autoencoder), *parts_of(self.sampling))
 
@@ -131,51 +151,81 @@ class LatentSpace(Space):
 
     def check(self, file: WeightsFile) -> None:
         """Raise if the network was trained on other latents, or on pixels."""
-        if file.meta.get("latents") == PIXELS:
+        there = str(file.meta.get("latents"))
+        if OF_PIXELS.fullmatch(there):
             raise InputError(
                 f"{file.path} was trained on pixels: it goes with no autoencoder, "
-                f"--config.model.autoencoder={PIXELS}"
+                f"--config.model.autoencoder={there}"
             )
         check_latents(file, self.autoencoder)
 
 
+@dataclasses.dataclass(frozen=True)
 class PixelSpace(Space):
-    """Pixels in [-1, 1]."""
+    """Pixels in [-1, 1].
 
-    files: Mapping[str, WeightsFile] = {}
-    parts = InParts(frames=16)
+    Attributes:
+        block: height and width of the block of pixels that are the channels of one entry.
+    """
+
+    block: int = 1
+    files: ClassVar[Mapping[str, WeightsFile]] = {}
+    parts: ClassVar[InParts] = InParts(frames=16)
+
+    @property
+    def factor(self) -> int:
+        """The block's height and width."""
+        return self.block
+
+    @property
+    def channels(self) -> int:
+        """Of an entry."""
+        return 3 * self.block**2
+
+    @property
+    def name(self) -> str:
+        """As a config has it."""
+        return PIXELS if self.block == 1 else f"{PIXELS}/{self.block}"
 
     def given(self) -> PyTree:
         """Return nothing."""
         return {}
 
     def shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """Return (h, w, 3)."""
-        return height, width, 3
+        """Return (h, w, c) of a frame of so many pixels."""
+        return height // self.block, width // self.block, self.channels
 
     def encode(
         self, params: PyTree, batch: dict[str, Any], frames: str, key: Key
-    ) -> Float[Array, "b *t h w 3"]:
+    ) -> Float[Array, "b *t h w c"]:
         """Return the frames."""
         del params, key
-        return to_pixels(batch[frames])
+        blocks = "... (h p) (w q) c -> ... h w (p q c)"
+        return rearrange(to_pixels(batch[frames]), blocks, p=self.block, q=self.block)
 
-    def decode(self, params: PyTree, z: Float[Array, "b *t h w 3"]) -> Float[Array, "b *t h w 3"]:
+    def decode(self, params: PyTree, z: Float[Array, "b *t h w c"]) -> Float[Array, "b *t H W 3"]:
         """Return the frames."""
         del params
-        return z
+        blocks = "... h w (p q c) -> ... (h p) (w q) c"
+        return rearrange(z, blocks, p=self.block, q=self.block)
 
     def about(self) -> dict[str, str]:
-        """Return that it was trained on pixels."""
-        return {"latents": PIXELS}
+        """Return that it was trained on pixels, and in which blocks."""
+        return {"latents": self.name}
 
     def check(self, file: WeightsFile) -> None:
-        """Raise if the network was trained on latents."""
-        if file.meta.get("latents", PIXELS) != PIXELS:
-            raise InputError(
-                f"{file.path} was trained on latents, and config.model.autoencoder={PIXELS!r}: "
-                "give the autoencoder that it was trained with, --config.model.autoencoder=FILE"
-            )
+        """Raise if the network was trained on latents, or on other blocks."""
+        there = str(file.meta.get("latents", self.name))
+        if there == self.name:
+            return
+        give = f"--config.model.autoencoder={there}"
+        if not OF_PIXELS.fullmatch(there):
+            give = "the autoencoder that it was trained with, --config.model.autoencoder=FILE"
+        what = "pixels in other blocks" if OF_PIXELS.fullmatch(there) else "latents"
+        raise InputError(
+            f"{file.path} was trained on {what}, and config.model.autoencoder={self.name!r}: "
+            f"give {give}"
+        )
 
 
 def space_of(config: ConfigDict, channels: int, find: Callable[[], WeightsFile]) -> Space:
@@ -189,12 +239,20 @@ def space_of(config: ConfigDict, channels: int, find: Callable[[], WeightsFile])
     Raises:
         InputError: if the space is not of frames of `config.data`, or has other channels.
     """
-    if config.model.autoencoder != PIXELS:
+    pixels = OF_PIXELS.fullmatch(str(config.model.autoencoder))
+    if pixels is None:
         file = find()
         check_size(file, config.data, channels)
         return LatentSpace(file, config.sampling)
-    if channels != 3:
+    space = PixelSpace(int(pixels[1] or 1))
+    if channels != space.channels:
         raise InputError(
-            f"config.model.network.out_channels={channels}: pixels have 3 channels, set it to 3"
+            f"config.model.network.out_channels={channels}: {space.name} have {space.channels} "
+            f"channels, set it to {space.channels}"
         )
-    return PixelSpace()
+    if config.data.height % space.block or config.data.width % space.block:
+        raise InputError(
+            f"config.data.height and width, {config.data.height}x{config.data.width}, must be "
+            f"multiples of {space.block}, the blocks of {space.name}"
+        )
+    return space

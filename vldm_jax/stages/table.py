@@ -6,6 +6,8 @@
 | decoder | a decoder's temporal layers, discriminator | autoencoder, LPIPS | "autoencoder" |
 | image | U-Net | autoencoder | "unet" |
 | video | temporal layers | image model, autoencoder | "temporal" and its backbone's hash |
+| upsampler | U-Net, on patches | autoencoder, or pixels | "unet" |
+| video_upsampler | temporal layers, on patches | image upsampler | "temporal" and its hash |
 | detector | detector | an autoencoder to reconstruct frames, or none | "detector" |
 """
 
@@ -21,13 +23,17 @@ from vldm_jax.stages.base import Stage
 from vldm_jax.stages.decoder import DecoderStage
 from vldm_jax.stages.detector import DetectorStage
 from vldm_jax.stages.image import ImageStage
+from vldm_jax.stages.upsampler import UpsamplerStage
 from vldm_jax.stages.video import VideoStage
+from vldm_jax.stages.video_upsampler import VideoUpsamplerStage
 
 STAGES: dict[str, type[Stage]] = {
     "autoencoder": AutoencoderStage,
     "decoder": DecoderStage,
     "image": ImageStage,
     "video": VideoStage,
+    "upsampler": UpsamplerStage,
+    "video_upsampler": VideoUpsamplerStage,
     "detector": DetectorStage,
 }
 

@@ -23,10 +23,10 @@ from vldm_jax.conditions.context_frames import ContextFrames, context_of
 from vldm_jax.conditions.context_noise import ContextNoise
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.rng import stream
+from vldm_jax.diffusion.process import noised
 from vldm_jax.diffusion.schedules import Schedule
 from vldm_jax.sampling.noise import sample_noise
 from vldm_jax.sampling.sampler import Finish
-from vldm_jax.stages.given_frames import noised
 from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree
 
 PIXELS = "given_video"

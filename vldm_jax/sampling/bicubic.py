@@ -1,0 +1,40 @@
+"""The baseline of upsamplers, frames resized; and the key under which they all get their frames."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+
+from vldm_jax.core.errors import InputError
+from vldm_jax.sampling.maker import FrameMaker, to_uint8
+from vldm_jax.sampling.upsampling import FACTOR, enlarge
+from vldm_jax.typing import Array, Bool, Conditioning, Int, Key, PyTree, UInt8
+
+LOW = "low_video"  # key of what samples are made of: (b t h w 3) bytes
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Bicubic(FrameMaker):
+    """The baseline: frames resized, no network."""
+
+    def frames(
+        self, params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning
+    ) -> tuple[UInt8[Array, "b t H W 3"], Bool[Array, " b"]]:
+        """Return the low-resolution frames of `cond` at four times their size."""
+        del params, key
+        low, _ = split_low(cond)
+        x = low.astype(jnp.float32) / 127.5 - 1.0
+        size = (FACTOR * low.shape[-3], FACTOR * low.shape[-2])
+        return to_uint8(enlarge(x, *size, "cubic")), jnp.ones(index.shape, bool)
+
+
+def split_low(cond: Conditioning) -> tuple[Any, dict[str, Any]]:
+    """Return the low-resolution frames of a conditioning, and the rest.
+
+    Raises:
+        InputError: if there are none.
+    """
+    rest = dict(cond)
+    if LOW not in rest:
+        raise InputError(f"there is nothing to upsample: give frames (b t h w 3) as {LOW!r}")
+    return rest.pop(LOW), rest
