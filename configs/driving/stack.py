@@ -3,10 +3,11 @@
     vldm sample --config configs/driving/stack.py --seconds 6 --labels night=0,cars=4 --out out
 
 First frame by the image model, key frames at 1.875 fps by the prediction model, window after
-window, two rounds of interpolation by one model to 30 fps.
+window, two rounds of interpolation by one model to 30 fps, a temporal decoder, and the video
+upsampler to four times the height and width.
 Full: weights of runs/driving/..., as the configs of its parts train them. Not run.
-Tiny: 64x128. Of its parts only the image model ships yet: train the others and give their files,
-`--config.parts.keyframes.weights=...` and `--config.parts.interpolate.weights=...`.
+Tiny: 64x128 to 256x512. Of its parts only the image model ships yet: train the others and give
+their files, as `--config.parts.keyframes.weights=...`; `--stages first,keyframes` runs only these.
 """
 
 from ml_collections import ConfigDict
@@ -18,6 +19,8 @@ PARTS = {
     "first": ("image", "image.py", 1),
     "keyframes": ("prediction", "prediction.py", 1),
     "interpolate": ("interpolation", "interpolation.py", 2),
+    "decode": ("decoder", "decoder.py", 1),
+    "upsample": ("upsampler", "video_upsampler.py", 1),
 }
 
 

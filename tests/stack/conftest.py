@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "stages"))
 
 from small_stages import config_of, leave
 
-from vldm_jax.stack.plan import Part
+from vldm_jax.stack.plan import KINDS, Part
 
 CONTEXT = {"kind": "context_frames", "channels": 4}
 RATES = {"kind": "frame_rate", "rates": (7.5, 30.0)}
@@ -22,17 +22,25 @@ def with_network(config, conditions, given, **data):
 
 
 @pytest.fixture(scope="session")
-def parts(tmp_path_factory):
-    """The parts of a small stack: image, prediction of 4 frames, interpolation at two rates."""
+def every_part(tmp_path_factory):
     root = tmp_path_factory.mktemp("stack")
     files = {
         name: root / f"{name}.safetensors"
-        for name in ("autoencoder", "image", "prediction", "interpolation")
+        for name in ("autoencoder", "image", "prediction", "interpolation", "decoder", "upsampler")
     }
     leave(config_of("autoencoder"), files["autoencoder"])
     below = {"autoencoder": files["autoencoder"]}
     configs = {"image": config_of("image", model=below)}
     leave(configs["image"], files["image"])
+    configs["decoder"] = config_of(
+        "decoder", model={"init": files["autoencoder"]}, data={"num_frames": 4},
+        sampling={"decode": {"frames": 8, "overlap": 2}},
+    )  # fmt: skip
+    configs["upsampler"] = config_of(
+        "upsampler", data={"height": 32, "width": 32}, sampling={"chunk": 6, "overlap": 2},
+    )  # fmt: skip
+    for name in ("decoder", "upsampler"):
+        leave(configs[name], files[name])
     below |= {"backbone": files["image"]}
     configs["prediction"] = with_network(
         config_of("video", model=below, data={"num_frames": 4}),
@@ -50,5 +58,17 @@ def parts(tmp_path_factory):
             name=kind, kind=kind, config=config, weights=str(files[kind]),
             rounds=rounds.get(kind, 1),
         )
-        for kind, config in configs.items()
+        for kind, config in sorted(configs.items(), key=lambda item: list(KINDS).index(item[0]))
     }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def parts(every_part):
+    """The parts of a small stack up to latents: windows of 4 key frames, two rounds between."""
+    return {kind: every_part[kind] for kind in ("image", "prediction", "interpolation")}
+
+
+@pytest.fixture(scope="session")
+def pixel_parts(every_part):
+    """What makes its pixels: a temporal decoder, and an upsampler of images."""
+    return {kind: every_part[kind] for kind in ("decoder", "upsampler")}

@@ -12,8 +12,9 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.json_files import read_json
 from vldm_jax.core.rng import stream
 from vldm_jax.sampling.decoding import InParts
-from vldm_jax.stack import between, keyframes, run
-from vldm_jax.stack.plan import make_stack_plan
+from vldm_jax.stack import between, film, keyframes, run
+from vldm_jax.stack.fits import make_stack_plan
+from vldm_jax.stack.pixels import Decoder
 from vldm_jax.stack.reel import Reel
 from vldm_jax.stack.request import Request, parse_labels, read_context
 from vldm_jax.stack.run import run_stack
@@ -75,11 +76,11 @@ def test_a_seed_is_a_video_whatever_is_made_at_once(made, plan, tmp_path, monkey
     """Other numbers of windows and gaps in a call: the same latents, to rounding."""
     monkeypatch.setattr(keyframes, "WINDOWS", 1)
     monkeypatch.setattr(between, "GAPS", 3)
-    run_stack(plan, asking(), tmp_path / "out", preview=False)
+    run_stack(plan, asking(), tmp_path / "out")
     for name in ("prediction", "interpolation_1", "interpolation_2"):
         one, other = latents_of(made, name), latents_of(tmp_path / "out", name)
         np.testing.assert_allclose(one, other, atol=2e-4)
-    run_stack(plan, asking(seed=1), tmp_path / "other", preview=False)
+    run_stack(plan, asking(seed=1), tmp_path / "other")
     assert (
         np.abs(latents_of(tmp_path / "other", "prediction") - latents_of(made, "prediction")).max()
         > 0.1
@@ -105,16 +106,16 @@ def test_a_run_that_was_stopped_goes_on_and_leaves_the_same_bytes(
 
     monkeypatch.setattr(Reel, "append", stopping)
     with pytest.raises(Stop):
-        run_stack(plan, asking(), tmp_path / "out", preview=False)
+        run_stack(plan, asking(), tmp_path / "out")
     assert not read_json(tmp_path / "out" / "metadata.json", "metadata")["complete"]
     monkeypatch.setattr(Reel, "append", append)
-    run_stack(plan, asking(), tmp_path / "out", preview=False)
+    run_stack(plan, asking(), tmp_path / "out")
     assert (tmp_path / "out" / "0000.mp4").read_bytes() == (made / "0000.mp4").read_bytes()
 
 
 def test_a_video_stopped_between_segments_is_joined_the_same(made, plan, tmp_path, monkeypatch):
-    monkeypatch.setattr("vldm_jax.stack.pixels.SEGMENT", 64)
-    run_stack(plan, asking(), tmp_path / "whole", preview=False)
+    monkeypatch.setattr(film, "SEGMENT", 64)
+    run_stack(plan, asking(), tmp_path / "whole")
     write, written = run.write_film, []
 
     def stopping(*args):
@@ -130,10 +131,10 @@ def test_a_video_stopped_between_segments_is_joined_the_same(made, plan, tmp_pat
 
     monkeypatch.setattr(run, "write_film", stopping)
     with pytest.raises(Stop):
-        run_stack(plan, asking(), tmp_path / "out", preview=False)
+        run_stack(plan, asking(), tmp_path / "out")
     assert len(list((tmp_path / "out").glob("0000.*.mp4"))) == 2
     monkeypatch.setattr(run, "write_film", write)
-    run_stack(plan, asking(), tmp_path / "out", preview=False)
+    run_stack(plan, asking(), tmp_path / "out")
     one, other = (tmp_path / name / "0000.mp4" for name in ("whole", "out"))
     assert one.read_bytes() == other.read_bytes()
     assert len(frames_of(one)[0]) == 150
@@ -141,12 +142,12 @@ def test_a_video_stopped_between_segments_is_joined_the_same(made, plan, tmp_pat
 
 def test_the_folder_of_another_video_is_refused(made, plan):
     with pytest.raises(InputError, match="exists|holds|empty"):
-        run_stack(plan, asking(seed=5), made, preview=False)
+        run_stack(plan, asking(seed=5), made)
 
 
 def test_futures_begin_alike_and_go_apart(parts, tmp_path):
-    plan = make_stack_plan(list(parts.values()), SECONDS).until("prediction")
-    run_stack(plan, asking(futures=3), tmp_path / "out", preview=False)
+    plan = make_stack_plan(list(parts.values()), SECONDS)
+    run_stack(plan, asking(futures=3), tmp_path / "out", until="prediction")
     z = latents_of(tmp_path / "out", "prediction")
     for other in (1, 2):
         np.testing.assert_array_equal(z[0, 0], z[other, 0])
@@ -155,9 +156,9 @@ def test_futures_begin_alike_and_go_apart(parts, tmp_path):
 
 
 def test_a_context_begins_the_video(parts, tmp_path):
-    plan = make_stack_plan(list(parts.values()), SECONDS).until("prediction")
+    plan = make_stack_plan(list(parts.values()), SECONDS)
     context = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
-    run_stack(plan, asking(context=context), tmp_path / "out", preview=False)
+    run_stack(plan, asking(context=context), tmp_path / "out", until="prediction")
     z = latents_of(tmp_path / "out", "prediction")
     space, part = plan.prediction.stage.space, plan.prediction
     key = stream(stream(jax.random.key(0), "key frames"), "context")
@@ -169,18 +170,28 @@ def test_a_context_begins_the_video(parts, tmp_path):
 
 def test_without_an_image_model_the_first_window_is_the_prediction_s(parts, tmp_path):
     plan = make_stack_plan([parts["prediction"]], SECONDS)
-    run_stack(plan, asking(), tmp_path / "out", preview=False)
+    run_stack(plan, asking(), tmp_path / "out")
     pieces = sorted((tmp_path / "out" / "latents" / "prediction").glob("*.npy"))
     assert np.load(pieces[0]).shape[1] == 4  # a window
 
 
 def test_broken_weights_are_an_error_and_no_black_video(parts, tmp_path, monkeypatch):
-    plan = make_stack_plan(list(parts.values()), 1.0).until("prediction")
-    broken = run.Decoder(lambda p, z: z / 0.0, {}, InParts(frames=8))
-    monkeypatch.setattr(run, "_decoder", lambda plan: broken)
+    plan = make_stack_plan([parts["prediction"]], 1.0)
+    broken = Decoder(lambda p, z: z / 0.0, {}, InParts(frames=8))
+    monkeypatch.setattr(run, "decoder_of", lambda plan: broken)
     with pytest.raises(InputError, match="not finite"):
-        run_stack(plan, asking(), tmp_path / "out", preview=False)
+        run_stack(plan, asking(), tmp_path / "out")
     assert not (tmp_path / "out" / "0000.mp4").exists()
+
+
+def test_a_stack_that_ended_early_goes_on_to_the_same_video(made, plan, tmp_path):
+    out = tmp_path / "out"
+    run_stack(plan, asking(), out, until="prediction")
+    frames, rate = frames_of(out / "0000.prediction.mp4")
+    assert (len(frames), rate) == (9, pytest.approx(1.875))
+    assert not (out / "0000.mp4").exists() and not read_json(out / "metadata.json", "")["complete"]
+    run_stack(plan, asking(), out)
+    assert (out / "0000.mp4").read_bytes() == (made / "0000.mp4").read_bytes()
 
 
 @pytest.mark.parametrize("text", ["night", "night=", "=1", "night=1,night=2", "night=nan"])

@@ -3,9 +3,10 @@
 import dataclasses
 
 import pytest
+from small_stages import config_of, leave
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.stack.plan import make_stack_plan
+from vldm_jax.stack.fits import make_stack_plan
 
 
 def changed(part, **data):
@@ -27,7 +28,8 @@ def test_a_stack_may_end_early_and_have_no_image_model(parts):
     plan = make_stack_plan([parts["prediction"], parts["interpolation"]], 2.0)
     assert plan.first is None
     short = plan.until("prediction")
-    assert (short.fps, short.frames, short.key_frames) == (1.875, 4, 4)
+    assert (short.fps, short.frames) == (1.875, 4)
+    assert short.key_frames == plan.key_frames == 5  # so that the rest can go on from them
     with pytest.raises(InputError, match="no part 'upsample'"):
         plan.until("upsample")
 
@@ -37,6 +39,7 @@ def test_a_stack_may_end_early_and_have_no_image_model(parts):
     [
         (("image", "interpolation"), "one prediction"),
         (("prediction", "image"), "in this order"),
+        (("prediction", "prediction"), "one prediction"),
         ((), "config.parts has nothing"),
     ],
 )
@@ -61,6 +64,47 @@ def test_another_size_is_refused(parts):
     large = changed(parts["interpolation"], height=16, width=16)
     with pytest.raises(InputError, match="16x16, but prediction makes 8x8"):
         make_stack_plan([parts["prediction"], large], 1.0)
+
+
+def test_a_stack_with_pixels_ends_where_it_is_told(parts, pixel_parts):
+    plan = make_stack_plan([*parts.values(), *pixel_parts.values()], 2.0)
+    kinds = ["image", "prediction", *["interpolation"] * 2, "decoder", "upsampler"]
+    assert [part.kind for part in plan.parts] == kinds
+    assert plan.until("decoder").upsampler is None
+    cut = plan.until("interpolation 1")
+    assert (len(cut.rounds), cut.decoder, cut.upsampler, cut.fps) == (1, None, None, 7.5)
+
+
+def test_a_stage_that_is_not_of_the_part_s_kind_is_named(parts, pixel_parts):
+    wrong = dataclasses.replace(pixel_parts["upsampler"], kind="decoder")
+    with pytest.raises(InputError, match=r"parts.upsampler: a stage of kind 'upsampler' is no dec"):
+        make_stack_plan([parts["prediction"], wrong], 1.0)
+
+
+def test_a_decoder_of_other_latents_is_refused(parts, pixel_parts, tmp_path):
+    other = config_of("autoencoder", seed=1)
+    leave(other, tmp_path / "other.safetensors", seed=1)
+    config = config_of("decoder", model={"init": tmp_path / "other.safetensors"})
+    leave(config, tmp_path / "decoder.safetensors")
+    wrong = dataclasses.replace(
+        pixel_parts["decoder"], config=config, weights=str(tmp_path / "decoder.safetensors")
+    )
+    with pytest.raises(InputError, match="parts.decoder: its latents are of another autoencoder"):
+        make_stack_plan([parts["prediction"], wrong], 1.0)
+
+
+def test_an_upsampler_of_another_rate_or_size_is_refused(parts, pixel_parts, monkeypatch):
+    upsampler = pixel_parts["upsampler"]
+    make_stack_plan([parts["prediction"], upsampler], 1.0)  # of images: any rate
+    stage = upsampler.stage
+    monkeypatch.setattr(stage, "meaning", lambda: {"fps": 30.0})
+    with pytest.raises(InputError, match="layers know 7.5 fps, the stack makes 1.875"):
+        make_stack_plan([parts["prediction"], upsampler], 1.0)
+    monkeypatch.undo()
+    monkeypatch.setattr(stage, "sampler", lambda: dataclasses.replace(made, pixels=64))
+    made = type(stage).sampler(stage)
+    with pytest.raises(InputError, match="parts.upsampler: low-resolution frames of 8x8 become"):
+        make_stack_plan([parts["prediction"], upsampler], 1.0)
 
 
 def test_a_missing_file_is_named_with_its_part(parts, tmp_path):

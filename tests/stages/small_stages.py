@@ -16,6 +16,8 @@ NETWORK = {
     "head_dim": 4, "context_dim": 8, "out_channels": 4,
 }  # fmt: skip
 AUTOENCODER = {"base": 4, "mult": (1, 1), "latent_channels": 4, "norm_groups": 4}
+UPSAMPLER = NETWORK | {"attention": (False,), "out_channels": 48}
+del UPSAMPLER["context_dim"]
 DISCRIMINATOR = {"base": 4, "time_strides": (1,), "norm_groups": 2}
 DETECTOR = {"widths": (8, 8), "blocks": 1, "head": 8, "norm_groups": 4}
 EVERYTHING = (("^autoencoder/", "frozen"), ("", "all"))
@@ -69,6 +71,9 @@ def small_words(name):
     elif name == "detector":
         model = {"network": DETECTOR, "autoencoder": None}
         words += overridden(model=model, objective={"reconstructed": 0.0})
+    elif name == "upsampler":
+        words += overridden(model={"network": UPSAMPLER}, objective={"patch": 16})
+        words += overridden(sampling={"steps": 2, "num_videos": 2})
     else:
         words += overridden(model={"network": NETWORK}, sampling={"steps": 2, "num_videos": 2})
     if name in ("video", "decoder"):
@@ -94,10 +99,10 @@ def random_params(shapes, seed=0):
     return jax.tree.map(lambda leaf: 0.2 * rng.normal(size=leaf.shape).astype(np.float32), shapes)
 
 
-def leave(config, path, *, source=None, steps=0):
+def leave(config, path, *, source=None, steps=0, seed=0):
     """Write what the stage of a config leaves behind; the frozen part is its files'."""
     plan = make_plan(config)
-    tree = random_params(plan.stage.shapes())
+    tree = random_params(plan.stage.shapes(), seed)
     if "backbone" in config.model and config.model.backbone is not None:
         backbone = paths.flatten(plan.stage.files["backbone"].read())
         network = paths.flatten(tree["network"]) | {k: np.float32(v) for k, v in backbone.items()}

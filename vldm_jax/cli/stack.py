@@ -11,7 +11,8 @@ from vldm_jax.cli.flags import Parser, load_config
 from vldm_jax.config.stack import part, stack_config
 from vldm_jax.config.table import check_keys
 from vldm_jax.core.errors import InputError, naming
-from vldm_jax.stack.plan import Part, StackPlan, make_stack_plan
+from vldm_jax.stack.fits import make_stack_plan
+from vldm_jax.stack.plan import Part, StackPlan
 from vldm_jax.stack.request import Request, parse_labels, read_context
 from vldm_jax.stack.run import run_stack
 
@@ -58,7 +59,8 @@ def sample_stack(parser: Parser, args: argparse.Namespace, config: ConfigDict) -
     plan = _plan(args, config)
     if args.resume and not (args.out / "metadata.json").exists():
         parser.error(f"--resume: {args.out} holds no video that was begun; leave it out")
-    run_stack(plan, _request(args, config, plan), args.out, preview=args.preview)
+    until = args.stages and _last(args.stages, [part.name for part in plan.parts])
+    run_stack(plan, _request(args, config, plan), args.out, until=until, preview=args.preview)
 
 
 def _plan(args: argparse.Namespace, config: ConfigDict) -> StackPlan:
@@ -66,10 +68,7 @@ def _plan(args: argparse.Namespace, config: ConfigDict) -> StackPlan:
     here = Path(args.config.partition(":")[0]).parent
     parts = [_part(name, fields, here) for name, fields in config.parts.items()]
     seconds = config.seconds if args.seconds is None else args.seconds
-    plan = make_stack_plan(parts, seconds)
-    if args.stages is None:
-        return plan
-    return plan.until(_last(args.stages, [part.name for part in plan.parts]))
+    return make_stack_plan(parts, seconds)
 
 
 def _part(name: str, fields: ConfigDict, here: Path) -> Part:

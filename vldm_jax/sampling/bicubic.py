@@ -1,15 +1,18 @@
 """The baseline of upsamplers, frames resized; and the key under which they all get their frames."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.sampling.maker import FrameMaker, to_uint8
 from vldm_jax.sampling.upsampling import FACTOR, enlarge
 from vldm_jax.typing import Array, Bool, Conditioning, Int, Key, PyTree, UInt8
 
+PIECE = 16  # frames that are made at once
 LOW = "low_video"  # key of what samples are made of: (b t h w 3) bytes
 
 
@@ -26,6 +29,21 @@ class Bicubic(FrameMaker):
         x = low.astype(jnp.float32) / 127.5 - 1.0
         size = (FACTOR * low.shape[-3], FACTOR * low.shape[-2])
         return to_uint8(enlarge(x, *size, "cubic")), jnp.ones(index.shape, bool)
+
+    def stream(
+        self,
+        params: PyTree,
+        key: Key,
+        index: Int[Array, " b"],
+        cond: Conditioning,
+        *,
+        start: int = 0,
+    ) -> Iterator[UInt8[np.ndarray, "b t H W 3"]]:
+        """Yield the same frames on the host, some at a time; as `Upsampler.stream`."""
+        low, _ = split_low(cond)
+        for first in range(start, low.shape[1], PIECE):
+            piece = {LOW: jnp.asarray(low[:, first : first + PIECE])}
+            yield np.asarray(self.frames(params, key, index, piece)[0])
 
 
 def split_low(cond: Conditioning) -> tuple[Any, dict[str, Any]]:

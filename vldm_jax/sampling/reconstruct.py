@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import jax
 
+from vldm_jax.sampling.decoding import InParts
 from vldm_jax.sampling.maker import FrameMaker, to_frames
 from vldm_jax.typing import Array, Bool, Conditioning, Int, Key, PyTree, UInt8
 
@@ -24,11 +25,13 @@ class Reconstructor(FrameMaker):
     Attributes:
         encode: (params, frames (n H W 3) uint8) -> z (n h w c).
         decode: (params, z (b t h w c)) -> frames (b t H W 3), about [-1, 1].
-        shares_frames: whether `decode` splits the frames of a sample over the devices.
+        parts: how much of a video `decode` decodes at once.
+        shares_frames: whether it splits the frames of a sample over the devices.
     """
 
     encode: Callable[[PyTree, Array], Array]
     decode: Callable[[PyTree, Array], Array]
+    parts: InParts
     shares_frames: bool = False
 
     def frames(

@@ -110,7 +110,7 @@ class Upsampler(FrameMaker):
         index: Int[Array, " b"],
         cond: Conditioning,
         *,
-        done: int = 0,
+        start: int = 0,
     ) -> Iterator[UInt8[np.ndarray, "b t H W 3"]]:
         """Yield the same frames on the host, a block at a time, in order.
 
@@ -121,8 +121,8 @@ class Upsampler(FrameMaker):
             key: of the run.
             index: numbers of the videos; all noise belongs to them.
             cond: as in `frames`.
-            done: blocks that are there already, of a run that was stopped; the rest is what it
-                would have been.
+            start: number of the first frame, of a run that was stopped; the rest is what it would
+                have been.
 
         Raises:
             InputError: as `frames`, and if a frame is not finite: the weights are broken.
@@ -132,6 +132,7 @@ class Upsampler(FrameMaker):
         chunks = self.chunks(frames)
         # The program knows a chunk's frames, and not how many the video has.
         any_length = dataclasses.replace(chunks, frames=chunks.size)
+        done, ahead = divmod(start, chunks.block)
         begin = max(0, done - self.steps)
         state = self.first(key, index, jnp.asarray(low[:, : chunks.size]), chunks, begin)
         for number in range(begin, chunks.sweeps(self.steps)):
@@ -147,7 +148,8 @@ class Upsampler(FrameMaker):
                     f"frames from {block * chunks.block} on are not finite numbers: the weights "
                     "are damaged, or were trained for another diffusion or precision"
                 )
-            yield np.asarray(made)[:, : frames - block * chunks.block]
+            yield np.asarray(made)[:, ahead : frames - block * chunks.block]
+            ahead = 0
 
     @property
     def steps(self) -> int:
@@ -218,7 +220,7 @@ class Upsampler(FrameMaker):
             time = jnp.full(index.shape, self.low_noise)
             eps = frame_noise(self._keys("low", key, index), numbers, x.shape[2:])
             seen = noised(x, eps, time, self.schedule)
-            told = {**cond, **self.tell(seen, time, self._size(*x.shape[2:4]))}
+            told = {**cond, **self.tell(seen, time, self.size_of(*x.shape[2:4]))}
             return make_denoiser(self._guided(params, told), self.schedule, self.target)
 
         numbers = (number + 1) * chunks.block + jnp.arange(chunks.block)
@@ -253,7 +255,7 @@ class Upsampler(FrameMaker):
     def _noise(
         self, key: Key, index: Int[Array, " b"], numbers: Int[Array, " t"], low: Array
     ) -> Float[Array, "b t h w c"]:
-        shape = (*self._size(*low.shape[2:4]), self.channels)
+        shape = (*self.size_of(*low.shape[2:4]), self.channels)
         return frame_noise(self._keys("noise", key, index), numbers, shape)
 
     def _guided(self, params: PyTree, told: Conditioning) -> Callable[[Array, Array], Array]:
@@ -267,7 +269,7 @@ class Upsampler(FrameMaker):
         ]
         return guided(functools.partial(network, params), told, *away)
 
-    def _size(self, height: int, width: int) -> tuple[int, int]:
+    def size_of(self, height: int, width: int) -> tuple[int, int]:
         """Return the size of z for low-resolution frames of a size.
 
         Raises:

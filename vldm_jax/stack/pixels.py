@@ -1,26 +1,17 @@
-"""Latents to frames and into one mp4, a segment at a time: memory does not grow with the length.
+"""Latents to frames, a few windows at a time: memory does not grow with a video's length."""
 
-A segment is a file of its own until the last is there: then all are joined without being encoded
-again, so a stopped run goes on at the segment where it was and leaves the same bytes.
-"""
-
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.data.join import join_videos
-from vldm_jax.data.write import write_video
 from vldm_jax.sampling.decoding import InParts, windows
 from vldm_jax.sampling.maker import to_uint8
+from vldm_jax.stack.plan import StackPlan, read
 from vldm_jax.stack.reel import Reel
 from vldm_jax.typing import Array, PyTree, UInt8
-
-SEGMENT = 240  # frames of one file
 
 
 class Decoder:
@@ -44,15 +35,15 @@ class Decoder:
 
         self._run, self._params, self._parts = jax.jit(pixels), params, parts
 
-    def frames(
+    def stream(
         self, reel: Reel, future: int, start: int, stop: int
-    ) -> UInt8[np.ndarray, "t H W 3"]:
-        """Return the frames [start, stop) of a future.
+    ) -> Iterator[UInt8[np.ndarray, "t H W 3"]]:
+        """Yield the frames [start, stop) of a future, in order, a window at a time.
 
         Raises:
             InputError: if one is not finite.
         """
-        made, size = [], self._parts.frames or len(reel)
+        size = self._parts.frames or len(reel)
         for begin, first, last in windows(len(reel), size, self._parts.overlap):
             first, last = max(first, start), min(last, stop)
             if first >= last:
@@ -64,39 +55,19 @@ class Decoder:
                     f"frames {first} to {last - 1} are not finite numbers: the weights of a part "
                     "are damaged, or were trained for another precision"
                 )
-            made.append(np.asarray(frames)[first - begin : last - begin])
-        return np.concatenate(made)
+            yield np.asarray(frames)[first - begin : last - begin]
+
+    def frames(
+        self, reel: Reel, future: int, start: int, stop: int
+    ) -> UInt8[np.ndarray, "t H W 3"]:
+        """Return the frames [start, stop) of a future; as `stream`."""
+        return np.concatenate(list(self.stream(reel, future, start, stop)))
 
 
-def write_film(
-    decoder: Decoder,
-    reel: Reel,
-    future: int,
-    count: int,
-    fps: float,
-    path: Path,
-    said: Callable[[int], Any],
-) -> None:
-    """Write the first `count` frames of a future as an mp4.
-
-    Args:
-        decoder: of the latents.
-        reel: of the latents, at `fps`.
-        future: its number.
-        count: frames, at most those of the reel.
-        fps: of the video.
-        path: of the mp4; segments lie beside it until it is there.
-        said: is told how many frames are written.
-    """
-    if path.exists():
-        return
-    segments = []
-    for start in range(0, count, SEGMENT):
-        stop = min(start + SEGMENT, count)
-        segments.append(path.with_name(f"{path.stem}.{start:08}.mp4"))
-        if not segments[-1].exists():
-            write_video(segments[-1], decoder.frames(reel, future, start, stop), fps)
-        said(stop)
-    join_videos(segments, path)
-    for segment in segments:
-        segment.unlink()
+def decoder_of(plan: StackPlan) -> Decoder:
+    """Return what makes pixels: the decoder of the stack, or of the latents' own autoencoder."""
+    if plan.decoder is None:
+        space = plan.prediction.stage.space
+        return Decoder(space.decode, space.given(), space.parts)
+    maker, (params, _) = plan.decoder.stage.sampler(), read(plan.decoder)
+    return Decoder(maker.decode, params, maker.parts)

@@ -1,13 +1,16 @@
-"""The parts of a stack, and whether each fits the one before it: known before anything is slow.
+"""The parts of a stack, and how many frames each makes: known before anything is slow.
 
 | kind | what it is | config's stage |
 |---|---|---|
 | image | the first frame | image |
 | prediction | key frames, window after window | video, with context frames |
 | interpolation | frames between, a round or more | video, with context frames at both ends |
+| decoder | pixels, each frame seen with those around it | decoder |
+| upsampler | four times the height and width | upsampler or video_upsampler |
 
 A stack has a prediction, before it an image model or none, after it the rest in the table's order.
-Without an image model the first window is the prediction's own, no frame given.
+Without an image model the first window is the prediction's own, no frame given; without a decoder,
+latents are decoded by the autoencoder of the prediction.
 """
 
 import dataclasses
@@ -21,11 +24,22 @@ from ml_collections import ConfigDict
 from vldm_jax.core.errors import InputError, naming
 from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.sampling.windows import BETWEEN, interpolated_length
-from vldm_jax.stages.denoising import DenoisingStage
+from vldm_jax.stages.asking import settings_of
+from vldm_jax.stages.base import Stage
+from vldm_jax.stages.image import ImageStage
+from vldm_jax.stages.reconstructing import ReconstructingStage
 from vldm_jax.stages.table import make_stage
+from vldm_jax.stages.upsampling import UpsamplingStage
 from vldm_jax.stages.video import VideoStage
 
-KINDS = ("image", "prediction", "interpolation")
+KINDS: Mapping[str, type[Stage]] = {
+    "image": ImageStage,
+    "prediction": VideoStage,
+    "interpolation": VideoStage,
+    "decoder": ReconstructingStage,
+    "upsampler": UpsamplingStage,
+}
+SEVERAL = "interpolation"  # of all other kinds a stack has one part
 CONTEXT = 2  # frames that a window goes on from: two show where things move
 
 
@@ -48,12 +62,15 @@ class Part:
     rounds: int = 1
 
     @functools.cached_property
-    def stage(self) -> DenoisingStage:
-        """Its stage; raises for what its config lacks."""
+    def stage(self) -> Any:
+        """Its stage, of the class that `KINDS` has; raises for what its config lacks."""
         with naming(f"config.parts.{self.name}"):
             stage = make_stage(self.config)
-            if not isinstance(stage, DenoisingStage):
-                raise InputError(f"a stage of kind {self.config.objective.kind!r} makes no latents")
+            if not isinstance(stage, KINDS[self.kind]):
+                raise InputError(
+                    f"a stage of kind {self.config.objective.kind!r} is no {self.kind}: take a "
+                    "config of that"
+                )
             return stage
 
     @functools.cached_property
@@ -79,18 +96,25 @@ class StackPlan:
         first: the image model, if there is one.
         prediction: makes key frames.
         rounds: of interpolation, in order.
+        decoder: makes pixels, if the prediction's autoencoder does not.
+        upsampler: makes them larger, if there is one.
         seconds: of video.
+        key_frames: that the whole stack takes for them.
     """
 
     first: Part | None
     prediction: Part
     rounds: tuple[Part, ...]
+    decoder: Part | None
+    upsampler: Part | None
     seconds: float
+    key_frames: int
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """All parts, in order."""
-        return (*((self.first,) if self.first else ()), self.prediction, *self.rounds)
+        every = (self.first, self.prediction, *self.rounds, self.decoder, self.upsampler)
+        return tuple(part for part in every if part is not None)
 
     @property
     def key_fps(self) -> float:
@@ -105,13 +129,7 @@ class StackPlan:
     @property
     def frames(self) -> int:
         """Frames of the video."""
-        return max(1, round(self.seconds * self.fps))
-
-    @property
-    def key_frames(self) -> int:
-        """Key frames that the video takes."""
-        between = (BETWEEN + 1) ** len(self.rounds)
-        return math.ceil((self.frames - 1) / between) + 1
+        return frames_of(self.seconds, self.fps)
 
     def frames_after(self, rounds: int) -> int:
         """Return how many frames there are after so many rounds of interpolation."""
@@ -120,94 +138,67 @@ class StackPlan:
     def until(self, name: str | None) -> "StackPlan":
         """Return the stack that ends with a part, or with the whole if None.
 
+        Its key frames are those of the whole, so that the rest can go on from what it leaves.
+
         Raises:
             InputError: if there is no such part, or nothing would be left of the video.
         """
         if name is None:
             return self
-        names = [self.prediction.name, *(part.name for part in self.rounds)]
-        if name not in names:
-            raise InputError(f"--stages: no part {name!r} to end with; there are {names}")
-        return dataclasses.replace(self, rounds=self.rounds[: names.index(name)])
+        names = [part.name for part in self.parts]
+        ends = names[names.index(self.prediction.name) :]
+        if name not in ends:
+            raise InputError(f"--stages: no part {name!r} to end with; there are {ends}")
+        kept = set(names[: names.index(name) + 1])
+        return dataclasses.replace(
+            self,
+            rounds=tuple(part for part in self.rounds if part.name in kept),
+            **{
+                key: part if part is not None and part.name in kept else None
+                for key, part in (("decoder", self.decoder), ("upsampler", self.upsampler))
+            },
+        )
 
 
-def make_stack_plan(parts: Sequence[Part], seconds: float) -> StackPlan:
-    """Return the plan of a stack; opens files, reads no weights, touches no device.
+def frames_of(seconds: float, fps: float) -> int:
+    """Return the frames of a video of so many seconds, at least one."""
+    return max(1, round(seconds * fps))
+
+
+def plan_of(parts: Sequence[Part], seconds: float) -> StackPlan:
+    """Return the plan of parts that have a stack's order; whether they fit is not looked at.
 
     Args:
         parts: in order.
         seconds: of video, positive.
 
     Raises:
-        InputError: naming the part that does not fit, and what to do.
+        InputError: if they make no stack.
     """
     if not 0 < seconds < math.inf:
         raise InputError(f"--seconds {seconds:g} must be more than 0")
-    kinds = [part.kind for part in parts]
     if unknown := [part for part in parts if part.kind not in KINDS]:
         raise InputError(
-            f"config.parts.{unknown[0].name}.kind={unknown[0].kind!r}: choose one of {KINDS}"
+            f"config.parts.{unknown[0].name}.kind={unknown[0].kind!r}: choose one of "
+            f"{', '.join(KINDS)}"
         )
-    if kinds.count("prediction") != 1 or sorted(kinds, key=KINDS.index) != kinds:
+    kinds = [part.kind for part in parts]
+    once = [kind for kind in kinds if kind != SEVERAL]
+    ordered = sorted(kinds, key=list(KINDS).index) == kinds
+    if "prediction" not in kinds or not ordered or len(set(once)) < len(once):
         raise InputError(
-            f"config.parts has {', '.join(kinds) or 'nothing'}: a stack is at most one image model,"
-            " one prediction, then interpolation, in this order"
+            f"config.parts has {', '.join(kinds) or 'nothing'}: a stack is an image model or none, "
+            "one prediction, then interpolation, a decoder, an upsampler, or not, in this order"
         )
-    if kinds.count("image") > 1:
-        raise InputError("config.parts has more than one image model: leave one")
-    of = {kind: [part for part in parts if part.kind == kind] for kind in KINDS}
-    rounds = [part.round(i) for part in of["interpolation"] for i in range(part.rounds)]
-    plan = StackPlan(
-        first=next(iter(of["image"]), None), prediction=of["prediction"][0],
-        rounds=tuple(rounds), seconds=seconds,
+    one = {part.kind: part for part in parts}
+    rounds = [part.round(i) for part in parts if part.kind == SEVERAL for i in range(part.rounds)]
+    between = (BETWEEN + 1) ** len(rounds)
+    frames = frames_of(seconds, float(one["prediction"].config.data.fps) * between)
+    return StackPlan(
+        first=one.get("image"), prediction=one["prediction"], rounds=tuple(rounds),
+        decoder=one.get("decoder"), upsampler=one.get("upsampler"), seconds=seconds,
+        key_frames=math.ceil((frames - 1) / between) + 1,
     )  # fmt: skip
-    _check_windows(plan)
-    _check_rates(plan)
-    for part in plan.parts:
-        _ = part.file
-        _check_fits(part, plan.prediction)
-    return plan
-
-
-def _check_windows(plan: StackPlan) -> None:
-    """Raise unless every video model takes the frames that it is to be given."""
-    wanted = [(plan.prediction, {(), (0,), (0, 1)}), *((part, {(0, 4)}) for part in plan.rounds)]
-    for part, patterns in wanted:
-        trained = {which for _, which in part.config.objective.get("given", ())}
-        if not isinstance(part.stage, VideoStage) or not patterns <= trained:
-            raise InputError(
-                f"config.parts.{part.name}: its model was trained with the frames "
-                f"{sorted(trained)} given (config.objective.given), as {part.kind} it is given "
-                f"{sorted(patterns)}: take a config of {part.kind}"
-            )
-
-
-def _check_rates(plan: StackPlan) -> None:
-    fps = plan.key_fps
-    for part in plan.rounds:
-        fps *= BETWEEN + 1
-        if abs(float(part.config.data.fps) / fps - 1) > 1e-3:
-            raise InputError(
-                f"config.parts.{part.name}: it makes {part.config.data.fps:g} fps, from the part "
-                f"before it come {fps / (BETWEEN + 1):g}, which makes {fps:g}: set the rates of "
-                "both parts' configs (data.fps)"
-            )
-
-
-def _check_fits(part: Part, prediction: Part) -> None:
-    """Raise unless a part has size and latents of the prediction."""
-    one, other = part.config.data, prediction.config.data
-    if (one.height, one.width) != (other.height, other.width):
-        raise InputError(
-            f"config.parts.{part.name}: {one.height}x{one.width}, but {prediction.name} makes "
-            f"{other.height}x{other.width}: give both one size"
-        )
-    here, there = (p.stage.space.about()["latents"] for p in (part, prediction))
-    if here != there:
-        raise InputError(
-            f"config.parts.{part.name}: its latents are of another autoencoder than those of "
-            f"{prediction.name}: give both the one that they were trained with"
-        )
 
 
 def about(plan: StackPlan) -> dict[str, Any]:
@@ -217,8 +208,7 @@ def about(plan: StackPlan) -> dict[str, Any]:
             "kind": part.kind,
             "weights_sha256": part.file.sha256,
             "fps": float(part.config.data.fps),
-            "sampling": part.config.sampling.to_dict(),
-            "diffusion": part.config.diffusion.to_dict(),
+            **settings_of(part.config),
         }
         for part in plan.parts
     }

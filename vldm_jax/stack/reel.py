@@ -1,4 +1,4 @@
-"""Latents of videos on their way from part to part, appended a piece at a time.
+"""Latents, or frames, of videos on their way from part to part, appended a piece at a time.
 
 Each piece is a file, so that a stopped run goes on after the last; and stays on the device as long
 as all of them fit in the room that they are given, so that the next part takes them from there.
@@ -13,13 +13,13 @@ import numpy as np
 from vldm_jax.core.arrays import save_array
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path
-from vldm_jax.typing import Array, Float
+from vldm_jax.typing import Array, Shaped
 
 ROOM = 1 << 30  # bytes on the device
 
 
 class Reel:
-    """Latents (b t h w c) in pieces along t.
+    """Latents or frames (b t h w c) in pieces along t.
 
     Args:
         folder: of the pieces' files, made if it is not there.
@@ -50,7 +50,7 @@ class Reel:
         """Frames so far."""
         return self._starts[-1]
 
-    def append(self, z: Float[Array, "b t h w c"]) -> None:
+    def append(self, z: Shaped[Array, "b t h w c"]) -> None:
         """Add the next piece."""
         host = np.asarray(z)
         with atomic_path(self._file(self.pieces)) as temporary:
@@ -59,7 +59,7 @@ class Reel:
             self._kept[self.pieces] = z
         self._starts.append(len(self) + host.shape[1])
 
-    def between(self, start: int, stop: int) -> Float[Array, "b t h w c"]:
+    def between(self, start: int, stop: int) -> Shaped[Array, "b t h w c"]:
         """Return the frames [start, stop), which must be there.
 
         Raises:

@@ -39,10 +39,12 @@ class Request:
         Raises:
             InputError: for a label that the part does not take.
         """
+        if part.kind == "decoder":
+            return {}
         request = part.stage.request(count)
-        if not self.labels:
-            return request
         names = tuple(part.config.data.labels)
+        if not self.labels or (part.kind == "upsampler" and not names):
+            return request
         if unknown := sorted(self.labels.keys() - set(names)):
             known = f"it takes {', '.join(names)}" if names else "it takes no labels"
             raise InputError(f"--labels: {part.name} has no label {unknown[0]!r}; {known}")

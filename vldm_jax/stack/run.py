@@ -1,8 +1,9 @@
 """One part of a stack after the other; what is there already is not made again.
 
     OUT/latents/KEYS/000000.npy ...       pieces of each part (`reel`)
-    OUT/0000.mp4                          one a future
+    OUT/frames/000000.npy ...             pixels on their way to an upsampler
     OUT/preview.mp4                       key frames, as soon as they are there, if asked for
+    OUT/0000.mp4                          one a future; of a stack that ends early 0000.PART.mp4
     OUT/contact_sheet.png, metadata.json
 
 A part's parameters are read when its turn comes and forgotten when it is over.
@@ -15,32 +16,32 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import vldm_jax
 from vldm_jax.core.files import write_json
 from vldm_jax.core.progress import Progress
 from vldm_jax.core.words import counted
 from vldm_jax.data.write import write_contact_sheet, write_video
 from vldm_jax.stack.between import put_between
+from vldm_jax.stack.enlarge import Enlarger, keep_frames
+from vldm_jax.stack.film import Frames, shown, write_film
 from vldm_jax.stack.keyframes import make_key_frames
-from vldm_jax.stack.pixels import Decoder, write_film
+from vldm_jax.stack.pixels import decoder_of
 from vldm_jax.stack.plan import Part, StackPlan, about, read
 from vldm_jax.stack.reel import Reel
 from vldm_jax.stack.request import Request
 from vldm_jax.stages.samples import METADATA, begin
-from vldm_jax.typing import PyTree
-
-SHOWN = 8  # frames of a future on the contact sheet
 
 
-def run_stack(plan: StackPlan, request: Request, out: Path, *, preview: bool) -> dict[str, Any]:
+def run_stack(
+    plan: StackPlan, request: Request, out: Path, *, until: str | None = None, preview: bool = False
+) -> dict[str, Any]:
     """Write the videos of a request; return their metadata.
 
     Args:
-        plan: of the stack, or of the parts that are to run.
+        plan: of the stack.
         request: what is asked for.
         out: folder, new, or of the very same video that was not finished.
+        until: name of the last part that is to run; a later call goes on.
         preview: whether key frames are written as a video of their own before the rest is made.
 
     Raises:
@@ -57,19 +58,21 @@ def run_stack(plan: StackPlan, request: Request, out: Path, *, preview: bool) ->
         "frames": plan.frames,
         "parts": about(plan),
     }
+    cut = plan.until(until)
     for part in plan.parts:
         request.of(part, 1)  # labels that it does not take
     out.mkdir(parents=True, exist_ok=True)
     begin(out, told)
     took: dict[str, float] = {}
-    reel = _timed(took, plan.prediction.name, _key_frames, plan, request, out)
+    reel = _timed(took, cut.prediction.name, _key_frames, cut, request, out)
     if preview:
-        _timed(took, "preview", _preview, plan, reel, out)
-    reel = _between(plan, request, reel, out, took)
-    _timed(took, "pixels", _films, plan, request, reel, out)
-    told = {**told, "complete": True}
+        _timed(took, "preview", _preview, cut, reel, out)
+    reel = _between(cut, request, reel, out, took)
+    last = None if cut.parts[-1] is plan.parts[-1] else cut.parts[-1].name
+    _timed(took, "pixels", _films, cut, request, reel, out, last)
+    told = {**told, "complete": last is None}
     write_json(out / METADATA, told)
-    _say(plan, request, out, took)
+    _say(cut, request, out, took)
     return told
 
 
@@ -123,37 +126,45 @@ def _between(
     return coarse
 
 
-def _decoder(plan: StackPlan) -> Decoder:
-    space = plan.prediction.stage.space
-    given: PyTree = space.given()
-    return Decoder(space.decode, given, space.parts)
-
-
 def _preview(plan: StackPlan, reel: Reel, out: Path) -> None:
     path = out / "preview.mp4"
     if not path.exists():
-        frames = _decoder(plan).frames(reel, 0, 0, len(reel))
+        frames = decoder_of(plan.until(plan.prediction.name)).frames(reel, 0, 0, len(reel))
         write_video(path, frames, plan.key_fps)
     print(f"{path}: the key frames, {plan.key_fps:g} a second", flush=True)
 
 
-def _films(plan: StackPlan, request: Request, reel: Reel, out: Path) -> None:
-    decoder, rows = _decoder(plan), []
-    total = plan.frames * request.futures
-    with _progress(total, 0, "pixels") as said:
-        for future in range(request.futures):
-            path, before = out / f"{future:04}.mp4", future * plan.frames
-            written = functools.partial(_after, said, before)
-            write_film(decoder, reel, future, plan.frames, plan.fps, path, written)
-            shown = np.linspace(0, plan.frames - 1, min(SHOWN, plan.frames)).astype(int)
-            rows.append(
-                np.concatenate([decoder.frames(reel, future, int(i), int(i) + 1) for i in shown])
-            )
-            said(before + plan.frames)
+def _films(plan: StackPlan, request: Request, reel: Reel, out: Path, last: str | None) -> None:
+    """Write a video a future, and their contact sheet."""
+    ending = ".mp4" if last is None else f".{last.replace(' ', '_')}.mp4"
+    paths = [out / f"{future:04}{ending}" for future in range(request.futures)]
+    if not all(path.exists() for path in paths):
+        film = _film(plan, request, reel, out)
+        with _progress(plan.frames * request.futures, 0, "video") as said:
+            for future, path in enumerate(paths):
+                before = future * plan.frames
+                write_film(
+                    functools.partial(film, future), plan.frames, plan.fps, path,
+                    functools.partial(_after, said, before),
+                )  # fmt: skip
+                said(before + plan.frames)
     asked = request.of(plan.prediction, request.futures)
     lines = plan.prediction.stage.captions(asked) or [""] * request.futures
     captions = [f"{number:04}  {line}" for number, line in enumerate(lines)]
-    write_contact_sheet(out / "contact_sheet.png", rows, captions)
+    write_contact_sheet(out / "contact_sheet.png", [shown(path) for path in paths], captions)
+
+
+def _film(
+    plan: StackPlan, request: Request, reel: Reel, out: Path
+) -> Callable[[int, int], Iterator[Frames]]:
+    """Return what gives a future's frames from a number on: decoded, or upsampled as well."""
+    decoder = decoder_of(plan)
+    if plan.upsampler is None:
+        return lambda future, start: decoder.stream(reel, future, start, plan.frames)
+    frames = Reel(out / "frames")
+    with _progress(plan.frames, len(frames), "pixels") as said:
+        keep_frames(decoder, reel, frames, plan.frames, said)
+    return Enlarger(plan.upsampler, request, frames).stream
 
 
 def _after(said: Callable[[int], None], before: int, count: int) -> None:

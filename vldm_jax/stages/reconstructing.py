@@ -51,6 +51,7 @@ class ReconstructingStage(Stage):
     objective_keys = ("perceptual_weight", "disc_weight", "disc_start")
     given_names = ("perceptual",)
     exported = KIND
+    leaves = (KIND,)
     shown = ("l1", "lpips")  # the loss is a sum over all values and says nothing to the eye
     reconstructs = True
     frames: ClassVar[str]
@@ -190,6 +191,7 @@ class ReconstructingStage(Stage):
         return Reconstructor(
             encode=encode,
             decode=lambda params, z: latents.decode(params[KIND], z),
+            parts=latents.needed,
             shares_frames=latents.split,
         )
 
@@ -215,10 +217,19 @@ class ReconstructingStage(Stage):
         frames = np.stack([one[self.frames] for one in examples])
         return {FRAMES: frames if frames.ndim == 5 else frames[:, None]}
 
+    def trained_file(self, weights: str, *kinds: str) -> WeightsFile:
+        """Return the file of trained weights, compared with what this stage means.
+
+        Raises:
+            InputError: if there is none, or it was made for something else.
+        """
+        file = super().trained_file(weights, *kinds)
+        check_made_for(file, self._meaning(), free=self.may_differ)
+        return file
+
     def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
         """Return what reconstructs, of an autoencoder's file."""
-        file = self.trained_file(weights, KIND)
-        check_made_for(file, self._meaning(), free=self.may_differ)
+        file = self.trained_file(weights, *self.leaves)
         whole = self._read(file, jax.random.key(self.config.seed))
         return self.split(whole), {"weights": file}
 
