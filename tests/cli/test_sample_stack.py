@@ -1,46 +1,15 @@
 """`vldm sample` of a stack: flags, refusals of one line, a video."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "stages"))
-
-from small_stages import CONFIGS, config_of, leave, small_words
+from small_stack import CONFIGS, write_stack
 
 from vldm_jax.cli.main import main
-
-CONTEXT = "({'kind': 'context_frames', 'channels': 4},)"
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory):
     """A config file of a stack of one part, with its weights."""
-    root = tmp_path_factory.mktemp("sample_stack")
-    files = {name: root / f"{name}.safetensors" for name in ("autoencoder", "image", "keys")}
-    leave(config_of("autoencoder"), files["autoencoder"])
-    leave(config_of("image", model={"autoencoder": files["autoencoder"]}), files["image"])
-    model = {"autoencoder": files["autoencoder"], "backbone": files["image"], "init": None}
-    words = small_words("video")
-    words += [f"--config.model.{key}={value}" for key, value in model.items()]
-    words += [f"--config.model.network.more_conditions={CONTEXT}"]
-    from vldm_jax.cli.flags import load_config
-
-    prediction = f"{CONFIGS / 'driving' / 'prediction'}.py:tiny"
-    leave(load_config(prediction, words), files["keys"])
-    file = root / "stack.py"
-    file.write_text(
-        "from vldm_jax.config.stack import part, stack_config\n\n\n"
-        "def get_config():\n"
-        "    config = stack_config()\n"
-        "    config.parts.keyframes = part(\n"
-        f"        'prediction', {prediction!r}, {str(files['keys'])!r},\n"
-        f"        overrides={tuple(word.removeprefix('--config.') for word in words)!r},\n"
-        "    )\n"
-        "    return config\n"
-    )
-    return file
+    return write_stack(tmp_path_factory.mktemp("sample_stack"))
 
 
 def refused(capsys, *words):

@@ -9,7 +9,7 @@ from test_run_stack import Stop, asking, frames_of
 from vldm_jax.core.json_files import read_json
 from vldm_jax.sampling.bicubic import Bicubic
 from vldm_jax.stack import enlarge, film, run
-from vldm_jax.stack.enlarge import OfFuture
+from vldm_jax.stack.enlarge import OfVideo
 from vldm_jax.stack.fits import make_stack_plan
 from vldm_jax.stack.pixels import decoder_of
 from vldm_jax.stack.reel import Reel
@@ -108,12 +108,12 @@ def test_the_baseline_is_a_film_as_well():
         np.testing.assert_array_equal(np.concatenate(parts, 1), whole[:, start:])
 
 
-def test_frames_of_a_future_are_read_as_an_array_is(tmp_path):
+def test_frames_of_a_video_are_read_as_an_array_is(tmp_path):
     reel, rng = Reel(tmp_path), np.random.default_rng(0)
     every = rng.integers(0, 256, (2, 11, 2, 2, 3), dtype=np.uint8)
     for start, stop in ((0, 4), (4, 9), (9, 11)):
         reel.append(jnp.asarray(every[:, start:stop]))
-    low = OfFuture(reel, 1)
+    low = OfVideo(reel, 1)
     assert low.shape == every[1:].shape
     np.testing.assert_array_equal(low[:, :6], every[1:, :6])
     which = np.array([7, 8, 9, 10, 9, 8])

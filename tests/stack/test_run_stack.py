@@ -1,7 +1,5 @@
 """A stack makes a video: lengths, what is given stays, seeds, stopping and going on."""
 
-import dataclasses
-
 import av
 import jax
 import jax.numpy as jnp
@@ -17,7 +15,7 @@ from vldm_jax.stack.fits import make_stack_plan
 from vldm_jax.stack.pixels import Decoder
 from vldm_jax.stack.reel import Reel
 from vldm_jax.stack.request import Request, parse_labels, read_context
-from vldm_jax.stack.run import run_stack
+from vldm_jax.stack.run import run_stack, stack_film
 
 SECONDS = 5.0  # 10 key frames, 150 frames
 
@@ -28,7 +26,7 @@ def plan(parts):
 
 
 def asking(**fields):
-    usual = {"labels": {"night": 1.0}, "context": None, "futures": 1, "seed": 0}
+    usual = {"labels": ({"night": 1.0},), "context": None, "futures": 1, "seed": 0}
     return Request(**usual | fields)
 
 
@@ -202,11 +200,29 @@ def test_labels_that_are_none_are_refused(text):
 
 def test_labels_are_asked_for_by_name(parts):
     assert parse_labels("night=1, cars=4") == {"night": 1.0, "cars": 4.0}
-    request = dataclasses.replace(asking(), labels={"cars": 4.0})
-    row = request.of(parts["prediction"], 2)["labels"]
-    assert np.isnan(row[:, 0]).all() and (row[:, 1] == 4).all()
+    part = parts["prediction"]
+    request = asking(labels=({"cars": 4.0}, {"night": 0.0}), futures=2)
+    rows = request.of(part, range(4))["labels"]
+    np.testing.assert_array_equal(rows, [[np.nan, 4]] * 2 + [[0, np.nan]] * 2)
     with pytest.raises(InputError, match="no label 'rain'; it takes night, cars"):
-        dataclasses.replace(request, labels={"rain": 1.0}).of(parts["prediction"], 1)
+        asking(labels=({"rain": 1.0},)).check(part)
+
+
+def test_what_no_label_says_is_unknown_of_every_video(parts):
+    """And not what the configs of the parts ask for in turn."""
+    rows = asking(labels=({},), futures=3).of(parts["prediction"], range(3))["labels"]
+    assert np.isnan(rows).all()
+
+
+def test_beginnings_that_are_made_at_once_are_those_made_one_by_one(parts, tmp_path):
+    """To rounding: batches of other sizes are other programs."""
+    plan = make_stack_plan(list(parts.values()), 2.0)
+    labels = ({"night": 1.0}, {"cars": 3.0}, {})
+    together = stack_film(plan, asking(labels=labels), tmp_path / "together")
+    alone = stack_film(plan, asking(labels=labels[1:2], first=1), tmp_path / "alone")
+    one, other = (next(film(video, 0)).astype(int) for film, video in ((together, 1), (alone, 0)))
+    assert np.abs(one - other).max() <= 1
+    assert np.abs(one - next(together(0, 0)).astype(int)).max() > 10
 
 
 def test_context_files_are_looked_at(parts, tmp_path):

@@ -2,6 +2,7 @@
 
 vldm evaluate --real FOLDER --samples FOLDER --out DIR     # anybody's videos
 vldm evaluate --workdir RUN --out DIR                      # samples of a trained stage
+vldm evaluate --config STACK.py --real FOLDER --out DIR    # videos of a stack
 """
 
 import argparse
@@ -13,8 +14,10 @@ from vldm_jax.cli.evaluate_flags import network_weights
 from vldm_jax.cli.evaluate_folders import folder_sets
 from vldm_jax.cli.evaluate_parser import apply_preset, given_by, parser
 from vldm_jax.cli.evaluate_run import run_sets
-from vldm_jax.cli.flags import Parser, overrides_of
+from vldm_jax.cli.evaluate_stack import stack_sets
+from vldm_jax.cli.flags import Parser, load_config, overrides_of
 from vldm_jax.cli.run_config import asked_config
+from vldm_jax.cli.stack import is_stack
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_new, check_writable, write_json
 from vldm_jax.core.json_files import read_json
@@ -87,10 +90,14 @@ def _own_sets(
             flags.error("--samples takes --real, and no config: compare two folders of videos")
         _check_folders(args)
         return folder_sets(args, given)
+    if args.config is not None and args.samples is None and is_stack(load_config(args.config)):
+        return _stack_sets(flags, args, overrides, given)
     if args.real is not None:
-        flags.error("--real goes with --samples; a run has its config's data")
+        flags.error("--real goes with --samples or a stack; a run has its config's data")
     if args.no_floor:
         flags.error("--no-floor goes with --samples: a run's data has clips enough for a floor")
+    if not (args.workdir or args.weights):
+        flags.error("one of --samples, --workdir and --weights is required, or --config of a stack")
     config = asked_config(flags, args, overrides)
     stage = make_plan(config).stage
     for name in args.figures:
@@ -99,6 +106,19 @@ def _own_sets(
     data = config.data
     settings_of(args.figures, given, None, (data.num_frames, data.height, data.width))
     return run_sets(stage, args)
+
+
+def _stack_sets(
+    flags: Parser, args: argparse.Namespace, overrides: Sequence[str], given: Given
+) -> Sets:
+    if args.workdir or args.weights:
+        flags.error("a stack names the weights of its parts: config.parts.NAME.weights")
+    if args.real is None:
+        flags.error("a stack is compared with a folder of videos, --real FOLDER")
+    if beside := [name for name in args.figures if FIGURES[name].beside]:
+        flags.error(f"{beside[0]} takes something beside each clip, which a stack's have not")
+    _check_folders(args)
+    return stack_sets(args, load_config(args.config, overrides), given)
 
 
 def _check_folders(args: argparse.Namespace) -> None:

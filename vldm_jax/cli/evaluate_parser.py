@@ -15,11 +15,13 @@ from vldm_jax.evals.presets import PRESETS
 def parser() -> Parser:
     """Return the parser."""
     parser = Parser("evaluate", "Figures of samples against real clips, with recipe and floor.")
-    what = parser.add_mutually_exclusive_group(required=True)
+    what = parser.add_mutually_exclusive_group()
     what.add_argument("--samples", type=Path, help="folder of generated videos, anybody's")
     what.add_argument("--workdir", type=folder, help="folder that a stage was trained in")
     what.add_argument("--weights", help="weights file of a stage, also asset:NAME, with --config")
-    parser.add_argument("--real", type=Path, help="folder of real videos, with --samples")
+    parser.add_argument(
+        "--real", type=Path, help="folder of real videos, with --samples or a stack"
+    )
     add_config(parser, required=False)
     parser.add_argument("--out", type=folder, required=True, help="new folder to write to")
     add_figures(parser, usual=",".join(DEFAULT))
@@ -77,11 +79,11 @@ def apply_preset(args: argparse.Namespace) -> None:
     Raises:
         InputError: for flags of folders, of which a run has none.
     """
-    for flag in ("real_windows", "sample_windows"):
-        if args.samples is None and getattr(args, flag) is not None:
+    for flag, videos in (("real", args.real), ("sample", args.samples)):
+        if videos is None and getattr(args, f"{flag}_windows") is not None:
             raise InputError(
-                f"--{flag.replace('_', '-')} goes with --samples: a run is compared with all "
-                "windows of its data"
+                f"--{flag}-windows says which clips of a folder of videos are taken: a run is "
+                "compared with all windows of its data, leave it out"
             )
     preset = PRESETS[args.preset] if args.preset else None
     usual = {

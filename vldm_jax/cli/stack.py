@@ -56,19 +56,27 @@ def sample_stack(parser: Parser, args: argparse.Namespace, config: ConfigDict) -
     """
     if args.num is not None:
         parser.error("--num is of a stage; a stack makes --futures of one beginning")
-    plan = _plan(args, config)
+    seconds = config.seconds if args.seconds is None else args.seconds
+    plan = make_stack_plan(parts_of_stack(args.config, config), seconds)
     if args.resume and not (args.out / "metadata.json").exists():
         parser.error(f"--resume: {args.out} holds no video that was begun; leave it out")
     until = args.stages and _last(args.stages, [part.name for part in plan.parts])
     run_stack(plan, _request(args, config, plan), args.out, until=until, preview=args.preview)
 
 
-def _plan(args: argparse.Namespace, config: ConfigDict) -> StackPlan:
+def parts_of_stack(file: str, config: ConfigDict) -> list[Part]:
+    """Return the parts that a stack's config names, in its order.
+
+    Args:
+        file: FILE.py[:VARIANT] that the config is of; configs of parts lie beside it.
+        config: the stack's.
+
+    Raises:
+        InputError: for unknown keys, or a config of a part that cannot be read.
+    """
     check_keys(config, stack_config(), "")
-    here = Path(args.config.partition(":")[0]).parent
-    parts = [_part(name, fields, here) for name, fields in config.parts.items()]
-    seconds = config.seconds if args.seconds is None else args.seconds
-    return make_stack_plan(parts, seconds)
+    here = Path(file.partition(":")[0]).parent
+    return [_part(name, fields, here) for name, fields in config.parts.items()]
 
 
 def _part(name: str, fields: ConfigDict, here: Path) -> Part:
@@ -110,4 +118,4 @@ def _request(args: argparse.Namespace, config: ConfigDict, plan: StackPlan) -> R
     elif args.crop:
         raise InputError("--crop cuts what --context gives: give that, or leave it out")
     labels = parse_labels(config.labels if args.labels is None else args.labels)
-    return Request(labels=labels, context=context, futures=futures, seed=config.seed)
+    return Request(labels=(labels,), context=context, futures=futures, seed=config.seed)

@@ -19,7 +19,7 @@ from vldm_jax.stack.reel import Reel
 from vldm_jax.stack.request import Request
 from vldm_jax.typing import Array, Conditioning, Key, PyTree
 
-GAPS = 8  # of one future in one call
+GAPS = 8  # of one video in one call
 
 
 def put_between(
@@ -41,9 +41,10 @@ def put_between(
         said: is told how many there are.
     """
     sampler = part.stage.sampler()
-    cond = {name: jnp.asarray(a) for name, a in request.of(part, GAPS).items()}
+    told = [request.of(part, [video] * GAPS) for video in range(request.count)]
+    cond = jax.tree.map(lambda *rows: jnp.stack(rows), *told)
     key = stream(jax.random.key(request.seed), part.name)
-    keys = sample_keys(key, jnp.arange(request.futures))  # a future's, however many there are
+    keys = sample_keys(key, jnp.asarray(request.numbers))  # a video's, however many there are
     gaps = len(coarse) - 1
 
     def window(
@@ -54,12 +55,12 @@ def put_between(
 
     @jax.jit
     def filled(params: PyTree, cond: Conditioning, keys: Key, z: Array, number: Array) -> Array:
-        def one(args: tuple[Key, Array]) -> Array:
-            key, frames = args
+        def one(args: tuple[Key, Conditioning, Array]) -> Array:
+            key, cond, frames = args
             made = functools.partial(window, params, cond, key)
             return interpolate(made, frames[:-1], frames[1:], number)
 
-        return jax.lax.map(one, (keys, z))
+        return jax.lax.map(one, (keys, cond, z))
 
     while len(fine) < (BETWEEN + 1) * gaps:
         first = len(fine) // (BETWEEN + 1)

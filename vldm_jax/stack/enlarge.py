@@ -3,6 +3,7 @@
 Source: Align your Latents, arXiv:2304.08818, Sec. 3.4.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,19 +24,19 @@ PIECE = 64  # low-resolution frames of one file
 
 
 def keep_frames(decoder: Decoder, latents: Reel, frames: Reel, count: int, said: Any) -> None:
-    """Append to a reel of bytes the decoded frames (futures t h w 3) that it lacks.
+    """Append to a reel of bytes the decoded frames (videos t h w 3) that it lacks.
 
     Args:
         decoder: of the latents.
         latents: all of them.
-        frames: gets `count` of each future: an upsampler looks back and ahead.
+        frames: gets `count` of each video: an upsampler looks back and ahead.
         count: number of frames of the video.
         said: is told how many there are.
     """
-    futures = latents.between(0, 1).shape[0]
+    videos = latents.between(0, 1).shape[0]
     while len(frames) < count:
         start, stop = len(frames), min(len(frames) + PIECE, count)
-        made = [decoder.frames(latents, future, start, stop) for future in range(futures)]
+        made = [decoder.frames(latents, video, start, stop) for video in range(videos)]
         frames.append(jnp.asarray(np.stack(made)))
         said(len(frames))
 
@@ -53,26 +54,29 @@ class Enlarger:
         self._name, self._frames = part.name, frames
         self._maker, (self._params, _) = part.stage.sampler(), read(part)
         self._key = stream(jax.random.key(request.seed), part.name)
-        self._cond = {name: jnp.asarray(a) for name, a in request.of(part, 1).items()}
+        self._cond = functools.partial(request.of, part)
+        self._numbers = request.numbers
 
-    def stream(self, future: int, start: int) -> Iterator[UInt8[np.ndarray, "t H W 3"]]:
-        """Yield the frames of a future from `start` on, four times as high and wide.
+    def stream(self, video: int, start: int) -> Iterator[UInt8[np.ndarray, "t H W 3"]]:
+        """Yield the frames of a video from `start` on, four times as high and wide.
 
         Raises:
             InputError: if a frame is not finite.
         """
-        cond = {**self._cond, LOW: OfFuture(self._frames, future)}
-        index = jnp.asarray([future])
+        told = {name: jnp.asarray(a) for name, a in self._cond([video]).items()}
+        cond, index = {**told, LOW: OfVideo(self._frames, video)}, self._numbers[[video]]
         with naming(f"config.parts.{self._name}"):
-            for (made,) in self._maker.stream(self._params, self._key, index, cond, start=start):
+            for (made,) in self._maker.stream(
+                self._params, self._key, jnp.asarray(index), cond, start=start
+            ):
                 yield made
 
 
-class OfFuture:
-    """The frames of one future as an array (1 t h w 3) that is read a few frames at a time."""
+class OfVideo:
+    """The frames of one video as an array (1 t h w 3) that is read a few frames at a time."""
 
-    def __init__(self, frames: Reel, future: int) -> None:
-        self._frames, self._future = frames, future
+    def __init__(self, frames: Reel, video: int) -> None:
+        self._frames, self._video = frames, video
         first = frames.between(0, 1)
         self.shape = (1, len(frames), *first.shape[2:])
 
@@ -80,5 +84,5 @@ class OfFuture:
         """Return frames; of the first axis all are taken."""
         which = np.arange(self.shape[1])[key[1]]
         low = int(which.min())
-        part = self._frames.between(low, int(which.max()) + 1)[self._future]
+        part = self._frames.between(low, int(which.max()) + 1)[self._video]
         return part[None, which - low]

@@ -26,7 +26,7 @@ NOT_WANTED = -1  # number of a window after the last, which is not made
 def make_key_frames(
     plan: StackPlan, request: Request, reel: Reel, said: Callable[[int], Any]
 ) -> None:
-    """Append to a reel the key frames (futures n h w c) that it lacks.
+    """Append to a reel the key frames (videos n h w c) that it lacks.
 
     Args:
         plan: of the stack.
@@ -36,17 +36,20 @@ def make_key_frames(
     """
     key = jax.random.key(request.seed)
     if not len(reel) and plan.first is not None and request.context is None:
-        z = _first_frame(plan.first, request, key)
-        reel.append(jnp.broadcast_to(z[:, None], (request.futures, 1, *z.shape[1:])))
+        z = _first_frames(plan.first, request, key)
+        reel.append(jnp.repeat(z[:, None], request.futures, axis=0))
         said(len(reel))
     if len(reel) < plan.key_frames:
         _predict(plan, request, reel, key, said)
 
 
-def _first_frame(part: Part, request: Request, key: Key) -> Float[Array, "1 h w c"]:
+def _first_frames(part: Part, request: Request, key: Key) -> Float[Array, "n h w c"]:
+    """Return the first frame of each beginning."""
     params, _ = read(part)
-    cond = {name: jnp.asarray(a) for name, a in request.of(part, 1).items()}
-    return jax.jit(part.stage.sampler().latents)(params, key, jnp.arange(1), cond)
+    beginnings = range(0, request.count, request.futures)
+    cond = {name: jnp.asarray(a) for name, a in request.of(part, beginnings).items()}
+    index = request.first + jnp.arange(len(beginnings))
+    return jax.jit(part.stage.sampler().latents)(params, key, index, cond)
 
 
 def _predict(
@@ -55,14 +58,14 @@ def _predict(
     part = plan.prediction
     params, _ = read(part)
     sampler, frames = part.stage.sampler(), part.config.data.num_frames
-    cond = {name: jnp.asarray(a) for name, a in request.of(part, request.futures).items()}
-    index = jnp.arange(request.futures)
+    cond = {name: jnp.asarray(a) for name, a in request.of(part, range(request.count)).items()}
+    index = jnp.asarray(request.numbers)
     key = stream(key, "key frames")
     if not len(reel) and request.context is not None:
         given = jnp.asarray(request.context)
         batch = {"video": given[None]}
         z = part.stage.space.encode(params, batch, "video", stream(key, "context"))
-        reel.append(jnp.broadcast_to(z, (request.futures, *z.shape[1:])))
+        reel.append(jnp.broadcast_to(z, (request.count, *z.shape[1:])))
         said(len(reel))
     if not len(reel):
         z = jax.jit(sampler.latents)(params, jax.random.fold_in(key, 0), index, cond)

@@ -36,9 +36,9 @@ class Decoder:
         self._run, self._params, self._parts = jax.jit(pixels), params, parts
 
     def stream(
-        self, reel: Reel, future: int, start: int, stop: int
+        self, reel: Reel, video: int, start: int, stop: int
     ) -> Iterator[UInt8[np.ndarray, "t H W 3"]]:
-        """Yield the frames [start, stop) of a future, in order, a window at a time.
+        """Yield the frames [start, stop) of a video, in order, a window at a time.
 
         Raises:
             InputError: if one is not finite.
@@ -48,7 +48,7 @@ class Decoder:
             first, last = max(first, start), min(last, stop)
             if first >= last:
                 continue
-            z = reel.between(begin, min(begin + size, len(reel)))[future]
+            z = reel.between(begin, min(begin + size, len(reel)))[video]
             frames, finite = self._run(self._params, z)
             if not finite:
                 raise InputError(
@@ -57,11 +57,9 @@ class Decoder:
                 )
             yield np.asarray(frames)[first - begin : last - begin]
 
-    def frames(
-        self, reel: Reel, future: int, start: int, stop: int
-    ) -> UInt8[np.ndarray, "t H W 3"]:
-        """Return the frames [start, stop) of a future; as `stream`."""
-        return np.concatenate(list(self.stream(reel, future, start, stop)))
+    def frames(self, reel: Reel, video: int, start: int, stop: int) -> UInt8[np.ndarray, "t H W 3"]:
+        """Return the frames [start, stop) of a video; as `stream`."""
+        return np.concatenate(list(self.stream(reel, video, start, stop)))
 
 
 def decoder_of(plan: StackPlan) -> Decoder:

@@ -1,7 +1,7 @@
-"""What a video of the stack is to be: labels by name, frames that it goes on from, futures."""
+"""What videos of the stack are to be: labels by name, frames that they go on from, futures."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,46 +12,76 @@ from vldm_jax.data.source import decode_clip
 from vldm_jax.data.still import is_still, read_still
 from vldm_jax.data.transforms import resize_crop
 from vldm_jax.stack.plan import CONTEXT, Part
-from vldm_jax.typing import Conditioning, UInt8
+from vldm_jax.typing import Conditioning, Int, UInt8
 
+LABELS = "labels"  # key of a condition
 ASPECT = 0.02  # relative difference of aspects that is cut away without a word
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Request:
-    """What is asked for.
+    """What is asked for: videos, as many futures of each beginning.
 
     Attributes:
-        labels: {name: value}; others are unknown.
-        context: (k H W 3) frames at the key frames' rate that the video begins with, or None.
-        futures: videos, from the same first frame.
+        labels: of each beginning {name: value}; others are unknown.
+        context: (k H W 3) frames at the key frames' rate that all begin with, or None.
+        futures: videos of each beginning, from the same first frame.
         seed: of all that is drawn.
+        first: number of the first beginning: what is drawn belongs to the number.
     """
 
-    labels: Mapping[str, float]
+    labels: tuple[Mapping[str, float], ...]
     context: UInt8[np.ndarray, "k h w 3"] | None
     futures: int
     seed: int
+    first: int = 0
 
-    def of(self, part: Part, count: int) -> Conditioning:
-        """Return what `count` samples of a part are asked for, every array leading with it.
+    @property
+    def count(self) -> int:
+        """Number of videos."""
+        return len(self.labels) * self.futures
+
+    @property
+    def numbers(self) -> Int[np.ndarray, " videos"]:
+        """Of the videos; those of one beginning follow each other."""
+        return self.first * self.futures + np.arange(self.count)
+
+    def of(self, part: Part, videos: Sequence[int]) -> Conditioning:
+        """Return what a part is told of some videos, every array leading with their number.
+
+        Args:
+            part: of the stack.
+            videos: each from 0 to `count` - 1.
 
         Raises:
             InputError: for a label that the part does not take.
         """
-        if part.kind == "decoder":
-            return {}
-        request = part.stage.request(count)
+        told = {
+            key: np.repeat(np.asarray(value), len(videos), axis=0)
+            for key, value in part.stage.request(1).items()
+        }
+        rows = [self._row(part, self.labels[video // self.futures]) for video in videos]
+        if LABELS in told:
+            told[LABELS] = np.array(rows, np.float32)
+        return told
+
+    def check(self, part: Part) -> None:
+        """Raise for a label that a part does not take; an upsampler and a decoder take any.
+
+        Raises:
+            InputError: naming it.
+        """
+        if part.kind not in ("decoder", "upsampler"):
+            self.of(part, range(0, self.count, self.futures))
+
+    def _row(self, part: Part, labels: Mapping[str, float]) -> list[float]:
         names = tuple(part.config.data.labels)
-        if not self.labels or (part.kind == "upsampler" and not names):
-            return request
-        if unknown := sorted(self.labels.keys() - set(names)):
+        if part.kind == "upsampler":
+            labels = {name: value for name, value in labels.items() if name in names}
+        if unknown := sorted(labels.keys() - set(names)):
             known = f"it takes {', '.join(names)}" if names else "it takes no labels"
             raise InputError(f"--labels: {part.name} has no label {unknown[0]!r}; {known}")
-        if "labels" not in request:
-            raise InputError(f"--labels: {part.name} takes no labels; leave them out")
-        row = [self.labels.get(name, np.nan) for name in names]
-        return {**request, "labels": np.tile(np.array(row, np.float32), (count, 1))}
+        return [labels[name] if name in labels else np.nan for name in names]
 
 
 def parse_labels(text: str | None) -> dict[str, float]:

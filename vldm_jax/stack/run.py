@@ -35,7 +35,7 @@ from vldm_jax.stages.samples import METADATA, begin
 def run_stack(
     plan: StackPlan, request: Request, out: Path, *, until: str | None = None, preview: bool = False
 ) -> dict[str, Any]:
-    """Write the videos of a request; return their metadata.
+    """Write the videos of a request of one beginning; return their metadata.
 
     Args:
         plan: of the stack.
@@ -51,7 +51,7 @@ def run_stack(
         "version": vldm_jax.__version__,
         "complete": False,
         "seed": request.seed,
-        "labels": dict(request.labels),
+        "labels": dict(*request.labels),
         "context_frames": 0 if request.context is None else len(request.context),
         "futures": request.futures,
         "fps": plan.fps,
@@ -60,14 +60,14 @@ def run_stack(
     }
     cut = plan.until(until)
     for part in plan.parts:
-        request.of(part, 1)  # labels that it does not take
+        request.check(part)
     out.mkdir(parents=True, exist_ok=True)
     begin(out, told)
     took: dict[str, float] = {}
-    reel = _timed(took, cut.prediction.name, _key_frames, cut, request, out)
+    keys = _timed(took, cut.prediction.name, _key_frames, cut, request, out)
     if preview:
-        _timed(took, "preview", _preview, cut, reel, out)
-    reel = _between(cut, request, reel, out, took)
+        _timed(took, "preview", _preview, cut, keys, out)
+    reel = _between(cut, request, keys, out, took)
     last = None if cut.parts[-1] is plan.parts[-1] else cut.parts[-1].name
     _timed(took, "pixels", _films, cut, request, reel, out, last)
     told = {**told, "complete": last is None}
@@ -134,22 +134,36 @@ def _preview(plan: StackPlan, reel: Reel, out: Path) -> None:
     print(f"{path}: the key frames, {plan.key_fps:g} a second", flush=True)
 
 
+def stack_film(
+    plan: StackPlan, request: Request, out: Path
+) -> Callable[[int, int], Iterator[Frames]]:
+    """Make what is asked for up to its pixels; return what gives those, as `_film`.
+
+    Args:
+        plan: of the stack.
+        request: what is asked for, of any number of beginnings.
+        out: folder of the pieces of each part.
+    """
+    reel = _between(plan, request, _key_frames(plan, request, out), out, {})
+    return _film(plan, request, reel, out)
+
+
 def _films(plan: StackPlan, request: Request, reel: Reel, out: Path, last: str | None) -> None:
     """Write a video a future, and their contact sheet."""
     ending = ".mp4" if last is None else f".{last.replace(' ', '_')}.mp4"
-    paths = [out / f"{future:04}{ending}" for future in range(request.futures)]
+    paths = [out / f"{video:04}{ending}" for video in range(request.count)]
     if not all(path.exists() for path in paths):
         film = _film(plan, request, reel, out)
-        with _progress(plan.frames * request.futures, 0, "video") as said:
-            for future, path in enumerate(paths):
-                before = future * plan.frames
+        with _progress(plan.frames * request.count, 0, "video") as said:
+            for video, path in enumerate(paths):
+                before = video * plan.frames
                 write_film(
-                    functools.partial(film, future), plan.frames, plan.fps, path,
+                    functools.partial(film, video), plan.frames, plan.fps, path,
                     functools.partial(_after, said, before),
                 )  # fmt: skip
                 said(before + plan.frames)
-    asked = request.of(plan.prediction, request.futures)
-    lines = plan.prediction.stage.captions(asked) or [""] * request.futures
+    asked = request.of(plan.prediction, range(request.count))
+    lines = plan.prediction.stage.captions(asked) or [""] * request.count
     captions = [f"{number:04}  {line}" for number, line in enumerate(lines)]
     write_contact_sheet(out / "contact_sheet.png", [shown(path) for path in paths], captions)
 
@@ -157,10 +171,10 @@ def _films(plan: StackPlan, request: Request, reel: Reel, out: Path, last: str |
 def _film(
     plan: StackPlan, request: Request, reel: Reel, out: Path
 ) -> Callable[[int, int], Iterator[Frames]]:
-    """Return what gives a future's frames from a number on: decoded, or upsampled as well."""
+    """Return what gives a video's frames from a number on: decoded, or upsampled as well."""
     decoder = decoder_of(plan)
     if plan.upsampler is None:
-        return lambda future, start: decoder.stream(reel, future, start, plan.frames)
+        return lambda video, start: decoder.stream(reel, video, start, plan.frames)
     frames = Reel(out / "frames")
     with _progress(plan.frames, len(frames), "pixels") as said:
         keep_frames(decoder, reel, frames, plan.frames, said)
