@@ -4,6 +4,7 @@ vldm convert import CHECKPOINT --out DIR [--dtype bfloat16] [--part unet] [--ema
 vldm convert import TEMPORAL.safetensors --onto UNET.safetensors --out DIR
 vldm convert export WORKDIR|CHECKPOINT --out DIR [--to diffusers|weights|program] [--onto UNET]
 vldm convert export WORKDIR --to program --config configs/driving/video.py:tiny --out DIR
+vldm convert export --to program --config configs/driving/stack.py:tiny --out DIR
 """
 
 import argparse
@@ -15,11 +16,14 @@ from typing import Any
 from vldm_jax.checkpoint.weights import DTYPES, WEIGHTS
 from vldm_jax.cli.flags import Parser, load_config, overrides_of, positive, size
 from vldm_jax.cli.run_config import run_config
+from vldm_jax.cli.stack import is_stack, parts_of_stack
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
 from vldm_jax.export import exports
 from vldm_jax.interop.imports import import_checkpoint
 from vldm_jax.interop.save import export
+from vldm_jax.stack.fits import make_stack_plan
+from vldm_jax.stack.programs import FRAMES, write_programs
 from vldm_jax.stages.plan import make_plan
 from vldm_jax.stages.program import about, sampler_function
 from vldm_jax.stages.table import STAGES
@@ -71,6 +75,10 @@ def _export(argv: Sequence[str]) -> None:
         parser.error("--config takes no --raw, --part or --onto: it names all weights")
     if sampler and args.non_finite:
         parser.error("--config takes no --non-finite: what a sampler stands on must be finite")
+    if sampler and is_stack(load_config(args.config)):
+        return _export_stack(parser, args, overrides)
+    if args.source is None:
+        parser.error("say what to export: a workdir, a weights file, or --config of a stack")
     if any(getattr(args, name) is not None for name in SIZES) and (sampler or args.to != "program"):
         parser.error("--size, --frames and --tokens go with --to program without --config")
     if sampler:
@@ -107,7 +115,8 @@ def _raw_tree(source: str) -> str:
 
 def _export_parser() -> Parser:
     parser = Parser("convert export", "Write a network for other programs.")
-    parser.add_argument("source", help="workdir of a run, weights file, or a public checkpoint")
+    help_source = "workdir of a run, weights file, or a public checkpoint; none for a stack"
+    parser.add_argument("source", nargs="?", help=help_source)
     parser.add_argument("--out", required=True, help="folder to write")
     help_to = "class of diffusers or transformers; weights file of this project; compiled program"
     choices = ("diffusers", "weights", "program")
@@ -121,11 +130,11 @@ def _export_parser() -> Parser:
     parser.add_argument("--raw", action="store_true", help=help_raw)
     parser.add_argument("--non-finite", action="store_true", help=HELP_NON_FINITE)
     more = parser.add_argument_group("with --to program")
-    help_config = "the sampler of the stage, instead of the network"
+    help_config = "the sampler of the stage, instead of the network; or the parts of a stack"
     more.add_argument("--config", metavar="FILE.py[:VARIANT]", help=help_config)
     help_size = "height and width of the latents, default 64x64"
     more.add_argument("--size", type=size, metavar="HxW", help=help_size)
-    more.add_argument("--frames", type=positive, help="of a video, default 8")
+    more.add_argument("--frames", type=positive, help="of a video, default 8; of a stack's decoder")
     more.add_argument("--tokens", type=positive, help="of the text, default 77")
     return parser
 
@@ -135,11 +144,27 @@ def _export_sampler(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     folder = resolve(args.source).is_dir()
     weights = str(Path(args.source) / WEIGHTS) if folder else args.source
     stage = make_plan(config).stage
+    if stage.reconstructs:
+        raise InputError(
+            f"{args.config}: what objective {config.objective.kind!r} makes is made of frames: "
+            "export the stack that it is a part of, --config configs/driving/stack.py"
+        )
     stage.request(1)  # raises where a config cannot ask, before weights are read
     params, files = stage.load(weights)
     function = sampler_function(stage, params)
     exports.write_function(function, args.out, about(stage, files), args.dtype)
     print(f"{args.out}: a sampler as a program for cpu, cuda and tpu")
+
+
+def _export_stack(parser: Parser, args: argparse.Namespace, overrides: Sequence[str]) -> None:
+    if args.source is not None:
+        parser.error("a stack names the weights of its parts: config.parts.NAME.weights")
+    if args.size is not None or args.tokens is not None:
+        parser.error("--size and --tokens go with a network; a stack has its own")
+    config = load_config(args.config, overrides)
+    plan = make_stack_plan(parts_of_stack(args.config, config), float(config.seconds))
+    names = write_programs(plan, config.seed, args.frames or FRAMES, args.out, args.dtype)
+    print(f"{args.out}: {', '.join(names)} as programs for cpu, cuda and tpu")
 
 
 def _json(text: str) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def sample_stack(parser: Parser, args: argparse.Namespace, config: ConfigDict) -
     plan = make_stack_plan(parts_of_stack(args.config, config), seconds)
     if args.resume and not (args.out / "metadata.json").exists():
         parser.error(f"--resume: {args.out} holds no video that was begun; leave it out")
-    until = args.stages and _last(args.stages, [part.name for part in plan.parts])
+    until = args.stages and _last(args.stages, plan)
     run_stack(plan, _request(args, config, plan), args.out, until=until, preview=args.preview)
 
 
@@ -93,18 +93,18 @@ def _part(name: str, fields: ConfigDict, here: Path) -> Part:
     return Part(name=name, kind=fields.kind, config=config, weights=weights, rounds=fields.rounds)
 
 
-def _last(stages: str, names: list[str]) -> str:
+def _last(stages: str, plan: StackPlan) -> str:
     """Return the last of the parts that are to run, which must be the first ones.
 
     Raises:
         InputError: if they are not.
     """
     wanted = [word.strip() for word in stages.split(",") if word.strip()]
-    known = list(dict.fromkeys(name.partition(" ")[0] for name in names))
+    known = list(dict.fromkeys(part.model for part in plan.parts))
     begins = [name for name in known if name in wanted]
     if not wanted or wanted != begins or known[known.index(wanted[0]) :][: len(wanted)] != wanted:
         raise InputError(f"--stages {stages!r}: name parts in their order, of {', '.join(known)}")
-    return [name for name in names if name.partition(" ")[0] == wanted[-1]][-1]
+    return [part.name for part in plan.parts if part.model == wanted[-1]][-1]
 
 
 def _request(args: argparse.Namespace, config: ConfigDict, plan: StackPlan) -> Request:

@@ -108,7 +108,7 @@ def first_state(
     """
     steps, x = len(sigmas) - 1, start(noise, sigmas)
     stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * steps), (x, solver.start(x)))
-    return State(*stacked, jnp.zeros((steps, len(x), overlap, *x.shape[2:]), jnp.float32))
+    return State(*stacked, jnp.zeros((steps, x.shape[0], overlap, *x.shape[2:]), jnp.float32))
 
 
 def sweep(

@@ -13,13 +13,46 @@ import jax.numpy as jnp
 from vldm_jax.conditions.context_frames import ContextFrames, context_of
 from vldm_jax.core.rng import stream
 from vldm_jax.sampling.noise import sample_keys
+from vldm_jax.sampling.sampler import Sampler
 from vldm_jax.sampling.windows import BETWEEN, interpolate
 from vldm_jax.stack.plan import Part
 from vldm_jax.stack.reel import Reel
 from vldm_jax.stack.request import Request
-from vldm_jax.typing import Array, Conditioning, Key, PyTree
+from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree
 
 GAPS = 8  # of one video in one call
+
+
+def gap_window(sampler: Sampler) -> Callable[..., Float[Array, "g t h w c"]]:
+    """Return what makes windows of one video, whose first and last frames are given.
+
+    Args:
+        sampler: of the interpolation.
+
+    Returns:
+        (params, cond, key of the video and the round, z (g t h w c), given (g t), numbers of the
+        gaps (g)) -> z of all frames.
+    """
+
+    def window(
+        params: PyTree, cond: Conditioning, key: Key, z: Array, given: Array, number: Array
+    ) -> Array:
+        told = {**cond, ContextFrames.key: context_of(z, given)}
+        return sampler.latents(params, key, number, told)
+
+    return window
+
+
+def keys_of(part: Part, seed: int, number: Any, videos: Int[Array, " n"]) -> Key:
+    """Return the keys (n) of videos in a round: a video's, however many there are.
+
+    Args:
+        part: of interpolation.
+        seed: of the run.
+        number: of the round.
+        videos: their numbers.
+    """
+    return sample_keys(jax.random.fold_in(stream(jax.random.key(seed), part.model), number), videos)
 
 
 def put_between(
@@ -40,18 +73,11 @@ def put_between(
         fine: gets 4 (n - 1) + 1 of them.
         said: is told how many there are.
     """
-    sampler = part.stage.sampler()
+    window = gap_window(part.stage.sampler())
     told = [request.of(part, [video] * GAPS) for video in range(request.count)]
     cond = jax.tree.map(lambda *rows: jnp.stack(rows), *told)
-    key = stream(jax.random.key(request.seed), part.name)
-    keys = sample_keys(key, jnp.asarray(request.numbers))  # a video's, however many there are
+    keys = keys_of(part, request.seed, part.number, jnp.asarray(request.numbers))
     gaps = len(coarse) - 1
-
-    def window(
-        params: PyTree, cond: Conditioning, key: Key, z: Array, given: Array, number: Array
-    ) -> Array:
-        told = {**cond, ContextFrames.key: context_of(z, given)}
-        return sampler.latents(params, key, number, told)
 
     @jax.jit
     def filled(params: PyTree, cond: Conditioning, keys: Key, z: Array, number: Array) -> Array:

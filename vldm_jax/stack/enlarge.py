@@ -18,7 +18,7 @@ from vldm_jax.stack.pixels import Decoder
 from vldm_jax.stack.plan import Part, read
 from vldm_jax.stack.reel import Reel
 from vldm_jax.stack.request import Request
-from vldm_jax.typing import Array, UInt8
+from vldm_jax.typing import Array, Key, UInt8
 
 PIECE = 64  # low-resolution frames of one file
 
@@ -53,7 +53,7 @@ class Enlarger:
     def __init__(self, part: Part, request: Request, frames: Reel) -> None:
         self._name, self._frames = part.name, frames
         self._maker, (self._params, _) = part.stage.sampler(), read(part)
-        self._key = stream(jax.random.key(request.seed), part.name)
+        self._key = key_of(part, request.seed)
         self._cond = functools.partial(request.of, part)
         self._numbers = request.numbers
 
@@ -70,6 +70,11 @@ class Enlarger:
                 self._params, self._key, jnp.asarray(index), cond, start=start
             ):
                 yield made
+
+
+def key_of(part: Part, seed: int) -> Key:
+    """Return the key of an upsampler of a seed."""
+    return stream(jax.random.key(seed), part.model)
 
 
 class OfVideo:

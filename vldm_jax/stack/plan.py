@@ -48,11 +48,12 @@ class Part:
     """A trained model of the stack.
 
     Attributes:
-        name: in the stack's config.
+        name: in the stack's config, and the number of the round if it is one.
         kind: see the table.
         config: of its stage.
         weights: its file.
         rounds: of interpolation; each takes the rate times four.
+        number: of the round, from 0.
     """
 
     name: str
@@ -60,6 +61,12 @@ class Part:
     config: ConfigDict
     weights: str
     rounds: int = 1
+    number: int = 0
+
+    @property
+    def model(self) -> str:
+        """Name in the stack's config, which rounds of one model have in common."""
+        return self.name.partition(" ")[0]
 
     @functools.cached_property
     def stage(self) -> Any:
@@ -85,7 +92,8 @@ class Part:
         with config.unlocked():
             config.data.fps = float(config.data.fps) * (BETWEEN + 1) ** number
             config.data.more_fps = ()
-        return dataclasses.replace(self, name=f"{self.name} {number + 1}", config=config, rounds=1)
+        name = f"{self.model} {number + 1}"
+        return dataclasses.replace(self, name=name, config=config, rounds=1, number=number)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

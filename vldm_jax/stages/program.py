@@ -30,12 +30,8 @@ def sampler_function(stage: DenoisingStage, params: PyTree) -> Function:
         "index": "numbers of the samples; a sample's noise belongs to its number",
         "result": "frames, b t h w 3, bytes",
     }
-    for condition in stage.asked_for:
-        null = stage.nulls.get(condition.key, condition.example())
-        inputs[condition.key] = one(null.dtype, *null.shape[1:])
-        names = config.data[condition.key] if condition.key in config.data else ()
-        columns = f"{', '.join(names)}: " if names else ""
-        meanings[condition.key] = f"{columns}{condition.meaning}"
+    asked_for, told = asked_inputs(stage)
+    inputs, meanings = {**inputs, **asked_for}, {**meanings, **told}
 
     def call(params: PyTree, index: Array, **asked: Any) -> Array:
         cond = {**asked, **stage.fixed(index.shape)}
@@ -46,6 +42,20 @@ def sampler_function(stage: DenoisingStage, params: PyTree) -> Function:
         name: decoder_part(tree) if name == "autoencoder" else tree for name, tree in params.items()
     }
     return Function(call, kept, inputs, meanings)
+
+
+def asked_inputs(
+    stage: DenoisingStage,
+) -> tuple[dict[str, jax.ShapeDtypeStruct], dict[str, str]]:
+    """Return the conditions that a program takes: shapes with a batch of 1, and meanings."""
+    inputs, meanings, data = {}, {}, stage.config.data
+    for condition in stage.asked_for:
+        null = stage.nulls.get(condition.key, condition.example())
+        inputs[condition.key] = one(null.dtype, *null.shape[1:])
+        names = data[condition.key] if condition.key in data else ()
+        columns = f"{', '.join(names)}: " if names else ""
+        meanings[condition.key] = f"{columns}{condition.meaning}"
+    return inputs, meanings
 
 
 def about(stage: DenoisingStage, files: Mapping[str, WeightsFile]) -> dict[str, Any]:
