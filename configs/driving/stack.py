@@ -15,26 +15,32 @@ from ml_collections import ConfigDict
 from vldm_jax.config.base import variant_of
 from vldm_jax.config.stack import part, stack_config
 
+FOLDER = "runs/driving"
+AUTOENCODER = f"model.autoencoder={FOLDER}/autoencoder/weights.safetensors"
+ON_IMAGE = (AUTOENCODER, f"model.backbone={FOLDER}/image/weights.safetensors")
+DECODER = (f"model.init={FOLDER}/autoencoder/weights.safetensors",)
+UPSAMPLER = (f"model.backbone={FOLDER}/upsampler/weights.safetensors",)
 PARTS = {
-    "first": ("image", "image.py", 1),
-    "keyframes": ("prediction", "prediction.py", 1),
-    "interpolate": ("interpolation", "interpolation.py", 2),
-    "decode": ("decoder", "decoder.py", 1),
-    "upsample": ("upsampler", "video_upsampler.py", 1),
+    "first": ("image", "image", (AUTOENCODER,)),
+    "keyframes": ("prediction", "prediction", ON_IMAGE),
+    "interpolate": ("interpolation", "interpolation", ON_IMAGE),
+    "decode": ("decoder", "decoder", DECODER),
+    "upsample": ("upsampler", "video_upsampler", UPSAMPLER),
 }
 
 
 def get_config(variant: str = "full") -> ConfigDict:
     config = stack_config()
-    for name, (kind, file, rounds) in PARTS.items():
-        stem = file.removesuffix(".py")
-        weights = f"runs/driving/{stem}/weights.safetensors"
-        config.parts[name] = part(kind, file, weights, rounds=rounds)
+    for name, (kind, file, overrides) in PARTS.items():
+        config.parts[name] = part(
+            kind, f"{file}.py", f"{FOLDER}/{file}/weights.safetensors", overrides=overrides,
+            rounds=2 if kind == "interpolation" else 1,
+        )  # fmt: skip
     return variant_of(config, variant, tiny=_tiny)
 
 
 def _tiny(config: ConfigDict) -> None:
     for name, (_, file, _) in PARTS.items():
-        stem = file.removesuffix(".py")
-        config.parts[name].config = f"{file}:tiny"
-        config.parts[name].weights = f"asset:driving/{stem}.safetensors"
+        config.parts[name].config = f"{file}.py:tiny"
+        config.parts[name].weights = f"asset:driving/{file}.safetensors"
+        config.parts[name].overrides = ()
