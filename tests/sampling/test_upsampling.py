@@ -18,7 +18,7 @@ from vldm_jax.sampling.maker import to_uint8
 from vldm_jax.sampling.noise import sample_keys
 from vldm_jax.sampling.solvers.dpmpp_2m import DPMpp2M
 from vldm_jax.sampling.upsampler import Upsampler
-from vldm_jax.sampling.upsampling import downsample, enlarge, frame_noise, in_tiles, ramp, starts
+from vldm_jax.sampling.upsampling import downsample, enlarge, frame_noise, ramp, tiled
 
 SCHEDULE = ScaledLinearSchedule(beta_start=0.0001, beta_end=0.02, num_steps=1000)
 KEY, INDEX = jax.random.key(0), jnp.array([3, 5])
@@ -101,23 +101,15 @@ def test_a_video_is_the_same_in_any_batch():
 # Tiles.
 
 
-@pytest.mark.parametrize(
-    ("length", "size", "overlap"), [(10, 4, 1), (9, 4, 2), (4, 4, 1), (3, 8, 2)]
-)
-def test_windows_cover_a_length_and_end_with_it(length, size, overlap):
-    begin, size = starts(length, size, overlap), min(size, length)
-    assert {n for b in begin for n in range(b, b + size)} == set(range(length))
-    assert all(b + size - a >= overlap for a, b in zip(begin[1:], begin, strict=False))
-
-
-def test_windows_that_would_not_move_are_refused():
-    with pytest.raises(InputError, match="overlap of 4 must be from 0 to less than the window's 4"):
-        starts(9, 4, 4)
+def test_tiles_that_would_not_move_are_refused():
+    z = jnp.zeros((1, 1, 8, 40, 1))
+    with pytest.raises(InputError, match="an overlap of 8 must be less than the tile's 8"):
+        tiled(lambda params, z, time, cond: z, (8, 8), 8)({}, z, jnp.zeros(1), {"concat": z})
 
 
 def test_tiles_of_a_network_that_looks_nowhere_are_the_whole():
-    plain, tiled = made(upsampler()), made(upsampler(tile=(8, 12), tile_overlap=3))
-    np.testing.assert_allclose(plain, tiled, atol=1)
+    plain, parts = made(upsampler()), made(upsampler(tile=(8, 12), tile_overlap=3))
+    np.testing.assert_allclose(plain, parts, atol=1)
 
 
 def test_no_tile_is_seen():
@@ -129,7 +121,7 @@ def test_no_tile_is_seen():
     z = jnp.broadcast_to(jnp.linspace(-1, 1, 40)[None, None, None, :, None], (1, 1, 8, 40, 1))
     cond = {"concat": z}
     for overlap, largest in ((0, 0.5), (8, 0.09)):
-        out = in_tiles(own_brightness, (8, 16), overlap)({}, z, jnp.zeros(1), cond)
+        out = tiled(own_brightness, (8, 16), overlap)({}, z, jnp.zeros(1), cond)
         steps = np.abs(np.diff(np.asarray(out)[0, 0, 0, :, 0]))
         assert largest / 2 < steps.max() < 1.7 * largest
     assert ramp(6, 2).min() > 0

@@ -29,7 +29,7 @@ from vldm_jax.sampling.maker import FrameMaker, to_frames
 from vldm_jax.sampling.noise import sample_keys
 from vldm_jax.sampling.sampler import Guidance
 from vldm_jax.sampling.solvers.base import Denoise, Solver
-from vldm_jax.sampling.upsampling import FACTOR, frame_noise, in_tiles
+from vldm_jax.sampling.upsampling import FACTOR, frame_noise, tiled
 from vldm_jax.typing import Array, Bool, Conditioning, Float, Int, Key, PyTree, UInt8
 
 
@@ -261,7 +261,7 @@ class Upsampler(FrameMaker):
     def _guided(self, params: PyTree, told: Conditioning) -> Callable[[Array, Array], Array]:
         network = self.network
         if self.tile is not None:
-            network = in_tiles(network, self.tile, self.tile_overlap)
+            network = tiled(network, self.tile, self.tile_overlap)
         away = [
             Away(self.drop(told, one.keys), one.scale)
             for one in self.guidance

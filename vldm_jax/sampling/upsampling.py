@@ -4,7 +4,7 @@
     noise[i, f] ~ (key, i, f)             one field for the whole of video i, a frame at a time (2)
     f(z) = sum_i w_i f(z[part i]) / sum_i w_i     in every step, w falls off to a part's edges  (3)
 
-Parts of a picture are tiles (`in_tiles`), parts of a video are chunks of frames (`chunks.py`); both
+Parts of a picture are tiles (`tiled`), parts of a video are chunks of frames (`chunks.py`); both
 overlap. All parts see the same noise, and what they have in common is averaged before it is used,
 so in every step there is one picture and one video, and no place where two of them meet.
 
@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vldm_jax.core.errors import InputError
+from vldm_jax.sampling.decoding import starts
 from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree
 
 FACTOR = 4
@@ -66,25 +67,7 @@ def frame_noise(
     return jax.vmap(lambda key: jax.vmap(lambda number: one(key, number))(numbers))(keys)
 
 
-def starts(length: int, size: int, overlap: int) -> tuple[int, ...]:
-    """Return where windows over a length begin; the last one ends with it.
-
-    Args:
-        length: of what is covered, at least 1.
-        size: of a window; one that is as long as what is covered is alone.
-        overlap: least number that two neighbours have in common.
-
-    Raises:
-        InputError: if the overlap is not less than the window.
-    """
-    if length <= size:
-        return (0,)
-    if not 0 <= overlap < size:
-        raise InputError(f"an overlap of {overlap} must be from 0 to less than the window's {size}")
-    return (*range(0, length - size, size - overlap), length - size)
-
-
-def in_tiles(network: Network, tile: tuple[int, int], overlap: int) -> Network:
+def tiled(network: Network, tile: tuple[int, int], overlap: int) -> Network:
     """Return a network that sees pictures in tiles, one after another, equation (3).
 
     Args:
@@ -99,7 +82,12 @@ def in_tiles(network: Network, tile: tuple[int, int], overlap: int) -> Network:
 
     def whole(params: PyTree, z: Array, time: Array, cond: Conditioning) -> Array:
         height, width = (min(a, b) for a, b in zip(tile, z.shape[-3:-1], strict=True))
-        tops, lefts = starts(z.shape[-3], height, overlap), starts(z.shape[-2], width, overlap)
+        sides = ((z.shape[-3], height), (z.shape[-2], width))
+        if any(overlap >= part for length, part in sides if part < length):
+            raise InputError(
+                f"an overlap of {overlap} must be less than the tile's {min(height, width)}"
+            )
+        tops, lefts = (starts(length, part, max(part - overlap, 1)) for length, part in sides)
         if len(tops) == len(lefts) == 1:
             return network(params, z, time, cond)
         weight = np.outer(ramp(height, overlap), ramp(width, overlap))[None, None, :, :, None]
