@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vldm_jax import roll_out, window_of
 from vldm_jax.config.base import denoising_config
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
@@ -52,6 +53,38 @@ def test_what_a_network_says_makes_its_sampler():
     assert set(params) == {"network", "autoencoder"}
     sampler, _ = make_sampler(network("unet"), AUTOENCODER, size=(4, 4))
     assert sampler.shape == (2, 2, 4)
+
+
+def continuing(**told):
+    """A video network with context frames, and a sampler of it."""
+    more = ({"kind": "context_frames", "channels": 4}, *({"kind": kind} for kind in told))
+    video = network("video_unet", temporal={"mix": "scalar"}, more_conditions=more)
+    return make_sampler(video, AUTOENCODER, frames=3, steps=2)
+
+
+@pytest.mark.parametrize("told", [{}, {"context_noise": True}])
+def test_windows_go_on_from_given_frames_each_with_noise_of_its_own(told):
+    """The network is zero: what it makes is its noise."""
+    sampler, params = continuing(**told)
+    window = window_of(sampler, params, jax.random.key(0), jnp.arange(2), {})
+    first = jnp.ones((2, 1, *sampler.shape[1:]))
+    z, tail = roll_out(window, first, jnp.arange(2), frames=3)
+    assert z.shape == (2, 4, *sampler.shape[1:])
+    np.testing.assert_array_equal(tail, z[:, -1:])
+    again, _ = roll_out(window, first, jnp.zeros(2, int), frames=3)
+    np.testing.assert_allclose(again[:, :2], again[:, 2:], atol=1e-5)  # one number, one noise
+    frames = z.reshape(8, -1)
+    apart = [np.abs(a - b).max() for i, a in enumerate(frames) for b in frames[:i]]
+    assert min(apart) > 0.1
+    given = jnp.array([[True, False, False]] * 2)
+    whole = window(jnp.concatenate([first, first, first], axis=1), given, jnp.array(7))
+    np.testing.assert_array_equal(whole[:, :1], first)
+
+
+def test_guidance_away_from_no_labels_leaves_context_frames():
+    sampler, _ = continuing()
+    keys = [one.keys for one in sampler.guidance]
+    assert keys == [(), ("context_frames",)]
 
 
 @pytest.mark.parametrize("meta", [{"size": [8, 8]}, {"diffusion": {"target": "v"}}])

@@ -6,6 +6,7 @@ Implements "Align your Latents: High-Resolution Video Synthesis with Latent Diff
     load, save, export              networks, from public checkpoints or this project's
     insert_temporal                 fresh temporal layers on an image U-Net
     make_sampler, Sampler           loaded networks -> samples
+    window_of, roll_out, interpolate    windows that go on from each other, frames between frames
     write_video                     frames -> an mp4 file
 """
 
@@ -22,6 +23,9 @@ _WHERE = {
     "insert_temporal": "vldm_jax.interop",
     "make_sampler": "vldm_jax.samplers",
     "Sampler": "vldm_jax.sampling",
+    "window_of": "vldm_jax.stages.told_frames",
+    "roll_out": "vldm_jax.sampling.windows",
+    "interpolate": "vldm_jax.sampling.windows",
     "write_video": "vldm_jax.data.write",
 }
 

@@ -9,7 +9,7 @@ What a weights file says of itself, its diffusion and its size, is taken from th
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,20 @@ import jax.numpy as jnp
 
 from vldm_jax import conditions
 from vldm_jax.checkpoint.weights import is_weights
+from vldm_jax.conditions.context_frames import ContextFrames
+from vldm_jax.conditions.context_noise import ContextNoise
 from vldm_jax.config.diffusion import NEEDED, build_diffusion
 from vldm_jax.core.errors import InputError
+from vldm_jax.diffusion.schedules import Schedule
 from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.models.network import AutoencoderNetwork, Network, TemporalNetwork, TextNetwork
 from vldm_jax.sampling.grids import trailing
-from vldm_jax.sampling.sampler import Guidance, Sampler
+from vldm_jax.sampling.sampler import Guidance, Sampler, Tell, as_asked
 from vldm_jax.sampling.solvers.base import Solver
 from vldm_jax.sampling.solvers.dpmpp_2m import DPMpp2M
 from vldm_jax.stages.latents import Latents
 from vldm_jax.stages.origin import check_latents
+from vldm_jax.stages.told_frames import ToldFrames
 from vldm_jax.typing import Array, Conditioning, PyTree
 
 
@@ -39,6 +43,7 @@ def make_sampler(
     solver: Solver | None = None,
     grid: Callable = trailing,
     guidance: float | int = 1,
+    context_guidance: float | int = 1,
     size: tuple[int, int] | None = None,
     frames: int | None = None,
     diffusion: Mapping[str, Any] | None = None,
@@ -53,6 +58,7 @@ def make_sampler(
         solver: None for DPM-Solver++(2M).
         grid: (schedule, steps) -> sigmas, one of `vldm_jax.sampling`'s.
         guidance: scale of classifier-free guidance, 1 for none.
+        context_guidance: the same away from no frame given, of a network with context frames.
         size: height and width in pixels; None for those that the network was trained at.
         frames: of a video; None for those that it was trained with.
         diffusion: entries of `config.diffusion`; the network's file says the others.
@@ -94,12 +100,24 @@ def make_sampler(
         target=means.target,
         solver=solver or DPMpp2M(),
         grid=grid(means.schedule, steps),
-        guidance=(Guidance(tuple(c.key for c in module.conditions), guidance),),
+        guidance=(
+            Guidance(tuple(c.key for c in module.conditions if not c.of_clip), guidance),
+            Guidance((ContextFrames.key,), context_guidance),
+        ),
         shape=shape,
         name=network.kind,
+        tell=_tell(module.conditions, means.schedule),
     )
     params = {"network": network.params, "autoencoder": autoencoder.params}
     return sampler, jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), params)
+
+
+def _tell(taken: Sequence[conditions.Condition], schedule: Schedule) -> Tell:
+    """Return what makes a network's context frames of what a sample is to be, without noise."""
+    keys = {condition.key for condition in taken}
+    if ContextFrames.key not in keys:
+        return as_asked
+    return ToldFrames(tells_noise=ContextNoise.key in keys, schedule=schedule)
 
 
 def _check_kinds(network: Network, autoencoder: Network) -> None:

@@ -85,6 +85,24 @@ def test_a_seed_is_a_video_whatever_is_made_at_once(made, plan, tmp_path, monkey
     )
 
 
+def test_no_two_windows_and_no_two_videos_draw_the_same_noise(plan, tmp_path, monkeypatch):
+    """Of networks that are zero, what is made is the noise."""
+    read = keyframes.read
+
+    def zeros(part):
+        params, files = read(part)
+        return jax.tree.map(jnp.zeros_like, params), files
+
+    for module in (keyframes, run):
+        monkeypatch.setattr(module, "read", zeros)
+    run_stack(plan, asking(futures=2), tmp_path / "out", until="interpolation 2")
+    for name, own in (("prediction", 11), ("interpolation_2", 41)):
+        z = latents_of(tmp_path / "out", name).reshape(2, 4 * own - 3 if "_" in name else own, -1)
+        frames = np.concatenate([z[0], z[1, 1:]])  # futures have the first frame in common
+        apart = np.abs(frames[:, None] - frames[None]).max(-1) + np.eye(len(frames))
+        assert apart.min() > 0.1, name
+
+
 class Stop(Exception):
     """A run is killed."""
 

@@ -11,37 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vldm_jax.conditions.context_frames import ContextFrames, context_of
 from vldm_jax.core.rng import stream
-from vldm_jax.sampling.sampler import Sampler
 from vldm_jax.sampling.windows import roll_out
 from vldm_jax.stack.plan import CONTEXT, Part, StackPlan, read
 from vldm_jax.stack.reel import Reel
 from vldm_jax.stack.request import Request
-from vldm_jax.typing import Array, Conditioning, Float, Key, PyTree
+from vldm_jax.stages.told_frames import window_of
+from vldm_jax.typing import Array, Conditioning, Float, Key
 
 WINDOWS = 4  # in one call: one program, however long the video gets
 NOT_WANTED = -1  # number of a window after the last, which is not made
-
-
-def key_window(sampler: Sampler, key: Key) -> Callable[..., Float[Array, "b t h w c"]]:
-    """Return what makes a window of key frames.
-
-    Args:
-        sampler: of the prediction.
-        key: of the key frames, `key_of`.
-
-    Returns:
-        (params, cond, videos (b), z (b t h w c), given (b t), number ()) -> z of all frames.
-    """
-
-    def window(
-        params: PyTree, cond: Conditioning, videos: Array, z: Array, given: Array, number: Array
-    ) -> Array:
-        told = {**cond, ContextFrames.key: context_of(z, given)}
-        return sampler.latents(params, jax.random.fold_in(key, number), videos, told)
-
-    return window
 
 
 def key_of(seed: int) -> Key:
@@ -85,7 +64,6 @@ def _predict(plan: StackPlan, request: Request, reel: Reel, said: Callable[[int]
     cond = {name: jnp.asarray(a) for name, a in request.of(part, range(request.count)).items()}
     index = jnp.asarray(request.numbers)
     key = key_of(request.seed)
-    made = key_window(sampler, key)
     if not len(reel) and request.context is not None:
         given = jnp.asarray(request.context)
         batch = {"video": given[None]}
@@ -99,7 +77,7 @@ def _predict(plan: StackPlan, request: Request, reel: Reel, said: Callable[[int]
 
     def window(params: Any, cond: Conditioning, z: Array, given: Array, number: Array) -> Array:
         def make() -> Array:
-            return made(params, cond, index, z, given, number)
+            return window_of(sampler, params, key, index, cond)(z, given, number)
 
         return jax.lax.cond(number == NOT_WANTED, lambda: z, make)
 

@@ -27,9 +27,10 @@ from vldm_jax.sampling.windows import BETWEEN
 from vldm_jax.stack.between import gap_window, keys_of
 from vldm_jax.stack.enlarge import key_of as upsampler_key
 from vldm_jax.stack.joined import how_they_join
-from vldm_jax.stack.keyframes import key_of, key_window
+from vldm_jax.stack.keyframes import key_of
 from vldm_jax.stack.plan import Part, StackPlan, about, read
 from vldm_jax.stages.program import asked_inputs
+from vldm_jax.stages.told_frames import window_of
 from vldm_jax.typing import Array, PyTree
 
 FRAMES = 8  # decoded or upsampled in one call
@@ -101,13 +102,13 @@ def _first(part: Part, seed: int) -> Function:
 
 def _key_frames(part: Part, seed: int) -> Function:
     stage = part.stage
-    window = key_window(stage.sampler(), key_of(seed))
+    sampler, key = stage.sampler(), key_of(seed)
 
     def call(params: PyTree, **named: Array) -> Array:
-        def single(video: Array, window_: Array, z: Array, given: Array, asked: Any) -> Array:
-            rows = jax.tree.map(lambda a: a[None], (asked, video, z, given > 0))
-            cond = {**rows[0], **stage.fixed((1,))}
-            return window(params, cond, *rows[1:], window_)[0]
+        def single(video: Array, number: Array, z: Array, given: Array, asked: Any) -> Array:
+            cond = {**jax.tree.map(lambda a: a[None], asked), **stage.fixed((1,))}
+            window = window_of(sampler, params, key, video[None], cond)
+            return window(z[None], given[None] > 0, number)[0]
 
         own = [named.pop(name) for name in ("video", "window", "z", "given")]
         return jax.vmap(single)(*own, named)

@@ -26,7 +26,8 @@ from vldm_jax.core.rng import stream
 from vldm_jax.diffusion.process import noised
 from vldm_jax.diffusion.schedules import Schedule
 from vldm_jax.sampling.noise import sample_noise
-from vldm_jax.sampling.sampler import Finish
+from vldm_jax.sampling.sampler import Finish, Sampler
+from vldm_jax.sampling.windows import Window
 from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree
 
 PIXELS = "given_video"
@@ -37,18 +38,18 @@ class ToldFrames:
     """What `Sampler.tell` is for a network that takes context frames.
 
     Attributes:
-        given: frames that a clip's pixels give.
-        noise: time of the noise on given frames; 0 for none.
-        tells_noise: whether the network is told that time.
+        tells_noise: whether the network is told the time of the noise on given frames.
         schedule: of the noise.
-        encode: (params, frames (b t H W 3), keys (b)) -> z (b t h w c).
+        noise: that time; 0 for none.
+        given: frames that a clip's pixels give.
+        encode: (params, frames (b t H W 3), keys (b)) -> z (b t h w c); needed if some are given.
     """
 
-    given: tuple[int, ...]
-    noise: int
     tells_noise: bool
     schedule: Schedule
-    encode: Callable[[PyTree, Array, Key], Float[Array, "b t h w c"]]
+    noise: int = 0
+    given: tuple[int, ...] = ()
+    encode: Callable[[PyTree, Array, Key], Float[Array, "b t h w c"]] | None = None
 
     def __call__(
         self, params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning
@@ -80,12 +81,36 @@ class ToldFrames:
         return told, lambda sampled: jnp.where(given, z, sampled)
 
     def _of_pixels(self, params: PyTree, video: Array, key: Key) -> Array:
+        assert self.encode is not None
         which = np.asarray(self.given)
         known = self.encode(params, video[:, which], key)
         shape = (*video.shape[:2], *known.shape[2:])
         z = jnp.zeros(shape, known.dtype).at[:, which].set(known)
         mask = np.isin(np.arange(video.shape[1]), which)
         return context_of(z, jnp.broadcast_to(mask, video.shape[:2]))
+
+
+def window_of(
+    sampler: Sampler, params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning
+) -> Window:
+    """Return what makes windows of videos, for `sampling.windows`.
+
+    Args:
+        sampler: of a network with context frames.
+        params: to call it with.
+        key: of the videos; each window draws from it by its number.
+        index: numbers of the videos.
+        cond: what they are to be, every array leading with b.
+
+    Returns:
+        (z (b t h w c), given (b t), number ()) -> z of all frames, those that are given unchanged.
+    """
+
+    def window(z: Array, given: Array, number: Array) -> Array:
+        told = {**cond, ContextFrames.key: context_of(z, given)}
+        return sampler.latents(params, jax.random.fold_in(key, number), index, told)
+
+    return window
 
 
 def check_given(given: Any, noise: int, frames: int, steps: int, takes: bool) -> None:
