@@ -212,6 +212,7 @@ def video_config() -> ConfigDict:
     config.train.groups = ConfigDict(
         {"temporal": (1.0, 1.0), "plain": (1.0, 0.0), "mix": (1.0, 0.0)}
     )
+    config.sampling.method = "denoise"  # or "average", "rife": baselines of interpolation
     config.sampling.given = ()  # frames of a real clip that samples are given, in evaluations
     config.sampling.given_noise = 0  # time of the noise on given frames
     config.sampling.context_guidance = 1.0  # away from no frame given (Eq. 4)

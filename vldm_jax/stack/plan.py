@@ -23,7 +23,7 @@ from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.sampling.windows import BETWEEN, interpolated_length
 from vldm_jax.stages.denoising import DenoisingStage
 from vldm_jax.stages.table import make_stage
-from vldm_jax.stages.video import VideoStage
+from vldm_jax.stages.video import DENOISE, VideoStage
 
 KINDS = ("image", "prediction", "interpolation")
 CONTEXT = 2  # frames that a window goes on from: two show where things move
@@ -179,6 +179,11 @@ def _check_windows(plan: StackPlan) -> None:
                 f"config.parts.{part.name}: its model was trained with the frames "
                 f"{sorted(trained)} given (config.objective.given), as {part.kind} it is given "
                 f"{sorted(patterns)}: take a config of {part.kind}"
+            )
+        if (method := part.config.sampling.method) != DENOISE:
+            raise InputError(
+                f"config.parts.{part.name}: config.sampling.method={method!r} makes "
+                f"pixels, and a stack goes on with latents: set it to {DENOISE!r}"
             )
 
 
