@@ -197,6 +197,7 @@ def video_config() -> ConfigDict:
     config.model.temporal.mix_logit = 0.0  # mix = 0.5 at step 0
     config.model.temporal.positions = "absolute"  # or "relative"
     config.model.temporal.max_frame_distance = placeholder(int)
+    config.model.temporal.norms = "joint"  # or "per_frame", for clips far longer than trained
     config.model.temporal.convolutions = True  # False: attention over frames alone
     config.model.backbone = placeholder(str)  # image model, never changed; or "fresh"
     config.data.num_frames = 8

@@ -314,9 +314,13 @@ class DenoisingStage(Stage):
             InputError: if there is none, or it was made for something else.
         """
         file = super().trained_file(weights, *kinds)
+        self.check_trained(file)
+        return file
+
+    def check_trained(self, file: WeightsFile) -> None:
+        """Raise if trained weights were made for something else than this stage means."""
         check_made_for(file, self.meaning())
         self.space.check(file)
-        return file
 
     def whole(self, path: str, network: PyTree) -> PyTree:
         """Return the parameters to sample with, float32, of a network that was read from `path`.

@@ -27,10 +27,12 @@ from vldm_jax.config.base import video_config
 from vldm_jax.core.errors import InputError
 from vldm_jax.evals.flow import interpolate
 from vldm_jax.evals.networks.flow_weights import load_flow_weights
+from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.sampling.inbetween import PIXELS, InBetween, average
 from vldm_jax.sampling.maker import FrameMaker
 from vldm_jax.sampling.sampler import Guidance, Tell, as_asked
 from vldm_jax.stages.given_frames import GivenFrames, given_frames
+from vldm_jax.stages.origin import check_length
 from vldm_jax.stages.temporal import TemporalStage
 from vldm_jax.stages.told_frames import ToldFrames, check_given, check_method, no_clip
 from vldm_jax.typing import Array, Conditioning, Float, Key, PyTree
@@ -106,6 +108,11 @@ class VideoStage(TemporalStage):
         if self.given_frames is not None:
             told |= self.given_frames.told(z, self.diffusion.schedule, key)
         return told
+
+    def check_trained(self, file: WeightsFile) -> None:
+        """As of every denoising stage; and raise for clips of a length that the layers cannot."""
+        check_length(file, self.config.data.num_frames)
+        super().check_trained(file)
 
     def meaning(self) -> dict[str, Any]:
         """As of temporal layers, which know a frame rate, unless they are told it."""
