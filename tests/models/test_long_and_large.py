@@ -66,7 +66,6 @@ def touched(net, params, frames, frame):
 
 
 CASES = [
-    pytest.param({"convolutions": False}, 1, TRANSFORMERS, id="attention alone, next frames"),
     pytest.param({}, 1, TRANSFORMERS + 2 * BLOCKS, id="all layers, next frames"),
     pytest.param(
         {"convolutions": False}, 3, 3 * TRANSFORMERS, id="attention alone, three frames",
@@ -91,7 +90,9 @@ def test_a_frame_depends_on_those_within_the_reach_of_the_stack_and_no_other(
 @pytest.mark.parametrize(
     "fields",
     [
-        pytest.param({"convolutions": False}, id="attention without a limit"),
+        pytest.param(
+            {"convolutions": False}, id="attention without a limit", marks=pytest.mark.slow
+        ),
         pytest.param(
             {"norms": "joint", "max_frame_distance": 1}, id="statistics over all frames",
             marks=pytest.mark.slow,
