@@ -73,7 +73,7 @@ def test_a_baseline_is_evaluated_by_the_same_command_and_the_table_names_it(run,
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["evaluate", *PAIRS, "--config.sampling.given=()"], "psnr takes a reference for each"),
+        (["evaluate", *PAIRS, "--config.sampling.given=()"], "or samples both ends of clips"),
         (["evaluate", AVERAGE, "--config.sampling.given=(0,)"], r"set that to (0, 4), or the"),
         (["evaluate", "--config.sampling.method=blend"], "choose one of denoise, average, rife"),
         (["sample"], "there is no clip to take these frames of: vldm evaluate gives real clips'"),
