@@ -58,6 +58,17 @@ def test_middle_frame_is_half_the_way():
     assert jnp.mean(jnp.square(middle - true)) < 0.1 * jnp.mean(jnp.square(plain - true))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("time", [0.25, 0.75])
+def test_frames_at_other_times_are_their_part_of_the_way(time):
+    image = texture(2, 32, 64)
+    first, last = (jnp.asarray(shifted(image, *s))[None] for s in ((-4, 0), (4, 0)))
+    made = flow.interpolate(flow_params(), first, last, time)[0, :, INSIDE]
+    errors = [float(jnp.mean(jnp.square(made - shifted(image, s, 0)[:, INSIDE])))
+              for s in range(-4, 5)]  # fmt: skip
+    assert np.argmin(errors) == 8 * time and min(errors) < 0.1 * errors[4], errors
+
+
 def test_flow_of_an_even_motion_is_twice_the_way_from_the_middle():
     """What `_flow` makes of the network's answer, where that is right by construction."""
     step = jnp.array([2.0, -1.0]).reshape(1, 1, 1, 2)

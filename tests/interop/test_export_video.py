@@ -135,6 +135,7 @@ def test_fresh_layers_leave_the_image_model(fresh, saved, tmp_path):
         ({"temporal": {"positions": "relative"}}, "positions = 'relative'"),
         ({"temporal": {"mix": "per_frame", "num_frames": 3}}, "mix = 'per_frame'"),
         ({"temporal": {"max_frame_distance": 8}}, "max_frame_distance = 8"),
+        ({"temporal": {"norms": "per_frame"}}, "norms = 'per_frame'"),
         ({"num_classes": 10}, "num_classes = 10"),
         ({"only_cross_attention": (True, False)}, "only_cross_attention = True"),
         ({"label_tokens": ("binary",)}, "label_tokens = ('binary',)"),

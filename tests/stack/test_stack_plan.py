@@ -54,6 +54,15 @@ def test_a_model_that_was_not_trained_for_its_place_is_named(parts):
         make_stack_plan([wrong], 1.0)
 
 
+def test_baselines_make_pixels_and_are_no_part(parts):
+    config = parts["interpolation"].config.copy_and_resolve_references()
+    with config.unlocked():
+        config.sampling.given, config.sampling.method = (0, 4), "average"
+    wrong = dataclasses.replace(parts["interpolation"], config=config)
+    with pytest.raises(InputError, match="interpolation 1: .*method='average' makes pixels"):
+        make_stack_plan([parts["prediction"], wrong], 1.0)
+
+
 def test_rates_that_do_not_chain_are_refused(parts):
     fast = changed(parts["prediction"], fps=2.5)
     with pytest.raises(InputError, match=r"it makes 7.5 fps, from the part before it come 2.5"):

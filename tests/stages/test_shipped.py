@@ -5,8 +5,10 @@ import pytest
 from vldm_jax.checkpoint.weights import read_meta
 from vldm_jax.cli.flags import load_config
 from vldm_jax.core.assets import resolve
+from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
 from vldm_jax.stages.plan import make_plan
+from vldm_jax.stages.table import make_stage
 
 CONFIGS = resolve("asset:driving").parents[2] / "configs" / "driving"
 NAMES = ("autoencoder", "image", "temporal")
@@ -44,3 +46,18 @@ def test_they_keep_to_their_size():
     assert resolve("asset:driving/detector.safetensors").stat().st_size < 1e6
     clips = sum(path.stat().st_size for path in resolve("asset:driving/clips").iterdir())
     assert clips < 8e6
+
+
+def test_shipped_temporal_layers_are_of_8_frames_and_of_any_size():
+    """A mix a frame knows how many there are; nothing in a network knows height and width."""
+
+    def load(*words):
+        config = load_config(f"{CONFIGS / 'video'}.py:tiny", [f"--config.data.{w}" for w in words])
+        return make_stage(config).load("asset:driving/temporal.safetensors")
+
+    for frames in (4, 12):
+        with pytest.raises(InputError, match=f"has a mix for each of 8 frames: .*={frames} to"):
+            load(f"num_frames={frames}")
+    load("height=96", "width=160")
+    with pytest.raises(InputError, match="100x160, must be multiples of 8"):
+        load("height=100", "width=160")

@@ -27,6 +27,7 @@ HARMLESS = (
 # Keys that earlier versions had not, with what they did: a run of theirs goes on.
 FORMER = {
     "model.temporal.convolutions": True,
+    "model.temporal.norms": "joint",
     "data.more_fps": [],
     "objective.given": [],
     "objective.given_noise": 0,

@@ -27,10 +27,11 @@ from vldm_jax.core.assets import SCHEME
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import atomic_path, check_new, write_json
 from vldm_jax.data.side_by_side import write_columns_sheet, write_side_by_side
-from vldm_jax.evals.checks import check_alone, check_count, check_figures, check_length
+from vldm_jax.evals.checks import check_alone, check_count, check_figures
 from vldm_jax.evals.clips import ClipSet
 from vldm_jax.evals.compare import compare, make_extractors
 from vldm_jax.evals.extract import Extractor
+from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.kept_numbers import cache_folder
 from vldm_jax.evals.recipe import COMPARED, DIGITS, differences
 from vldm_jax.evals.record import record
@@ -39,7 +40,7 @@ from vldm_jax.evals.sets import Sets
 from vldm_jax.parallel.compilation import compilations_kept
 from vldm_jax.stages.base import Stage
 from vldm_jax.stages.plan import make_plan
-from vldm_jax.stages.samples import RealClips, has, kept_samples, real_clips
+from vldm_jax.stages.samples import RealClips, check_lengths, has, kept_samples, real_clips
 
 SAMPLES, VIDEO, SHEET = "samples", "side_by_side.mp4", "contact_sheet.png"
 TABLE, METRICS = "table.md", "metrics.json"
@@ -86,6 +87,8 @@ def run(argv: Sequence[str]) -> None:
     for other in sides[1:]:
         _check_kind(sides[0], other)
     names, extractors = _figures(args, sides[0].stage)
+    for other in sides[1:]:
+        _check_pairs(names, sides[0], other)
     check_new(args.out, replaced=(SAMPLES, VIDEO, SHEET, TABLE))
     with compilations_kept():
         for side in sides:  # what is wrong with the last is said before the first is sampled
@@ -159,6 +162,21 @@ def _check_kind(one: Side, other: Side) -> None:
         )
 
 
+def _check_pairs(names: Sequence[str], one: Side, other: Side) -> None:
+    """Raise for a figure of pairs of two that are not held against the same frames of real clips.
+
+    Raises:
+        InputError: naming both.
+    """
+    pairs = [name for name in names if FIGURES[name].beside]
+    if pairs and one.stage.compared != other.stage.compared:
+        raise InputError(
+            f"{pairs[0]} is of frames {one.stage.compared} of {one.name} and of "
+            f"{other.stage.compared} of {other.name}: compare runs that are given the same "
+            "(config.sampling.given), or leave it out"
+        )
+
+
 def _figures(args: argparse.Namespace, stage: Stage) -> tuple[Sequence[str], dict[str, Extractor]]:
     """Return the figures with what makes them; of the usual ones, those that can be had."""
     frames = stage.config.data.num_frames
@@ -169,7 +187,7 @@ def _figures(args: argparse.Namespace, stage: Stage) -> tuple[Sequence[str], dic
     if args.figures is not None:
         check_alone(args.figures, has(stage))
         extractors = make_extractors(args.figures, network_weights(args.network))
-        check_length(args.figures, frames)
+        check_lengths(args.figures, stage)
         return args.figures, extractors
     names, extractors = [], {}
     for name in usual:

@@ -23,6 +23,7 @@ from vldm_jax.core.files import atomic_path, check_new, check_writable, write_js
 from vldm_jax.core.json_files import read_json
 from vldm_jax.evals.bars import write_bars
 from vldm_jax.evals.checks import check_count, check_figures, settings_of
+from vldm_jax.evals.companions import REFERENCE
 from vldm_jax.evals.compare import Comparison, compare, make_extractors
 from vldm_jax.evals.ends import write_ends
 from vldm_jax.evals.figures import FIGURES
@@ -102,7 +103,11 @@ def _own_sets(
     stage = make_plan(config).stage
     for name in args.figures:
         if (kind := FIGURES[name].beside) and kind not in has(stage):
-            flags.error(f"{name} takes a {kind} for each clip: give folders, --samples and --real")
+            ends = kind == REFERENCE and "given" in config.sampling
+            more = ", or samples both ends of clips, config.sampling.given" * ends
+            flags.error(
+                f"{name} takes a {kind} for each clip: give folders, --samples and --real{more}"
+            )
     data = config.data
     settings_of(args.figures, given, None, (data.num_frames, data.height, data.width))
     return run_sets(stage, args)

@@ -6,10 +6,9 @@ from ml_collections import ConfigDict
 
 from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.core.errors import InputError
-from vldm_jax.evals.checks import check_length
 from vldm_jax.evals.sets import Sets
 from vldm_jax.stages.base import Stage
-from vldm_jax.stages.samples import kept_samples, real_clips
+from vldm_jax.stages.samples import check_lengths, kept_samples, real_clips
 
 FOLDER = "samples"
 
@@ -21,7 +20,7 @@ def run_sets(stage: Stage, args: argparse.Namespace) -> Sets:
         InputError: if the stage has nothing to sample, or the data too little.
     """
     _check_shape(args, stage.config)
-    check_length(args.figures, stage.config.data.num_frames)
+    check_lengths(args.figures, stage)
     params, files = stage.load(args.weights or str(args.workdir / WEIGHTS))
     real = real_clips(stage, clips=args.clips, seed=args.seed, asked=args.asked["clips"])
     real.check_labels(args.figures, stage)

@@ -197,6 +197,7 @@ def video_config() -> ConfigDict:
     config.model.temporal.mix_logit = 0.0  # mix = 0.5 at step 0
     config.model.temporal.positions = "absolute"  # or "relative"
     config.model.temporal.max_frame_distance = placeholder(int)
+    config.model.temporal.norms = "joint"  # or "per_frame", for clips far longer than trained
     config.model.temporal.convolutions = True  # False: attention over frames alone
     config.model.backbone = placeholder(str)  # image model, never changed; or "fresh"
     config.data.num_frames = 8
@@ -212,6 +213,7 @@ def video_config() -> ConfigDict:
     config.train.groups = ConfigDict(
         {"temporal": (1.0, 1.0), "plain": (1.0, 0.0), "mix": (1.0, 0.0)}
     )
+    config.sampling.method = "denoise"  # or "average", "rife": baselines of interpolation
     config.sampling.given = ()  # frames of a real clip that samples are given, in evaluations
     config.sampling.given_noise = 0  # time of the noise on given frames
     config.sampling.context_guidance = 1.0  # away from no frame given (Eq. 4)

@@ -19,7 +19,7 @@ GONE = {
 ADDED = (
     "train.evaluate_every", "evals", "data.more_fps", "objective.given", "objective.given_noise",
     "sampling.given", "sampling.given_noise", "sampling.context_guidance", "sampling.batch_size",
-    "sampling.decode",
+    "sampling.decode", "sampling.method",
 )  # fmt: skip
 
 

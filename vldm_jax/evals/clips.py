@@ -10,7 +10,7 @@ that is damaged, too short, too slow or too small is left out, counted and repor
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,14 @@ class ClipSet:
             numbers=numbers if self.numbers is None else self.numbers[numbers],
             labels=None if self.labels is None else self.labels.picked(numbers),
         )
+
+    def of_frames(self, frames: Sequence[int]) -> "ClipSet":
+        """Return the set of these frames of every clip: other clips, with nothing beside them."""
+        which = list(frames)
+        return dataclasses.replace(
+            self, read=lambda i: self.read(i)[which], shape=(len(which), *self.shape[1:]),
+            place=None, beside={}, origin=None, numbers=None,
+        )  # fmt: skip
 
     @property
     def videos(self) -> Int[np.ndarray, " n"] | None:

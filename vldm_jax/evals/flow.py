@@ -32,9 +32,12 @@ RELATIVE, ABSOLUTE = 0.01, 0.5  # of the test for what is visible; the latter in
 
 @jax.jit
 def interpolate(
-    params: PyTree, first: Float[Array, "b h w 3"], last: Float[Array, "b h w 3"]
+    params: PyTree,
+    first: Float[Array, "b h w 3"],
+    last: Float[Array, "b h w 3"],
+    time: float | Float[Array, ""] = 0.5,
 ) -> Float[Array, "b h w 3"]:
-    """Return the frames in the middle: what a network that interpolates has to beat.
+    """Return the frames at a time between two: what a network that interpolates has to beat.
 
     The network looks at frames twice as large: on the driving clips that is 0.8 to 2.2 dB better
     than at their own size; four times adds 0.1 dB.
@@ -43,6 +46,7 @@ def interpolate(
         params: of `load_flow_weights`.
         first: (b h w 3) in [-1, 1], of any size.
         last: the same.
+        time: in [0, 1], 0 at the first frame.
 
     Raises:
         InputError: if there are none.
@@ -51,7 +55,7 @@ def interpolate(
     """
 
     def middle(first, last):
-        return _between(params, first, last, 2).frame
+        return _between(params, first, last, 2, time).frame
 
     return _in_chunks(middle, first, last)
 
@@ -133,12 +137,14 @@ def _flow(params: PyTree, x: Array, y: Array) -> Array:
     return warp(found.to_last - found.to_first, step)
 
 
-def _between(params: PyTree, first: Array, last: Array, enlarge: int) -> Between:
+def _between(
+    params: PyTree, first: Array, last: Array, enlarge: int, time: float | Array = 0.5
+) -> Between:
     """Run the network on frames of any size, continued at the right and at the bottom."""
     h, w = first.shape[1:3]
     sides = ((0, 0), (0, -h % MULTIPLE), (0, -w % MULTIPLE), (0, 0))
     padded = (jnp.pad(frame, sides, mode="edge") for frame in (first, last))
-    found = FlowNet(enlarge).apply({"params": params}, *padded)
+    found = FlowNet(enlarge).apply({"params": params}, *padded, time)
     return jax.tree.map(lambda leaf: leaf[:, :h, :w], found)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 COMPARED = "samples"  # what may differ: it is what is compared
+HOW_MANY = r"sampling\.(num_videos|batch_size)"  # changes no sample
 DIGITS = 12  # of a SHA-256, for a person
 JUDGED = "judged_by"  # of all figures that were asked for; of each one, its `made_by` has its own
 
@@ -38,6 +39,24 @@ def differences(recipe: Mapping[str, Any], other: Mapping[str, Any]) -> list[str
         for key in sorted(a.keys() | b.keys())
         if a.get(key, absent) != b.get(key, absent)
     ]
+
+
+def sampled_otherwise(recipe: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return lines "key: this and that" for settings that samples were made with otherwise.
+
+    These are what is compared; weights and contents, which always differ, are not among them.
+    """
+    a, b = (dict(_flat(_settings(one))) for one in (recipe, other))
+    return [
+        f"{key}: {a[key]} and {b[key]}"
+        for key in sorted(a.keys() & b.keys())
+        if a[key] != b[key] and not re.fullmatch(HOW_MANY, key)
+    ]
+
+
+def _settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    made = json.loads(json.dumps(recipe[COMPARED])) if COMPARED in recipe else {}
+    return {key: made[key] for key in ("sampling", "diffusion") if key in made}
 
 
 def _fixed(recipe: Mapping[str, Any], *without: str) -> dict[str, Any]:

@@ -12,14 +12,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vldm_jax.evals.figures import FIGURES
-from vldm_jax.evals.recipe import differences
+from vldm_jax.evals.recipe import differences, sampled_otherwise
 
 EQUAL = "equal"
 ARROWS = {"lower": "↓", "higher": "↑", "floor": "→ floor"}
 
 
 def table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    """Return a Markdown table of several evaluations, with what their recipes have otherwise.
+    """Return a Markdown table of several evaluations, with what they have otherwise.
+
+    What recipes differ in forbids a comparison; how samples were made is what is compared.
 
     Args:
         rows: (name, content of a `metrics.json`), the first of which the others are held against.
@@ -29,7 +31,7 @@ def table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         f"| samples | {' | '.join(map(heading, names))} | clips | recipe |",
         "|---" * (len(names) + 3) + "|",
     ]
-    notes = []
+    notes, sampled = [], []
     for title, metrics in rows:
         found = metrics["figures"]
         cells = [_cell(found[name]) if name in found else "" for name in names]
@@ -39,8 +41,11 @@ def table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
             apart
         )
         recipe = metrics["recipe"]
+        if other := sampled_otherwise(rows[0][1]["recipe"], recipe):
+            sampled.append(f"{title} was sampled otherwise: {'; '.join(other)}")
         words = [title + mark, *cells, str(recipe["clips"]), metrics["recipe_id"]]
         lines.append(f"| {' | '.join(words)} |")
+    notes += sampled
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
 
 

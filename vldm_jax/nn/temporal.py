@@ -25,11 +25,11 @@ from vldm_jax.nn.attention import Attention
 from vldm_jax.nn.dense import Dense
 from vldm_jax.nn.embeddings import EmbeddingMLP, sinusoid
 from vldm_jax.nn.frames import FrameSplit
-from vldm_jax.nn.init import fan_in_normal, zeros
+from vldm_jax.nn.init import zeros
 from vldm_jax.nn.mixer import Mixer
 from vldm_jax.nn.norm import GroupNorm, LayerNorm
-from vldm_jax.nn.products import add_bias, convolve
 from vldm_jax.nn.stage import StageSpec
+from vldm_jax.nn.temporal_conv import TemporalConv
 from vldm_jax.nn.transformer import FeedForward, cross_attend
 from vldm_jax.typing import Array, Bool, DTypeLike, Float
 
@@ -41,48 +41,14 @@ RULES = {
 }
 MIXES = ("scalar", "per_frame")
 POSITIONS = ("absolute", "relative")
-
-
-class TemporalConv(nn.Module):
-    """Convolve over frames only, kernel 3x1x1, zeros beyond the ends.
-
-    Parameters: `kernel` (3, in, out) and, unless it is left out, `bias` (out).
-
-    Attributes:
-        features: output channels.
-        kernel_init: initialiser of the kernel.
-        use_bias: whether a bias is added.
-        dtype: compute type.
-        split: how frames lie on devices; None where all are here.
-    """
-
-    features: int
-    kernel_init: nn.initializers.Initializer = fan_in_normal
-    use_bias: bool = True
-    dtype: DTypeLike = jnp.float32
-    split: FrameSplit | None = None
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "b t h w c"]) -> Float[Array, "b t h w c2"]:
-        """Return the convolved video in `dtype`."""
-        kernel = self.param("kernel", self.kernel_init, (3, x.shape[-1], self.features))
-        # A 2-D convolution over (t, h w): on CPU a 3-D one takes 1.1 to 4 times as long, three
-        # shifted matrix products 1 to 1.3 times, forward and both gradients together.
-        padding, near = ((1, 1), (0, 0)), x
-        if self.split is not None:
-            padding, near = ((0, 0), (0, 0)), self.split.with_neighbours(x)
-        rows = rearrange(near, "b t h w c -> b t (h w) c")
-        y = convolve(rows, kernel[:, None], stride=1, padding=padding, dtype=self.dtype)
-        y = y.reshape(*x.shape[:-1], self.features)
-        if not self.use_bias:
-            return y
-        return add_bias(y, self.param("bias", zeros, (self.features,)))
+NORMS = ("joint", "per_frame")
 
 
 class TemporalResBlock(nn.Module):
     """Residual block of two temporal convolutions, blended with its input.
 
-    Norm statistics are joint over (t, h, w). Parameters: norm1, conv1, conv1_maps (with maps),
+    Norm statistics are joint over (t, h, w), by which every frame depends a little on all, or each
+    frame's own. Parameters: norm1, conv1, conv1_maps (with maps),
     time_emb_proj (with an embedding), norm2, conv2, mixer. Maps beside the frames are further
     channels of the first convolution; their part of its kernel is a parameter of its own, zero when
     fresh, so that layers from before it load and go on as they were. Source: Sec. 3.1 and 3.2;
@@ -95,6 +61,7 @@ class TemporalResBlock(nn.Module):
         dropout: rate before the second convolution.
         dtype: compute type.
         split: how frames lie on devices; None where all are here.
+        joint_norms: whether norm statistics are joint over the frames.
     """
 
     make_mixer: Callable[..., nn.Module]
@@ -103,6 +70,7 @@ class TemporalResBlock(nn.Module):
     dropout: float = 0.0
     dtype: DTypeLike = jnp.float32
     split: FrameSplit | None = None
+    joint_norms: bool = True
 
     @nn.compact
     def __call__(
@@ -117,10 +85,9 @@ class TemporalResBlock(nn.Module):
     ) -> Float[Array, "bt h w c"]:
         """Return the blend of x, the output of a spatial residual block, with the block's."""
         width = x.shape[-1]
-        norm = functools.partial(GroupNorm, self.groups, self.eps, self.dtype, self.split)
         conv = functools.partial(TemporalConv, width, dtype=self.dtype, split=self.split)
         x = rearrange(x, "(b t) h w c -> b t h w c", t=frames)
-        y = nn.silu(norm(name="norm1")(x))
+        y = nn.silu(self._norm("norm1", x))
         y = conv(name="conv1")(y)
         if maps is not None:
             beside = rearrange(maps, "(b t) h w c -> b t h w c", t=frames)
@@ -128,11 +95,20 @@ class TemporalResBlock(nn.Module):
         if emb is not None:
             shift = Dense(width, dtype=self.dtype, name="time_emb_proj")(nn.silu(emb))
             y = y + rearrange(shift, "(b t) c -> b t 1 1 c", t=frames)
-        y = nn.silu(norm(name="norm2")(y))
+        y = nn.silu(self._norm("norm2", y))
         y = nn.Dropout(self.dropout, deterministic=not train)(y)
         y = conv(kernel_init=zeros, name="conv2")(y)
         out = self.make_mixer(dtype=self.dtype, name="mixer")(x, x + y, image_only)
         return rearrange(out, "b t h w c -> (b t) h w c")
+
+    def _norm(self, name, x):
+        """Normalise (b t h w c) over all frames, or each by itself."""
+        split = self.split if self.joint_norms else None
+        norm = GroupNorm(self.groups, self.eps, self.dtype, split, name=name)
+        if self.joint_norms:
+            return norm(x)
+        frames = norm(rearrange(x, "b t h w c -> (b t) h w c"))
+        return rearrange(frames, "(b t) h w c -> b t h w c", t=x.shape[1])
 
 
 class TemporalTransformer(nn.Module):
@@ -235,6 +211,8 @@ class TemporalSpec:
             sampling time to run far beyond the trained length (App. D: 8).
         convolutions: False leaves the residual blocks of temporal convolutions out (the paper's
             attention-only ablation, Table 1).
+        norms: statistics of the residual blocks' norms, "joint" over all frames (the authors'
+            code), or "per_frame": with a limit of distance, frames far apart then never meet.
         made_for: fields of their backbone that the layers depend on; they fit no other values.
     """
 
@@ -244,6 +222,7 @@ class TemporalSpec:
     positions: str = "absolute"
     max_frame_distance: int | None = None
     convolutions: bool = True
+    norms: str = "joint"
     made_for: ClassVar[tuple[str, ...]] = (
         "channels",
         "attention",
@@ -257,7 +236,7 @@ class TemporalSpec:
     )
 
     def __post_init__(self):
-        for name, options in (("mix", MIXES), ("positions", POSITIONS)):
+        for name, options in (("mix", MIXES), ("positions", POSITIONS), ("norms", NORMS)):
             if getattr(self, name) not in options:
                 value = getattr(self, name)
                 raise InputError(f"temporal {name} '{value}' is unknown; use one of {options}")
@@ -283,8 +262,9 @@ class TemporalSpec:
         if not self.convolutions:
             return None
         return TemporalResBlock(
-            self._mixer(), spec.groups, spec.eps, spec.dropout, spec.dtype, name=name
-        )
+            self._mixer(), spec.groups, spec.eps, spec.dropout, spec.dtype,
+            joint_norms=self.norms == "joint", name=name,
+        )  # fmt: skip
 
     def transformer(self, name: str, spec: StageSpec) -> nn.Module:
         """Return the layer that follows a spatial transformer block."""

@@ -4,11 +4,13 @@ Sampler                                     network, decoder, schedule, solver, 
 DDIM Euler Heun DPMpp2M Ancestral           solvers, one a file in `solvers/`
 uniform trailing linspace karras            grids of noise levels
 Upsampler Bicubic                           frames of videos of any length, four times as large
+InBetween average                           baselines of interpolation
 sample                                      the loop, over any denoise(x, sigma)
 """
 
 from vldm_jax.sampling.bicubic import Bicubic
 from vldm_jax.sampling.grids import karras, linspace, trailing, uniform
+from vldm_jax.sampling.inbetween import InBetween, average
 from vldm_jax.sampling.loop import sample
 from vldm_jax.sampling.sampler import Sampler
 from vldm_jax.sampling.solvers.ancestral import Ancestral
@@ -25,8 +27,10 @@ __all__ = [
     "DPMpp2M",
     "Euler",
     "Heun",
+    "InBetween",
     "Sampler",
     "Upsampler",
+    "average",
     "karras",
     "linspace",
     "sample",

@@ -10,6 +10,7 @@ from vldm_jax.core.errors import InputError, naming
 from vldm_jax.sampling.upsampler import Upsampler
 from vldm_jax.sampling.windows import BETWEEN
 from vldm_jax.stack.plan import Part, StackPlan, plan_of
+from vldm_jax.stages.denoising import DENOISE
 from vldm_jax.stages.origin import fingerprint_of
 
 
@@ -49,6 +50,11 @@ def _check_windows(plan: StackPlan) -> None:
                 f"config.parts.{part.name}: its model was trained with the frames "
                 f"{sorted(trained)} given (config.objective.given), as {part.kind} it is given "
                 f"{sorted(patterns)}: take a config of {part.kind}"
+            )
+        if (method := part.config.sampling.method) != DENOISE:
+            raise InputError(
+                f"config.parts.{part.name}: config.sampling.method={method!r} makes pixels, and a "
+                f"stack goes on with latents: set it to {DENOISE!r}"
             )
 
 

@@ -93,12 +93,13 @@ def asked_in_words(
     """Return what samples of an evaluation are asked for, for its recipe.
 
     Args:
-        used: conditions of the network.
+        used: conditions of the network; what is made of clips, as their first frames, is not asked
+            for.
         config: of the stage.
         brought: keys that the real clips have, whose values samples are asked for.
     """
     told = {}
-    for condition in used:
+    for condition in (one for one in used if not one.of_clip):
         key = condition.key
         if key in brought:
             told[key] = OF_REAL

@@ -71,6 +71,14 @@ class Stage(abc.ABC):
     conditions: tuple[Condition, ...] = ()
     conditioning_frames: int = 0
 
+    @property
+    def compared(self) -> tuple[int, ...]:
+        """Frames of a sample that figures of pairs hold against its real clip's; () if it has none.
+
+        Frames that a sample was given are not among them: they would flatter it.
+        """
+        return tuple(range(self.config.data.num_frames)) if self.reconstructs else ()
+
     def __init__(self, config: ConfigDict) -> None:
         self.config = config
         check_keys(config.model, self.model_keys, "model")

@@ -36,6 +36,8 @@ from vldm_jax.stages.start import start_from
 from vldm_jax.training.precision import cast_frozen, compute_dtype
 from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree, UInt8
 
+DENOISE = "denoise"  # config.sampling.method: by the network; others are baselines
+
 
 class DenoisingStage(Stage):
     """A network that denoises the latents of a frozen autoencoder, or pixels.
@@ -314,9 +316,13 @@ class DenoisingStage(Stage):
             InputError: if there is none, or it was made for something else.
         """
         file = super().trained_file(weights, *kinds)
+        self.check_trained(file)
+        return file
+
+    def check_trained(self, file: WeightsFile) -> None:
+        """Raise if trained weights were made for something else than this stage means."""
         check_made_for(file, self.meaning())
         self.space.check(file)
-        return file
 
     def whole(self, path: str, network: PyTree) -> PyTree:
         """Return the parameters to sample with, float32, of a network that was read from `path`.

@@ -14,14 +14,14 @@ from tqdm import tqdm
 
 from vldm_jax.core.errors import InputError, naming
 from vldm_jax.core.scratch import scratch_folder
-from vldm_jax.evals.checks import check_alone, check_count, check_figures, check_length
+from vldm_jax.evals.checks import check_alone, check_count, check_figures
 from vldm_jax.evals.compare import compare, make_extractors
 from vldm_jax.evals.kept_numbers import cache_folder
 from vldm_jax.evals.record import record
 from vldm_jax.evals.report import number
 from vldm_jax.stages.asking import settings_of
 from vldm_jax.stages.base import Stage
-from vldm_jax.stages.samples import has, real_clips, write_samples
+from vldm_jax.stages.samples import check_lengths, has, real_clips, write_samples
 from vldm_jax.typing import PyTree
 
 SEED = 0  # of what is drawn: that of vldm evaluate, so that recipes are equal
@@ -123,7 +123,7 @@ def _check_figures(stage: Stage) -> None:
         raise InputError(f"{names!r} must be a tuple of names of figures")
     check_figures(names)
     check_alone(names, has(stage))
-    check_length(names, config.data.num_frames)
+    check_lengths(names, stage)
     check_count(names, config.evals.clips, asked="config.evals.clips")
 
 

@@ -32,6 +32,8 @@ FREE = {
     "network/temporal/max_frame_distance",
     "diffusion/min_snr_gamma",
 }
+# What files of earlier versions, which do not name it, have.
+FORMER = {"network/temporal/norms": "joint"}
 # What training may add to a network that it starts from; its layers are fresh then.
 ADDED = frozenset(
     {
@@ -86,6 +88,8 @@ def check_made_for(
     """
     there = {"network": file.meta["config"]} | {k: v for k, v in file.meta.items() if k in here}
     there, wanted = paths.flatten(canonical(there)), paths.flatten(canonical(here))
+    if "network/temporal/mix" in there:
+        there = FORMER | there
     if "network/label_tokens" in free and _differ(there, wanted, "network/label_tokens"):
         free = free | {"columns/labels"}  # other labels have other names
     different = [
@@ -97,6 +101,34 @@ def check_made_for(
         raise InputError(
             f"{file.path} was made for another experiment: {'; '.join(different[:3])}: "
             "use the config that it was trained with"
+        )
+
+
+def check_length(file: WeightsFile, frames: int) -> None:
+    """Raise if trained temporal layers cannot make clips of another length than they learned from.
+
+    A mix a frame has one weight for each; absolute positions have never been seen beyond the
+    trained length. A scalar mix and relative positions know no length.
+
+    Args:
+        file: of temporal layers, or a network with some.
+        frames: of the clips that are wanted.
+
+    Raises:
+        InputError: naming both lengths, and what to do.
+    """
+    temporal = file.meta["config"]["temporal"]
+    mix, positions = (temporal.get(key) for key in ("mix", "positions"))
+    of_any = "for any length train with config.model.temporal.mix='scalar' and positions='relative'"
+    if mix == "per_frame" and temporal["num_frames"] != frames:
+        raise InputError(
+            f"{file.path} has a mix for each of {temporal['num_frames']} frames: set "
+            f"config.data.num_frames={frames} to that; {of_any}"
+        )
+    if positions == "absolute" and frames > file.meta.get("num_frames", frames):
+        raise InputError(
+            f"{file.path} knows the positions of {file.meta['num_frames']} frames: set "
+            f"config.data.num_frames={frames} to at most that; {of_any}"
         )
 
 

@@ -5,8 +5,9 @@
     samples = write_samples(stage, stage.sampler(), params, asked, folder)
     sets = real.sets(samples, made_with)
 
-Samples of a stage that reconstructs are the real clips themselves, gone through its networks: then
-each has its clip beside it, for figures of pairs.
+Samples of a stage that reconstructs are the real clips themselves, gone through its networks, and
+those that are given both ends of a clip are to be that clip: then each has its clip beside it, for
+figures of pairs, which are taken of the frames that were not given (`Stage.compared`).
 
 Samples are asked for what the real clips are, so that the two sets differ by the model alone. They
 are written as they are made, a file a batch: a second start in the same folder goes on.
@@ -29,9 +30,10 @@ from vldm_jax.core.files import atomic_path, check_new, write_json
 from vldm_jax.core.json_files import read_json
 from vldm_jax.core.progress import Progress
 from vldm_jax.data.relabel import RelabelledSource
-from vldm_jax.evals.checks import labels_of
+from vldm_jax.evals.checks import check_length, labels_of
 from vldm_jax.evals.clips import ClipSet
 from vldm_jax.evals.companions import REFERENCE
+from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.halves import FLOOR, real_halves
 from vldm_jax.evals.labels import Labels
 from vldm_jax.evals.sets import Compared, Sets
@@ -57,7 +59,8 @@ class RealClips:
         others: as many others, for the floor.
         recipe: how they were made, as JSON values.
         notes: how many there are, and what else a person should know, a line each.
-        paired: whether samples are reconstructions of the clips, in their order.
+        compared: frames of a sample that are held against those of its clip; () if samples have
+            none.
     """
 
     source: RelabelledSource
@@ -66,7 +69,7 @@ class RealClips:
     others: ClipSet
     recipe: Mapping[str, Any]
     notes: tuple[str, ...]
-    paired: bool
+    compared: tuple[int, ...]
 
     def asked(self, stage: Stage) -> tuple[Conditioning, int]:
         """Return what samples of a stage are asked for, and how many there are to be.
@@ -89,8 +92,8 @@ class RealClips:
     def sets(self, samples: ClipSet, made_with: Mapping[str, Any]) -> Sets:
         """Return the sets of an evaluation of samples, of which `made_with` says what made them."""
         pairs = {}
-        if self.paired:
-            pairs[REFERENCE] = Compared(samples=samples.with_beside(REFERENCE, self.real.read))
+        if self.compared:
+            pairs[REFERENCE] = Compared(samples=_pairs(samples, self.real, self.compared))
         return Sets(
             samples=samples, real=self.real, others=self.others, recipe=self.recipe,
             made_with=made_with, notes=self.notes, beside=pairs,
@@ -99,7 +102,25 @@ class RealClips:
 
 def has(stage: Stage) -> tuple[str, ...]:
     """Return what the samples of a stage have beside them, as figures name it."""
-    return (REFERENCE,) if stage.reconstructs else ()
+    return (REFERENCE,) if stage.compared else ()
+
+
+def check_lengths(names: Sequence[str], stage: Stage) -> None:
+    """Raise for a figure that takes longer clips than samples of a stage are; asked before them.
+
+    Raises:
+        InputError: naming it.
+    """
+    pairs = [name for name in names if FIGURES[name].beside == REFERENCE]
+    check_length([name for name in names if name not in pairs], stage.config.data.num_frames)
+    check_length(pairs, len(stage.compared))
+
+
+def _pairs(samples: ClipSet, real: ClipSet, frames: tuple[int, ...]) -> ClipSet:
+    """Return samples with their clips beside them, both of these frames alone."""
+    if len(frames) == samples.shape[0]:
+        return samples.with_beside(REFERENCE, real.read)
+    return samples.of_frames(frames).with_beside(REFERENCE, real.of_frames(frames).read)
 
 
 def real_clips(
@@ -129,7 +150,7 @@ def real_clips(
     assert others is not None
     return RealClips(
         source=source, numbers=drawn[halves.one[:count]], real=real, others=others,
-        notes=(*halves.notes, line), paired=stage.reconstructs,
+        notes=(*halves.notes, line), compared=stage.compared,
         recipe={
             "clips": count,
             "frames": data.num_frames,
@@ -140,8 +161,15 @@ def real_clips(
             "floor": FLOOR,
             "conditions": _asked_in_words(stage, source),
             "conditioning_frames": stage.conditioning_frames,
+            **_compared_in_words(stage),
         },
     )  # fmt: skip
+
+
+def _compared_in_words(stage: Stage) -> dict[str, list[int]]:
+    """Return what recipes say of pairs, where not every frame is compared."""
+    part = 0 < len(stage.compared) < stage.config.data.num_frames
+    return {"compared_frames": list(stage.compared)} if part else {}
 
 
 def _asked_in_words(stage: Stage, source: RelabelledSource) -> Any:

@@ -12,7 +12,7 @@ the sampled ones is ours.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -25,12 +25,11 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.rng import stream
 from vldm_jax.diffusion.process import noised
 from vldm_jax.diffusion.schedules import Schedule
+from vldm_jax.sampling.inbetween import PIXELS
 from vldm_jax.sampling.noise import sample_noise
 from vldm_jax.sampling.sampler import Finish, Sampler
 from vldm_jax.sampling.windows import Window
 from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree
-
-PIXELS = "given_video"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -66,10 +65,7 @@ class ToldFrames:
             told[ContextNoise.key] = time.astype(jnp.float32)
         if clean is None and self.given:
             if video is None:
-                raise InputError(
-                    f"config.sampling.given={self.given}, and there is no clip to take these "
-                    "frames of: vldm evaluate gives real clips', a stack its own; or set it to ()"
-                )
+                raise no_clip(self.given)
             clean = self._of_pixels(params, video, key)
         if clean is None:
             return told, lambda z: z
@@ -113,6 +109,14 @@ def window_of(
     return window
 
 
+def no_clip(given: tuple[int, ...]) -> InputError:
+    """Return the error of samples that are to be given frames, and are not."""
+    return InputError(
+        f"config.sampling.given={given}, and there is no clip to take these frames of: vldm "
+        "evaluate gives real clips', a stack its own; or set it to ()"
+    )
+
+
 def check_given(given: Any, noise: int, frames: int, steps: int, takes: bool) -> None:
     """Raise unless `config.sampling.given` and `given_noise` can be.
 
@@ -141,4 +145,26 @@ def check_given(given: Any, noise: int, frames: int, steps: int, takes: bool) ->
         raise InputError(
             f"config.sampling.given_noise={noise} must be a time of the diffusion, from 0 (none) "
             f"to {steps - 1}"
+        )
+
+
+def check_method(method: Any, methods: Sequence[str], given: tuple[int, ...], frames: int) -> None:
+    """Raise unless `config.sampling.method` is one that can make the frames that are not given.
+
+    Args:
+        method: what the config says.
+        methods: that there are, of which the first takes any frames; the others are baselines.
+        given: frames.
+        frames: of a clip.
+
+    Raises:
+        InputError: naming the key.
+    """
+    if method not in methods:
+        raise InputError(f"config.sampling.method={method!r}: choose one of {', '.join(methods)}")
+    if method != methods[0] and {*given} != {0, frames - 1}:
+        raise InputError(
+            f"config.sampling.method={method!r} puts frames between the first and the last, and "
+            f"config.sampling.given={given}: set that to (0, {frames - 1}), or the method to "
+            f"{methods[0]!r}"
         )

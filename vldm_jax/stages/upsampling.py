@@ -38,12 +38,12 @@ from vldm_jax.sampling.maker import FrameMaker
 from vldm_jax.sampling.sampler import spread
 from vldm_jax.sampling.upsampler import Upsampler
 from vldm_jax.sampling.upsampling import FACTOR, downsample, enlarge
-from vldm_jax.stages.denoising import DenoisingStage
+from vldm_jax.stages.denoising import DENOISE, DenoisingStage
 from vldm_jax.stages.latents import to_pixels
 from vldm_jax.stages.space import Space
 from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree, Shaped, UInt8
 
-METHODS = ("denoise", "bicubic")
+METHODS = (DENOISE, "bicubic")
 
 
 class UpsamplingStage(DenoisingStage):

@@ -4,11 +4,14 @@
     one time a clip, independent noise a frame, then the loss of `denoising_loss.py`          (2)
 
 What temporal layers stand on, and what they leave behind, is in `temporal.py`; which frames a clip
-is given, so that the model goes on from them, in `given_frames.py` and `told_frames.py`.
+is given, so that the model goes on from them, in `given_frames.py` and `told_frames.py`. Samples
+that are given both ends of a real clip are to be that clip, and have baselines
+(`config.sampling.method`): the two ends blended, and the middle frames of RIFE.
 
 Source: Align your Latents, arXiv:2304.08818, Sec. 3.1.1.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,11 +25,27 @@ from vldm_jax.conditions.context_noise import ContextNoise
 from vldm_jax.conditions.frame_rate import FrameRate
 from vldm_jax.config.base import video_config
 from vldm_jax.core.errors import InputError
+from vldm_jax.evals.flow import interpolate
+from vldm_jax.evals.networks.flow_weights import load_flow_weights
+from vldm_jax.interop.weights import WeightsFile
+from vldm_jax.sampling.inbetween import PIXELS, InBetween, average
+from vldm_jax.sampling.maker import FrameMaker
 from vldm_jax.sampling.sampler import Guidance, Tell, as_asked
+from vldm_jax.stages.denoising import DENOISE
 from vldm_jax.stages.given_frames import GivenFrames, given_frames
+from vldm_jax.stages.origin import check_length
 from vldm_jax.stages.temporal import TemporalStage
-from vldm_jax.stages.told_frames import PIXELS, ToldFrames, check_given
+from vldm_jax.stages.told_frames import ToldFrames, check_given, check_method, no_clip
 from vldm_jax.typing import Array, Conditioning, Float, Key, PyTree
+
+RIFE = "rife"
+
+
+def _rife(params: PyTree, first: Array, last: Array, time: Array) -> Array:
+    return interpolate(params[RIFE], first, last, time)
+
+
+BASELINES = {"average": average, RIFE: _rife}
 
 
 class VideoStage(TemporalStage):
@@ -41,6 +60,10 @@ class VideoStage(TemporalStage):
         check_given(
             config.sampling.given, config.sampling.given_noise, config.data.num_frames,
             self.diffusion.schedule.num_steps, self.given_frames is not None,
+        )  # fmt: skip
+        check_method(
+            config.sampling.method, (DENOISE, *BASELINES), config.sampling.given,
+            config.data.num_frames,
         )  # fmt: skip
 
     def _given_frames(self) -> GivenFrames | None:
@@ -87,6 +110,11 @@ class VideoStage(TemporalStage):
             told |= self.given_frames.told(z, self.diffusion.schedule, key)
         return told
 
+    def check_trained(self, file: WeightsFile) -> None:
+        """As of every denoising stage; and raise for clips of a length that the layers cannot."""
+        check_length(file, self.config.data.num_frames)
+        super().check_trained(file)
+
     def meaning(self) -> dict[str, Any]:
         """As of temporal layers, which know a frame rate, unless they are told it."""
         meant = super().meaning()
@@ -121,6 +149,23 @@ class VideoStage(TemporalStage):
             encode=encode,
         )
 
+    def sampler(self) -> FrameMaker:
+        """Return what samples, or one of the baselines, by `config.sampling`."""
+        if (method := self.config.sampling.method) in BASELINES:
+            return InBetween(middle=BASELINES[method])
+        return super().sampler()
+
+    def given(self) -> PyTree:
+        """As of every denoising stage; and the network of RIFE if samples are made by it."""
+        rife = self.config.sampling.method == RIFE
+        return {**super().given(), **({RIFE: load_flow_weights()} if rife else {})}
+
+    @property
+    def compared(self) -> tuple[int, ...]:
+        """The frames that are not given, of samples that are given both ends of a clip."""
+        given, frames = self.config.sampling.given, range(self.config.data.num_frames)
+        return tuple(i for i in frames if i not in given) if {0, frames[-1]} <= {*given} else ()
+
     @property
     def conditioning_frames(self) -> int:
         """Number of frames of a real clip that a sample which is to be like it is given."""
@@ -134,6 +179,20 @@ class VideoStage(TemporalStage):
         if not self.config.sampling.given:
             return asked
         return {**asked, PIXELS: np.stack([one[self.frames] for one in examples])}
+
+    def describe(self, cond: Conditioning) -> dict[str, Any]:
+        """As of every denoising stage; and the SHA-256 of the frames that are given.
+
+        Raises:
+            InputError: if frames are to be given, and there is no clip to take them of.
+        """
+        told, given = super().describe(cond), self.config.sampling.given
+        if not given:
+            return told
+        if PIXELS not in cond:
+            raise no_clip(given)
+        frames = np.ascontiguousarray(cond[PIXELS][:, list(given)])
+        return {**told, "given_sha256": hashlib.sha256(frames).hexdigest()}
 
     def fixed(self, shape: tuple[Any, ...]) -> Conditioning:
         """As of temporal layers; and the rate if it is told."""

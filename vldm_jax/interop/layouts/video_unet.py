@@ -73,9 +73,10 @@ def config_of(fields: Mapping[str, Any], in_channels: int) -> dict[str, Any]:
     Raises:
         InputError: naming a field that the class cannot express.
     """
-    # A file from before there was the choice has the convolutions.
-    require(CLASS, {"convolutions": True} | fields["temporal"], mix="scalar", positions="absolute",
-            max_frame_distance=None, convolutions=True)  # fmt: skip
+    # A file from before there was the choice has the convolutions, and joint norms.
+    former = {"convolutions": True, "norms": "joint"}
+    require(CLASS, former | fields["temporal"], mix="scalar", positions="absolute",
+            max_frame_distance=None, convolutions=True, norms="joint")  # fmt: skip
     require(CLASS, fields, label_tokens=(), num_classes=None, norm_groups=32)
     require(CLASS, {"only_cross_attention": any(fields["only_cross_attention"])},
             only_cross_attention=False)  # fmt: skip
