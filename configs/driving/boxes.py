@@ -9,10 +9,10 @@
     vldm sample --workdir runs/tiny/boxes --out samples \
         --config.sampling.boxes="((0.25, 0.44, 0.40, 0.61), (0.60, 0.43, 0.72, 0.58))"
 
-A user places cars, the model makes the first frame, and a video model goes on from it, several times
-(docs/stack.md). The paper trains on 100k frames with boxes of cars and tells neither how boxes
-enter nor for how long: tokens of cross-attention (conditions/boxes.py) and all numbers below but
-those of configs/driving/image.py are chosen. Full: not run, needs accelerators. Tiny: from the
+A user places cars, the model makes the first frame, and a video model goes on from it, several
+times (docs/stack.md). The paper trains on 100k frames with boxes of cars and tells neither how
+boxes enter nor for how long: tokens of cross-attention (conditions/boxes.py) and all numbers below
+but those of configs/driving/image.py are chosen. Full: not run, needs accelerators. Tiny: from the
 shipped `asset:driving/image.safetensors`, two CPU cores.
 """
 
