@@ -47,7 +47,7 @@ class Boxes(Condition):
     """Boxes (b n 4), x0 y0 x1 y1 in [0, 1]; rows without area are none, NaN is unknown.
 
     Attributes:
-        most: boxes of an image.
+        most: boxes that an image may be asked for; of data there may be more or fewer rows.
     """
 
     most: int = 32
@@ -81,15 +81,12 @@ class Boxes(Condition):
         """Return the tokens, from the module `condition_boxes`, and which of them there are.
 
         Raises:
-            InputError: if the value has another shape, or more boxes than there may be.
+            InputError: if the value has another shape.
         """
         del width
         value = cond[self.key]
-        if value.ndim != 3 or value.shape[-1] != 4 or value.shape[1] > self.most:
-            raise InputError(
-                f"U-Net: boxes must be b n 4 with n at most {self.most} (x0 y0 x1 y1), got "
-                f"{value.shape}"
-            )
+        if value.ndim != 3 or value.shape[-1] != 4:
+            raise InputError(f"U-Net: boxes must be b n 4 (x0 y0 x1 y1), got {value.shape}")
         tokens, there = BoxTokens(token_width, name="condition_boxes")(value)
         return Contribution(context=tokens, there=there)
 
