@@ -1,4 +1,4 @@
-"""What a video of the stack is to be: labels by name, frames that it goes on from, futures."""
+"""What a video of the stack is to be: labels by name, boxes, frames it goes on from, futures."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
+from vldm_jax.conditions.boxes import Boxes
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.folder import read_folder
 from vldm_jax.data.source import decode_clip
 from vldm_jax.data.still import is_still, read_still
 from vldm_jax.data.transforms import resize_crop
-from vldm_jax.stack.plan import CONTEXT, Part
+from vldm_jax.stack.plan import CONTEXT, Part, StackPlan
 from vldm_jax.typing import Conditioning, UInt8
 
 ASPECT = 0.02  # relative difference of aspects that is cut away without a word
+NO_BOXES = "none"  # what --boxes says for a frame without any
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -26,20 +28,25 @@ class Request:
         context: (k H W 3) frames at the key frames' rate that the video begins with, or None.
         futures: videos, from the same first frame.
         seed: of all that is drawn.
+        boxes: of the first frame, x0 y0 x1 y1 in [0, 1]; () for none; None for unknown ones.
     """
 
     labels: Mapping[str, float]
     context: UInt8[np.ndarray, "k h w 3"] | None
     futures: int
     seed: int
+    boxes: tuple[tuple[float, ...], ...] | None = None
 
     def of(self, part: Part, count: int) -> Conditioning:
         """Return what `count` samples of a part are asked for, every array leading with it.
 
         Raises:
-            InputError: for a label that the part does not take.
+            InputError: for a label that the part does not take, or a box that is none.
         """
         request = part.stage.request(count)
+        if (taken := boxes_of(part)) is not None:
+            row = taken.rows(self.boxes, "--boxes")
+            request[Boxes.key] = np.repeat(row, count, axis=0)
         if not self.labels:
             return request
         names = tuple(part.config.data.labels)
@@ -50,6 +57,51 @@ class Request:
             raise InputError(f"--labels: {part.name} takes no labels; leave them out")
         row = [self.labels.get(name, np.nan) for name in names]
         return {**request, "labels": np.tile(np.array(row, np.float32), (count, 1))}
+
+    def check(self, plan: StackPlan) -> None:
+        """Raise for what no part takes; to be asked before anything slow.
+
+        Raises:
+            InputError: naming the flag.
+        """
+        for part in plan.parts:
+            self.of(part, 1)
+        if self.boxes is None:
+            return
+        if self.context is not None:
+            raise InputError(
+                "--boxes places what the first frame shows, which --context gives: leave one out"
+            )
+        if plan.first is None or boxes_of(plan.first) is None:
+            who = "no part takes" if plan.first is None else f"{plan.first.name} takes no"
+            raise InputError(
+                f"--boxes: {who} boxes; let the first part be an image model that does "
+                "(configs/driving/boxes.py), or leave them out"
+            )
+
+
+def boxes_of(part: Part) -> Boxes | None:
+    """Return the condition by which a part is told boxes; None if it is not."""
+    return next((c for c in part.stage.conditions if isinstance(c, Boxes)), None)
+
+
+def parse_boxes(text: str | None) -> tuple[tuple[float, ...], ...] | None:
+    """Return the boxes of "0.1,0.5,0.3,0.7;0.6,0.5,0.7,0.6", () of "none", None of "".
+
+    Raises:
+        InputError: if it is written otherwise.
+    """
+    if not text:
+        return None
+    if text.strip() == NO_BOXES:
+        return ()
+    try:
+        return tuple(tuple(map(float, box.split(","))) for box in text.split(";"))
+    except ValueError as error:
+        raise InputError(
+            f"--boxes {text!r}: write X0,Y0,X1,Y1;X0,Y0,X1,Y1 in fractions of the frame, or "
+            f"{NO_BOXES} for a frame without any"
+        ) from error
 
 
 def parse_labels(text: str | None) -> dict[str, float]:

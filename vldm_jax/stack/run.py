@@ -51,14 +51,14 @@ def run_stack(plan: StackPlan, request: Request, out: Path, *, preview: bool) ->
         "complete": False,
         "seed": request.seed,
         "labels": dict(request.labels),
+        **({} if request.boxes is None else {"boxes": request.boxes}),
         "context_frames": 0 if request.context is None else len(request.context),
         "futures": request.futures,
         "fps": plan.fps,
         "frames": plan.frames,
         "parts": about(plan),
     }
-    for part in plan.parts:
-        request.of(part, 1)  # labels that it does not take
+    request.check(plan)
     out.mkdir(parents=True, exist_ok=True)
     begin(out, told)
     took: dict[str, float] = {}
