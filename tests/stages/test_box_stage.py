@@ -14,9 +14,10 @@ from vldm_jax.cli.train import train
 from vldm_jax.config.data import CLIPS, SOURCES, Row
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import flatten
+from vldm_jax.sampling.sampler import Sampler
 from vldm_jax.stages.asking import OF_REAL
 from vldm_jax.stages.plan import make_plan
-from vldm_jax.stages.samples import real_clips
+from vldm_jax.stages.samples import has, real_clips, write_samples
 from vldm_jax.stages.table import make_stage
 
 ROWS = 4
@@ -134,6 +135,26 @@ def test_an_evaluation_asks_for_the_boxes_of_the_real_clips(boxes):
     numbers = [int(number) for number in real.numbers]
     assert count == 4
     np.testing.assert_array_equal(told["boxes"], [Boxed()[i]["boxes"] for i in numbers])
+
+
+def test_samples_and_real_clips_have_their_boxes_beside_them(boxes, image, tmp_path, monkeypatch):
+    """For figures of agreement: real clips those that they show, samples those asked for."""
+
+    def black(self, params, key, index, cond, size):
+        yield np.zeros((len(index), 1, 8, 8, 3), np.uint8)
+
+    monkeypatch.setattr(Sampler, "in_batches", black)
+    stage = make_stage(boxes())
+    assert has(stage) == ("boxes",) and has(make_stage(image())) == ()
+    real = real_clips(stage, clips=3, seed=0)
+    samples = write_samples(stage, stage.sampler(), {}, real.asked(stage), tmp_path)
+    sets = real.sets(samples, {}).compared
+    assert sets.keys() == {"", "boxes"}
+    for i, number in enumerate(real.numbers):
+        expected = Boxed()[int(number)]["boxes"]
+        np.testing.assert_array_equal(sets["boxes"].samples.beside["boxes"](i), expected)
+        np.testing.assert_array_equal(sets["boxes"].real.beside["boxes"](i), expected)
+    assert sets["boxes"].others.count == 3
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from vldm_jax.core.files import atomic_path, check_new, check_writable, write_js
 from vldm_jax.core.json_files import read_json
 from vldm_jax.evals.bars import write_bars
 from vldm_jax.evals.checks import check_count, check_figures, settings_of
+from vldm_jax.evals.companions import BOXES
 from vldm_jax.evals.compare import Comparison, compare, make_extractors
 from vldm_jax.evals.ends import write_ends
 from vldm_jax.evals.figures import FIGURES
@@ -95,6 +96,8 @@ def _own_sets(
     stage = make_plan(config).stage
     for name in args.figures:
         if (kind := FIGURES[name].beside) and kind not in has(stage):
+            if kind == BOXES:
+                flags.error(f"{name} is of samples that were asked for boxes, as the data has them")
             flags.error(f"{name} takes a {kind} for each clip: give folders, --samples and --real")
     data = config.data
     settings_of(args.figures, given, None, (data.num_frames, data.height, data.width))

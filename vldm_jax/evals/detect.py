@@ -62,6 +62,16 @@ class Judge:
 
         return jax.lax.map(of_clip, video)
 
+    def boxes(self, params: PyTree, video: UInt8[Array, "b t h w 3"]) -> Float[Array, "b t k 4"]:
+        """Return the boxes of each frame, x0 y0 x1 y1 in [0, 1]; zeros for those that are none."""
+
+        def of_clip(frames: UInt8[Array, "t h w 3"]) -> Float[Array, "t k 4"]:
+            found, _ = self.detect(params, frames)
+            sure = found.scores >= self.module.threshold
+            return jnp.where(sure[..., None], found.boxes, 0.0)
+
+        return jax.lax.map(of_clip, video)
+
 
 def load_judge(weights: Path | str | None) -> Judge:
     """Return the detector of a weights file; None for the shipped one.
