@@ -123,7 +123,7 @@ def _detector(weights: Path | None) -> Extractor:
 
 
 def _boxes(weights: Path | None) -> Extractor:
-    judge = load_judge(weights)
+    judge = load_judge(weights, "boxes")
     detect = _on_all_devices(judge.boxes, judge.params)
     return Extractor(
         name="boxes", batch=_batch(4), beside=BOXES,
