@@ -16,6 +16,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import flatten
 from vldm_jax.sampling.sampler import Sampler
 from vldm_jax.stages.asking import OF_REAL
+from vldm_jax.stages.denoising import DenoisingStage
 from vldm_jax.stages.plan import make_plan
 from vldm_jax.stages.samples import has, real_clips, write_samples
 from vldm_jax.stages.table import make_stage
@@ -155,6 +156,21 @@ def test_samples_and_real_clips_have_their_boxes_beside_them(boxes, image, tmp_p
         np.testing.assert_array_equal(sets["boxes"].samples.beside["boxes"](i), expected)
         np.testing.assert_array_equal(sets["boxes"].real.beside["boxes"](i), expected)
     assert sets["boxes"].others.count == 3
+
+
+def test_samples_are_shown_again_with_the_boxes_that_were_asked_for(boxes, image, monkeypatch):
+    grey = np.full((3, 1, 8, 8, 3), 90, np.uint8)
+    monkeypatch.setattr(DenoisingStage, "preview", lambda *_: grey)
+    stage = make_stage(boxes(sampling={"boxes": (((0.25, 0.5, 0.75, 1.0),), (), None)}))
+    frames = stage.preview({}, Boxed(), 3)
+    assert frames.shape == (3, 2, 256, 256, 3)
+    np.testing.assert_array_equal(frames[:, 0], 90)
+    yellow = (frames[:, 1] != 90).any(-1)
+    rows, columns = np.nonzero(yellow[0])
+    assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == (64, 128, 192, 256)
+    assert not yellow[1:].any()
+    plain = make_stage(image())
+    np.testing.assert_array_equal(plain.preview({}, Clips(), 3), grey)
 
 
 @pytest.mark.slow
