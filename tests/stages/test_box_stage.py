@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_stages import Clips, config_of, leave, random_clips
+from small_stages import CONFIGS, Clips, config_of, leave, random_clips
 
 from vldm_jax.checkpoint.weights import load_weights
+from vldm_jax.cli.flags import load_config
 from vldm_jax.cli.sample import sample
 from vldm_jax.cli.train import train
 from vldm_jax.config.data import CLIPS, SOURCES, Row
@@ -209,6 +210,17 @@ def test_boxes_change_a_sample_and_their_order_does_not(boxes, tmp_path):
     np.testing.assert_allclose(made((OTHER, ONE)), base, atol=1e-5)
     assert np.abs(made((ONE,)) - base).max() > 1e-4
     assert np.abs(made(None) - made(())).max() > 1e-4
+
+
+def test_an_upsampler_sees_patches_which_no_boxes_are_of():
+    config = load_config(f"{CONFIGS / 'driving' / 'upsampler.py'}:tiny")
+    with config.unlocked():
+        network = config.model.network
+        network.more_conditions = (*network.more_conditions, {"kind": "boxes"})
+        network.context_dim, network.attention = 8, (False, True)
+        config.sampling.boxes = None
+    with pytest.raises(InputError, match="boxes are of a whole image, an upsampler sees patches"):
+        make_stage(config)
 
 
 def test_data_without_boxes_is_refused_before_it_is_read(boxes, monkeypatch):

@@ -58,6 +58,8 @@ class ImageStage(DenoisingStage):
     def preview(self, params: PyTree, source: Source, count: int) -> UInt8[np.ndarray, "b t h w 3"]:
         """Return samples of what `config.sampling` asks for, as they are to be shown."""
         frames = super().preview(params, source, count)
+        if all(condition.key != Boxes.key for condition in self.asked_for):
+            return frames
         return self.pictures(frames, self.request(count, unknown=source.unknown))
 
     def pictures(
