@@ -171,6 +171,30 @@ def test_tokens_of_other_conditions_are_all_there():
     assert combine(emb, (text, Contribution())).there is None
 
 
+def test_a_program_takes_any_number_of_images():
+    net = network()
+    (size,) = jax.export.symbolic_shape("b")
+
+    def of(*shape):
+        return jax.ShapeDtypeStruct((size, *shape), jnp.float32)
+
+    def call(params, z, time, told):
+        return net.apply({"params": params}, z, time, {"boxes": told})
+
+    shapes = table.abstract_params(net, *net.smallest_inputs(4))
+    program = jax.export.export(jax.jit(call))(shapes, of(3, 5, 4), of(), of(MOST, 4))
+    assert program.out_avals[0].shape == (size, 3, 5, 4)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_masks_hold_in_either_precision(dtype):
+    net = network().clone(dtype=dtype)
+    params = random_params(network())
+    masked, base = (run(net, params, boxes(ONE, row, OTHER)) for row in (INVERTED, NONE))
+    np.testing.assert_array_equal(masked, base)
+    assert np.isfinite(base).all()
+
+
 def test_files_name_them():
     assert condition_of({"kind": "boxes"}) == Boxes(most=32)
     assert condition_of(fields_of(TAKEN)) == TAKEN

@@ -147,8 +147,8 @@ class BoxTokens(nn.Module):
         tokens = EmbeddingMLP(self.width, self.width, zeros, name="box")(rows)
         state = nn.Embed(2, self.width, embedding_init=zeros, name="state")
         first = state(unknown.astype(jnp.int32))[:, None]
-        tokens = rearrange(tokens, "(b n) d -> b n d", b=len(boxes))
-        always = jnp.ones((len(boxes), 1), bool)
+        tokens = rearrange(tokens, "(b n) d -> b n d", n=boxes.shape[1])
+        always = jnp.ones((boxes.shape[0], 1), bool)
         return (
             jnp.concatenate([first, tokens], axis=1),
             jnp.concatenate([always, known], axis=1),
