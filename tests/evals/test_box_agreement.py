@@ -5,7 +5,7 @@ import pytest
 
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
-from vldm_jax.data.boxes import boxes_source
+from vldm_jax.data.boxes import areas, boxes_source
 from vldm_jax.evals.box_agreement import MOST, box_rows, boxes_found, boxes_of_others, overlaps
 from vldm_jax.evals.clips import array_clips
 from vldm_jax.evals.compare import compare
@@ -109,3 +109,7 @@ def test_the_shipped_detector_finds_real_cars_where_they_are():
     videos = np.stack([one["image"][None] for one in examples])
     found = make_extractor("boxes").compute(videos, [one["boxes"] for one in examples])
     assert boxes_found(found) > 0.6 and boxes_of_others(found) < 0.3
+    # As many boxes as the figures of cars count.
+    boxes = found[..., : 4 * MOST].reshape(len(videos), MOST, 4)
+    cars = make_extractor("detector").compute(videos)[:, 0, 0]
+    np.testing.assert_array_equal((areas(boxes) > 0).sum(-1), cars)
