@@ -6,7 +6,7 @@
     vldm data build driving --out world --clips 1600 --seed 500000 --frames 8 --fps 1
     vldm train  --config configs/driving/boxes.py:tiny --workdir runs/tiny/boxes \
         --config.data.path=world --config.data.cache=cache
-    vldm sample --workdir runs/tiny/boxes --out samples \
+    vldm sample --workdir runs/tiny/boxes --out samples --config.sampling.labels="()" \
         --config.sampling.boxes="((0.25, 0.44, 0.40, 0.61), (0.60, 0.43, 0.72, 0.58))"
 
 A user places cars, the model makes the first frame, and a video model goes on from it, several
@@ -14,7 +14,8 @@ times (docs/stack.md). The paper trains on 100k frames with boxes of cars and te
 boxes enter nor for how long: tokens of cross-attention (conditions/boxes.py) and all numbers below
 but those of configs/driving/image.py are chosen.
 Full: not run, needs accelerators. Tiny: from the shipped `asset:driving/image.safetensors`, which
-lacks the layers of boxes; not run to its end: a step takes 1.1 s on two CPU cores beside other work.
+lacks the layers of boxes; not run to its end: a step takes 1.1 s on two CPU cores, beside other
+work.
 """
 
 from ml_collections import ConfigDict
