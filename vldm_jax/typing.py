@@ -10,6 +10,7 @@ array}`, every array leading with b. A key that is absent was not said; a condit
     context           (b n d) tokens of cross-attention
     context_temporal  (b m d) tokens of temporal cross-attention, where they are others
     labels            (b k) scalar labels, NaN where dropped
+    boxes             (b n 4) boxes of an image, NaN where dropped
     class_labels      (b) int, the noise level of an upscaler, in steps
     added_time_ids    (b k) numbers embedded like the time and added to it
     concat            (b [t] h w c) image or video concatenated to z on channels

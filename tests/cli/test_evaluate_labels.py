@@ -85,3 +85,17 @@ def test_weights_of_something_else_are_no_detector(folders, tmp_path, capsys):
     weights = resolve("asset:driving/image.safetensors")
     assert evaluate(*folders, "--network", f"detector={weights}") == 2
     assert "holds weights of kind 'unet', not 'detector'" in capsys.readouterr().err
+
+
+def test_boxes_are_of_runs_that_are_told_them(folders, tmp_path, capsys):
+    """No folder has them, and a model that is not asked for boxes is not judged by them."""
+    for name in ("real", "made"):
+        (tmp_path / name).mkdir()
+    assert evaluate(*folders, "--figures", "agreement_boxes") == 2
+    assert "agreement_boxes is of a run whose samples are asked for" in capsys.readouterr().err
+    run = ["--config", "configs/driving/image.py:tiny"]
+    run += ["--weights", "asset:driving/image.safetensors"]
+    assert evaluate(*run, "--figures", "agreement_boxes", "--out", tmp_path / "run") == 2
+    err = capsys.readouterr().err
+    assert "agreement_boxes is of samples that were asked for boxes" in err and err.count("\n") == 1
+    assert not (tmp_path / "run").exists()

@@ -63,7 +63,7 @@ TINY = str(Path(__file__).parents[2] / "configs" / "driving" / "video.py") + ":t
 
 @pytest.mark.parametrize("key", sorted(MAY_BE_NONE))
 def test_what_may_be_absent_can_be_left_out_whatever_it_is(key):
-    values = {str: "there", int: 3, float: 0.5, object: (2, 4)}
+    values = {str: "there", int: 3, float: 0.5, object: (2, 4), tuple: (2, 4)}
     section = config = ConfigDict()
     *parents, name = key.split(".")
     for parent in parents:

@@ -3,6 +3,7 @@
 import pytest
 from small_stack import CONFIGS, write_stack
 
+from vldm_jax.cli import stack as command
 from vldm_jax.cli.main import main
 
 
@@ -36,6 +37,9 @@ def test_a_video_is_written(stack, tmp_path, capsys):
         (["--seconds", "0"], "--seconds 0 must be more than 0"),
         (["--labels", "rain=1"], "no label 'rain'; it takes night, cars"),
         (["--labels", "night"], "write NAME=NUMBER"),
+        (["--boxes", "0.1,0.5,0.3,0.7"], "--boxes: no part takes boxes; let the first part be"),
+        (["--boxes", "0.1,0.5,a,0.7"], "write X0,Y0,X1,Y1;X0,Y0,X1,Y1 in fractions of the frame"),
+        (["--config.boxes=none"], "--boxes: no part takes boxes"),
         (["--context", "nothing.png"], "nothing.png cannot be read"),
         (["--crop"], "--crop cuts what --context gives"),
         (["--futures", "0"], "--futures 0"),
@@ -61,3 +65,18 @@ def test_flags_of_a_stack_are_refused_for_a_stage(tmp_path, capsys):
     words = ("--config", f"{CONFIGS / 'driving' / 'video'}.py:tiny", "--weights", "x")
     said = refused(capsys, *words, "--out", tmp_path / "out", "--seconds", "3")
     assert "--seconds is for a stack of models" in said
+
+
+def test_boxes_are_a_flag_or_of_the_config(stack, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(command, "run_stack", lambda plan, request, out, **_: asked.append(request))
+    words = ["sample", "--config", str(stack), "--out", str(tmp_path / "out")]
+    for more in (["--config.boxes=0,0,1,1"], ["--boxes", "none", "--config.boxes=0,0,1,1"], []):
+        assert main([*words, *more]) == 0
+    assert [request.boxes for request in asked] == [((0.0, 0.0, 1.0, 1.0),), (), None]
+
+
+def test_boxes_of_a_stack_are_refused_for_a_stage(tmp_path, capsys):
+    words = ("--config", f"{CONFIGS / 'driving' / 'boxes'}.py:tiny", "--weights", "x")
+    said = refused(capsys, *words, "--out", tmp_path / "out", "--boxes", "none")
+    assert "--boxes is for a stack of models" in said

@@ -120,6 +120,26 @@ def test_paper_settings_of_driving():
     assert (image.train.batch_size, image.train.total_steps, image.optim.lr) == (640, 73_000, 1e-4)
 
 
+def test_boxes_are_told_to_an_image_model_of_the_size_of_the_other():
+    """Sec. 4.1.2: image-only; all of it is trained, on data that brings boxes."""
+    config, plain = load("driving/boxes"), load("driving/image")
+    assert config.model.network.to_dict().pop("more_conditions") == ({"kind": "boxes", "most": 32},)
+    boxes, image = (make_plan(c) for c in (config, plain))
+    boxes.stage.check_data()
+    more = flatten(boxes.stage.shapes()).keys() - flatten(image.stage.shapes()).keys()
+    assert more and all(path.startswith("network/condition_boxes/") for path in more)
+    assert more <= set(boxes.trained)
+    assert (config.data.kind, config.data.max_boxes, config.objective.p_drop) == ("boxes", 32, 0.1)
+    # Labels and boxes that samples are asked for do not contradict each other.
+    for (_, cars), asked in zip(config.sampling.labels, config.sampling.boxes, strict=True):
+        assert cars == len(asked)
+
+
+def test_the_tiny_model_of_boxes_starts_from_the_shipped_image_model():
+    stage = make_stage(load("driving/boxes:tiny"))
+    assert stage.files["init"].path.endswith("driving/image.safetensors")
+
+
 @pytest.mark.parametrize("name", ["driving/prediction", "text2video/prediction"])
 def test_one_model_generates_and_continues_key_frames(name):
     """Sec. 3.2: S in {0, 1, 2}, at 1.875 = 30 / 16 fps; only temporal layers see what is given."""
@@ -228,6 +248,8 @@ def test_every_solver_and_grid_is_built_by_its_name(solver, grid):
         ("driving/video:tiny", "data.workers=-1", "must be a whole number of at least 0"),
         ("driving/video:tiny", "sampling.labels=((1.0,),)", "a tuple of 2 values"),
         ("driving/video:tiny", "sampling.labels=(1.0, 2.0)", "a tuple of 2 values"),
+        ("driving/boxes:tiny", "sampling.boxes=((0.1, 0.1, 0.5, 1.5),)", "leaves the image"),
+        ("driving/boxes:tiny", "data.max_boxes=0", "max_boxes=0 must be a whole number"),
         ("driving/video:tiny", "sampling.num_videos=0", "must be a whole number of at least 1"),
         ("driving/video:tiny", "train.rules=(('temporal', 'other'), ('', 'frozen'))", "other"),
         ("driving/video:tiny", "train.rules=(('temporal', 'temporal'),)", "covered by no rule"),

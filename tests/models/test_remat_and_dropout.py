@@ -31,6 +31,7 @@ SIGNALS = Signals(
     emb=EMB,
     emb_temporal=EMB,
     context=CONTEXT,
+    there=None,
     context_temporal=CONTEXT,
     maps=None,
     image_only=None,

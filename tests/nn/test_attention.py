@@ -97,3 +97,27 @@ def test_image_attention_is_residual_and_sees_every_pixel():
     np.testing.assert_array_equal(net.apply({"params": silent}, x), x)
     grad = jax.grad(lambda x: net.apply({"params": params}, x)[0, 0, 0, 0])(x)
     assert bool((jnp.abs(grad).sum(-1) > 0).all())
+
+
+def test_what_is_not_there_has_no_influence_in_its_sample_alone():
+    rng = np.random.default_rng(0)
+    x, context = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((2, 3, 6), (2, 4, 6)))
+    net = Attention(heads=2)
+    params = numpy_init(net, x, context)
+    there = jnp.array([[True, False, True, False], [True, True, True, True]])
+    out = net.apply({"params": params}, x, context, there=there)
+    fewer = net.apply({"params": params}, x[:1], context[:1, ::2])
+    np.testing.assert_allclose(out[:1], fewer, atol=2e-6)
+    np.testing.assert_allclose(
+        out[1:], net.apply({"params": params}, x[1:], context[1:]), atol=1e-6
+    )
+    np.testing.assert_allclose(out[0], reference(params, x[:1], context[:1, ::2], 2)[0], atol=2e-6)
+
+
+def test_both_masks_hold_together():
+    q = k = v = jax.random.normal(jax.random.key(0), (1, 3, 1, 4))
+    mask = jnp.array([[True, False, True], [True, True, True], [True, True, True]])
+    there = jnp.array([[True, True, False]])
+    jacobian = jax.jacobian(lambda v: attend(q, k, v, mask=mask, there=there)[0, :, 0, 0])(v)
+    seen = np.abs(jacobian[:, 0, :, 0]).sum(-1) > 0
+    np.testing.assert_array_equal(seen, mask & there)

@@ -223,7 +223,7 @@ def test_labels_are_asked_for_by_name(parts):
     rows = request.of(part, range(4))["labels"]
     np.testing.assert_array_equal(rows, [[np.nan, 4]] * 2 + [[0, np.nan]] * 2)
     with pytest.raises(InputError, match="no label 'rain'; it takes night, cars"):
-        asking(labels=({"rain": 1.0},)).check(part)
+        asking(labels=({"rain": 1.0},)).of(part, [0])
 
 
 def test_what_no_label_says_is_unknown_of_every_video(parts):

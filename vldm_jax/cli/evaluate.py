@@ -23,7 +23,7 @@ from vldm_jax.core.files import atomic_path, check_new, check_writable, write_js
 from vldm_jax.core.json_files import read_json
 from vldm_jax.evals.bars import write_bars
 from vldm_jax.evals.checks import check_count, check_figures, settings_of
-from vldm_jax.evals.companions import REFERENCE
+from vldm_jax.evals.companions import BOXES, REFERENCE
 from vldm_jax.evals.compare import Comparison, compare, make_extractors
 from vldm_jax.evals.ends import write_ends
 from vldm_jax.evals.figures import FIGURES
@@ -103,6 +103,8 @@ def _own_sets(
     stage = make_plan(config).stage
     for name in args.figures:
         if (kind := FIGURES[name].beside) and kind not in has(stage):
+            if kind == BOXES:
+                flags.error(f"{name} is of samples that were asked for boxes, as the data has them")
             ends = kind == REFERENCE and "given" in config.sampling
             more = ", or samples both ends of clips, config.sampling.given" * ends
             flags.error(

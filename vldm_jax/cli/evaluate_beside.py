@@ -12,7 +12,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.words import counted
 from vldm_jax.evals.captions import read_captions
 from vldm_jax.evals.clips import ClipSet
-from vldm_jax.evals.companions import CAPTION, REFERENCE, with_captions, with_references
+from vldm_jax.evals.companions import BOXES, CAPTION, REFERENCE, with_captions, with_references
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.sets import Compared, left_out_lines
 
@@ -59,6 +59,10 @@ def check_beside(args: argparse.Namespace, kinds: set[str]) -> None:
     Raises:
         InputError: naming the flag.
     """
+    if BOXES in kinds:
+        raise InputError(
+            "agreement_boxes is of a run whose samples are asked for boxes, --workdir: leave it out"
+        )
     if args.real is None and kinds != {CAPTION}:
         raise InputError("--samples takes --real, a folder of real videos to compare with")
     if CAPTION in kinds:

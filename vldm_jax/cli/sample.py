@@ -88,7 +88,7 @@ def sample(config: ConfigDict, weights: str, out: Path) -> None:
             progress.note("")
             progress.update(len(frames))
     videos = np.concatenate(done)
-    write_sheet(out / SHEET, videos, captions)
+    write_sheet(out / SHEET, stage.pictures(videos, cond), captions)
     write_json(out / METADATA, {**about, "complete": True})
     frames = counted(videos.shape[1], "frame")
     print(f"{out}: {counted(len(videos), 'sample')} of {frames}, and {SHEET}")

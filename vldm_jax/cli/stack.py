@@ -11,12 +11,13 @@ from vldm_jax.cli.flags import Parser, load_config
 from vldm_jax.config.stack import part, stack_config
 from vldm_jax.config.table import check_keys
 from vldm_jax.core.errors import InputError, naming
+from vldm_jax.stack.boxes import parse_boxes
 from vldm_jax.stack.fits import make_stack_plan
 from vldm_jax.stack.plan import Part, StackPlan
 from vldm_jax.stack.request import Request, parse_labels, read_context
 from vldm_jax.stack.run import run_stack
 
-FLAGS = ("seconds", "labels", "context", "crop", "futures", "stages", "preview", "resume")
+FLAGS = ("seconds", "labels", "boxes", "context", "crop", "futures", "stages", "preview", "resume")
 
 
 def add_stack(parser: Parser) -> None:
@@ -24,6 +25,7 @@ def add_stack(parser: Parser) -> None:
     of = parser.add_argument_group("a stack of models (a config with parts)")
     of.add_argument("--seconds", type=float, help="length of the video")
     of.add_argument("--labels", metavar="NAME=VALUE,...", help="what it shows: night=1,cars=4")
+    of.add_argument("--boxes", metavar="X0,Y0,X1,Y1;...", help="where its first frame has cars")
     of.add_argument("--context", metavar="FILE", help="image or video that it begins with")
     of.add_argument("--crop", action="store_true", help="cut the context to the model's aspect")
     of.add_argument("--futures", type=int, help="videos from the same first frame")
@@ -118,4 +120,7 @@ def _request(args: argparse.Namespace, config: ConfigDict, plan: StackPlan) -> R
     elif args.crop:
         raise InputError("--crop cuts what --context gives: give that, or leave it out")
     labels = parse_labels(config.labels if args.labels is None else args.labels)
-    return Request(labels=(labels,), context=context, futures=futures, seed=config.seed)
+    boxes = parse_boxes(config.boxes if args.boxes is None else args.boxes)
+    return Request(
+        labels=(labels,), context=context, futures=futures, seed=config.seed, boxes=boxes
+    )

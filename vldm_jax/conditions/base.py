@@ -20,7 +20,7 @@ import numpy as np
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.shapes import expand_like
-from vldm_jax.typing import Array, Conditioning, Float, Key, Shaped
+from vldm_jax.typing import Array, Bool, Conditioning, Float, Key, Shaped
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,8 @@ class Contribution:
         emb: (b d) added to the embedding of the time, for all layers.
         emb_temporal: (b d) added to it for temporal layers only.
         context: (b n d) tokens appended to the contexts of spatial and temporal cross-attention.
+        there: (b n) which of these there are: nothing attends to the others. None for all. Spatial
+            cross-attention alone knows of it.
         context_temporal: (b m d) tokens for the temporal context in place of `context`.
         maps: (b t h w c) of the size of z, seen by temporal convolutions.
     """
@@ -38,6 +40,7 @@ class Contribution:
     emb: Float[Array, "b d"] | None = None
     emb_temporal: Float[Array, "b d"] | None = None
     context: Float[Array, "b n d2"] | None = None
+    there: Bool[Array, "b n"] | None = None
     context_temporal: Float[Array, "b m d3"] | None = None
     maps: Float[Array, "b t h w c"] | None = None
 
@@ -57,6 +60,7 @@ class Condition(abc.ABC):
             can do without text.
         of_clip: whether a stage makes the value of the clip itself; a batch has no key of it, and
             samples are not asked for it in a config.
+        of_image: whether its value is of one image, so that a video U-Net does not take it.
         dropped_alone: leading axes of the value whose entries are dropped independently: 1 for each
             sample, 2 for each entry of each sample.
     """
@@ -68,6 +72,7 @@ class Condition(abc.ABC):
     required: ClassVar[bool] = True
     gives_tokens: ClassVar[bool] = False
     of_clip: ClassVar[bool] = False
+    of_image: ClassVar[bool] = False
     dropped_alone: ClassVar[int] = 1
 
     @abc.abstractmethod
@@ -149,6 +154,10 @@ class Condition(abc.ABC):
         del row, names
         return ""
 
+    def as_json(self, row: Shaped[np.ndarray, "..."]) -> Any:
+        """Return what a sample was asked for as JSON values: its numbers, NaN as null."""
+        return [None if np.isnan(v) else float(v) for v in np.ravel(row)]
+
 
 def combine(emb: Float[Array, "b d"], parts: Iterable[Contribution]) -> Contribution:
     """Return the sum of embeddings and the tokens in a row, in the order of `parts`.
@@ -158,8 +167,8 @@ def combine(emb: Float[Array, "b d"], parts: Iterable[Contribution]) -> Contribu
         parts: of all conditions.
 
     Returns:
-        `emb` and `emb_temporal`, both contexts unless nothing gave tokens, and all maps, their
-        channels in a row.
+        `emb` and `emb_temporal`, both contexts unless nothing gave tokens, which tokens there are
+        unless it is all, and all maps, their channels in a row.
     """
     parts = tuple(parts)
     for part in parts:
@@ -172,11 +181,23 @@ def combine(emb: Float[Array, "b d"], parts: Iterable[Contribution]) -> Contribu
         emb=emb,
         emb_temporal=emb_temporal,
         context=_in_a_row(part.context for part in parts),
+        there=_there(parts),
         context_temporal=_in_a_row(
             part.context if part.context_temporal is None else part.context_temporal
             for part in parts
         ),
         maps=_in_a_row((part.maps for part in parts), axis=-1),
+    )
+
+
+def _there(parts: tuple[Contribution, ...]) -> Array | None:
+    """Return which tokens of the whole context there are; None for all."""
+    if all(part.there is None for part in parts):
+        return None
+    return _in_a_row(
+        jnp.ones(part.context.shape[:2], bool) if part.there is None else part.there
+        for part in parts
+        if part.context is not None
     )
 
 

@@ -13,6 +13,8 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.rng import stream
 from vldm_jax.typing import Conditioning, Key
 
+ALSO, IN_VIDEOS = ("concat",), ("image_only",)  # keys of no condition that networks take
+
 
 def needs(conditions: Iterable[Condition]) -> tuple[str, ...]:
     """Return the batch keys of the conditions that a network cannot do without."""
@@ -86,16 +88,16 @@ def check(
     conditions: Iterable[Condition],
     cond: Conditioning,
     *,
-    also: Iterable[str],
     token_width: int | None,
+    video: bool,
 ) -> None:
     """Raise unless a conditioning has what a network needs and nothing that it does not take.
 
     Args:
         conditions: of the network.
         cond: the conditioning.
-        also: keys of no condition that the network takes.
         token_width: of its context tokens; None without cross-attention.
+        video: whether it is a video U-Net.
 
     Raises:
         InputError: naming the key.
@@ -107,12 +109,17 @@ def check(
             raise InputError(f"U-Net: two conditions have the key {key!r}; leave one out")
         if condition.gives_tokens and token_width is None:
             raise InputError(f"U-Net: {key} become context tokens, which need a context_dim")
+        if condition.of_image and video:
+            raise InputError(
+                f"U-Net: {key} are of one image, a video U-Net does not take them: let an image "
+                "model make the first frame of them, and leave them out of more_conditions here"
+            )
         if condition.required and key not in cond:
             raise InputError(
                 f"U-Net: the network has {condition.field}, but the conditioning has no {key}"
             )
         taken[key] = condition
-    if strange := sorted(cond.keys() - taken.keys() - set(also)):
+    if strange := sorted(cond.keys() - taken.keys() - {*ALSO, *(IN_VIDEOS if video else ())}):
         raise InputError(f"U-Net: conditioning has {strange[0]}, but {_lack(strange[0], taken)}")
 
 

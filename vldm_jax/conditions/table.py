@@ -6,6 +6,7 @@ from typing import Any
 
 from vldm_jax.conditions.added_time_ids import AddedTimeIds
 from vldm_jax.conditions.base import Condition
+from vldm_jax.conditions.boxes import Boxes
 from vldm_jax.conditions.class_labels import ClassLabels
 from vldm_jax.conditions.context_frames import ContextFrames
 from vldm_jax.conditions.context_noise import ContextNoise
@@ -26,6 +27,7 @@ CONDITIONS = {
     "context_noise": ContextNoise,
     "frame_rate": FrameRate,
     "low_res_noise": LowResNoise,
+    "boxes": Boxes,
 }
 
 

@@ -19,6 +19,7 @@ def stack_config() -> ConfigDict:
     config.seed = 0
     config.seconds = 6.0
     config.labels = ""  # "night=1,cars=4"; "" for any
+    config.boxes = ""  # of the first frame: "0.1,0.5,0.3,0.7;..."; "none"; "" for any
     config.futures = 1  # videos from the same first frame
     config.context = placeholder(str)  # image or video that it begins with
     config.parts = ConfigDict(sort_keys=False)  # in order

@@ -5,7 +5,7 @@
     summary.txt   what is kept and what is skipped, by reason; labels, brightness, motion
 
 Everything comes out of `pipeline.make_loader`, so a wrong crop, rate, order or label shows here:
-the labels are those in the batch, not those in the folder.
+the labels are those in the batch, not those in the folder. Boxes are drawn onto the frames.
 """
 
 import math
@@ -18,6 +18,7 @@ from jaxtyping import Int, UInt8
 
 from vldm_jax.core.files import atomic_path
 from vldm_jax.core.words import counted
+from vldm_jax.data.drawing import draw_boxes
 from vldm_jax.data.labels import describe_labels
 from vldm_jax.data.pipeline import make_loader
 from vldm_jax.data.write import write_contact_sheet, write_video
@@ -75,16 +76,33 @@ def write_inspection(
     ]
     fps = float(batch["fps"][0])
     times = [f"{index / fps:.2f} s" for index in range(videos.shape[1])] if is_video else []
-    scale = max(1, 96 // videos.shape[2])
+    shown = _enlarged(batch, videos, max(1, 96 // videos.shape[2]))
     out = Path(out)
-    write_contact_sheet(out / SHEET, list(videos), titles, columns=times, scale=scale)
+    write_contact_sheet(out / SHEET, list(shown), titles, columns=times)
     (out / CLIPS).unlink(missing_ok=True)  # of an earlier inspection, if these are images
     if is_video:
-        write_video(out / CLIPS, mosaic(videos), fps)
+        write_video(out / CLIPS, mosaic(shown if "boxes" in batch else videos), fps)
     summary = _summary(source, batch, videos, fps)
     with atomic_path(out / SUMMARY) as temporary:
         temporary.write_text(summary + "\n", encoding="utf-8")
     return summary
+
+
+def _enlarged(
+    batch: dict[str, np.ndarray], videos: UInt8[np.ndarray, "b t h w 3"], scale: int
+) -> UInt8[np.ndarray, "b t h2 w2 3"]:
+    """Return the frames that many times larger, with their boxes if the data brings some."""
+    if "boxes" not in batch:
+        return videos.repeat(scale, 2).repeat(scale, 3)
+    count, frames = videos.shape[:2]
+    boxes = batch["boxes"].reshape(count, frames, -1, 4)
+    is_box = batch["is_box"].reshape(count, frames, -1)
+    drawn = [
+        draw_boxes(frame, of[which], scale=scale)
+        for clip, *told in zip(videos, boxes, is_box, strict=True)
+        for frame, of, which in zip(clip, *told, strict=True)
+    ]
+    return np.stack(drawn).reshape(count, frames, *drawn[0].shape)
 
 
 def mosaic(videos: UInt8[np.ndarray, "b t h w 3"]) -> UInt8[np.ndarray, "t rows columns 3"]:
@@ -111,6 +129,10 @@ def _summary(
         known = values[~np.isnan(values)]
         span = f"{known.min():g} to {known.max():g}, mean {known.mean():.3g}" if len(known) else "-"
         lines.append(f"  label {name}: known for {len(known)} of {count}, {span}")
+    if "is_box" in batch:
+        each, most = batch["is_box"].sum(-1), batch["is_box"].shape[-1]
+        span = f"{each.min()} to {each.max()}, mean {each.mean():.3g}"
+        lines.append(f"  boxes a frame: {span}; of more than {most} the largest")
     pixels = videos.astype(np.float32)
     lines.append(f"  brightness {pixels.mean():.1f} of 255, contrast {pixels.std():.1f}")
     if frames > 1:

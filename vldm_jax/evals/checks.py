@@ -8,6 +8,7 @@ import numpy as np
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.words import counted
 from vldm_jax.evals.clips import ClipSet
+from vldm_jax.evals.companions import BOXES
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.given import Given
 from vldm_jax.evals.labels import label_column
@@ -80,7 +81,8 @@ def check_alone(names: Sequence[str], beside: Collection[str] = ()) -> None:
         lacking = {FIGURES[name].beside} - {"", *beside} or FIGURES[name].needs
         if lacking:
             what = ", ".join(lacking)
-            raise InputError(f"{name} takes clips with {what}: leave it to vldm evaluate")
+            remedy = "leave it out" if BOXES in lacking else "leave it to vldm evaluate"
+            raise InputError(f"{name} takes clips with {what}: {remedy}")
 
 
 def settings_of(

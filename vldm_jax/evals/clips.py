@@ -229,8 +229,8 @@ def check_bytes(clip: Shaped[np.ndarray, "..."], what: str) -> None:
         raise InputError(f"{what} is {clip.dtype}{broken}: give frames as uint8, from 0 to 255")
 
 
-def digest(clip: UInt8[np.ndarray, "t h w 3"]) -> str:
-    """Return the SHA-256 of a clip's shape and values."""
+def digest(clip: Shaped[np.ndarray, "..."]) -> str:
+    """Return the SHA-256 of the type, shape and values of a clip, or of numbers beside one."""
     head = f"{clip.dtype} {clip.shape}".encode()
     return hashlib.sha256(head + np.ascontiguousarray(clip).tobytes()).hexdigest()
 

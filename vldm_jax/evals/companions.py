@@ -20,6 +20,7 @@ from vldm_jax.evals.clips import ClipSet, Place
 from vldm_jax.typing import UInt8
 
 CAPTION, REFERENCE = "caption", "reference"
+BOXES = "boxes"  # that a clip was asked for; of a run alone, by the key of its data
 SPARE = "a reference without a sample"  # a reason of a reference; the others are of samples
 RATE = 0.02  # by which rates of one video may differ
 ASPECT = 0.01  # by which their height over width may: else the two are cut to other pictures

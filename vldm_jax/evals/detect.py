@@ -62,20 +62,34 @@ class Judge:
 
         return jax.lax.map(of_clip, video)
 
+    def boxes(self, params: PyTree, video: UInt8[Array, "b t h w 3"]) -> Float[Array, "b t k 4"]:
+        """Return the boxes of each frame, x0 y0 x1 y1 in [0, 1]; zeros for those that are none."""
 
-def load_judge(weights: Path | str | None) -> Judge:
+        def of_clip(frames: UInt8[Array, "t h w 3"]) -> Float[Array, "t k 4"]:
+            found, _ = self.detect(params, frames)
+            sure = found.scores >= self.module.threshold
+            return jnp.where(sure[..., None], found.boxes, 0.0)
+
+        return jax.lax.map(of_clip, video)
+
+
+def load_judge(weights: Path | str | None, flag: str = "detector") -> Judge:
     """Return the detector of a weights file; None for the shipped one.
+
+    Args:
+        weights: the file.
+        flag: name by which `--network` gives it, for messages.
 
     Raises:
         InputError: if there is none, or it does not tell night.
     """
-    file = find_weights(str(weights or SHIPPED), ("detector",), "--network detector")
+    file = find_weights(str(weights or SHIPPED), ("detector",), f"--network {flag}")
     module = table.module_of("detector", file.meta["config"], jnp.float32)
     attributes = tuple(file.meta["columns"]["labels"])
     if NIGHT not in attributes:
         raise InputError(
             f"{file.path} tells {', '.join(attributes) or 'no attribute'}, not {NIGHT!r}: give a "
-            "detector that was trained with it, --network detector=FILE"
+            f"detector that was trained with it, --network {flag}=FILE"
         )
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), file.read())
     return Judge(module=module, params=params, attributes=attributes, sha256=file.sha256)

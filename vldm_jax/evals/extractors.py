@@ -11,6 +11,8 @@ import numpy as np
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256
 from vldm_jax.evals import beside_extractors, measures
+from vldm_jax.evals.box_agreement import box_rows
+from vldm_jax.evals.companions import BOXES
 from vldm_jax.evals.detect import ROWS, load_judge
 from vldm_jax.evals.extract import Extractor
 from vldm_jax.evals.given_weights import needed
@@ -120,9 +122,20 @@ def _detector(weights: Path | None) -> Extractor:
     )  # fmt: skip
 
 
+def _boxes(weights: Path | None) -> Extractor:
+    judge = load_judge(weights, "boxes")
+    detect = _on_all_devices(judge.boxes, judge.params)
+    return Extractor(
+        name="boxes", batch=_batch(4), beside=BOXES,
+        compute=lambda videos, asked: box_rows(detect(videos), np.stack(asked)),
+        recipe={"weights": judge.sha256, "rows": ROWS, "threshold": judge.module.threshold},
+    )  # fmt: skip
+
+
 EXTRACTORS: dict[str, Callable[[Path | None], Extractor]] = {
     "i3d": _i3d,
     "detector": _detector,
+    "boxes": _boxes,
     "efficientnet_lite0": _efficientnet_lite0,
     "inception": _inception,
     "c3d": _c3d,

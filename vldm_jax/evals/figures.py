@@ -13,7 +13,8 @@ import math
 from collections.abc import Callable
 
 from vldm_jax.evals.agreement import cars_apart, cars_order, night_agreement
-from vldm_jax.evals.companions import CAPTION, REFERENCE
+from vldm_jax.evals.box_agreement import boxes_found, boxes_of_others
+from vldm_jax.evals.companions import BOXES, CAPTION, REFERENCE
 from vldm_jax.evals.detect import CARS, NIGHT
 from vldm_jax.evals.interval import DRAWS
 from vldm_jax.evals.of_rows import (
@@ -153,6 +154,16 @@ FIGURES: dict[str, Figure] = {
         says="rank correlation of the cars of clips with those asked for, by the driving detector",
         label=CARS, fewest=3,
         within=(-1.0, 1.0),
+    ),
+    "agreement_boxes": Figure(
+        extractor="boxes", of=boxes_found, against_real=False, better="higher", beside=BOXES,
+        says="share of the boxes asked for that a detected one overlaps by 0.3, driving detector",
+        unit="of 1", draws=40, within=(0.0, 1.0),
+    ),
+    "agreement_boxes_shuffled": Figure(
+        extractor="boxes", of=boxes_of_others, against_real=False, better="floor", beside=BOXES,
+        says="the same of the boxes that other clips were asked for: what chance gives",
+        unit="of 1", draws=40, within=(0.0, 1.0),
     ),
     "seam_time": Figure(
         extractor="flow", of=seam_in_time, against_real=False, better="floor", frames=3,

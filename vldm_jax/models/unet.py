@@ -145,8 +145,8 @@ class UNet(nn.Module):
             InputError: if `cond` or the fields don't fit the network.
         """
         check_lengths(self)
-        also = ("concat",) if self.temporal is None else ("concat", "image_only")
-        conditions.check(self.conditions, cond, also=also, token_width=self.context_dim)
+        video = self.temporal is not None
+        conditions.check(self.conditions, cond, token_width=self.context_dim, video=video)
         if "concat" in cond:
             z = jnp.concatenate([z, _per_frame(cond["concat"], frames).astype(z.dtype)], axis=-1)
         signals = self._signals(time, cond, frames, train)
@@ -227,6 +227,7 @@ class UNet(nn.Module):
             emb=repeat(told.emb, "b d -> (b t) d", t=frames),
             emb_temporal=repeat(told.emb_temporal, "b d -> (b t) d", t=frames),
             context=told.context,
+            there=told.there,
             context_temporal=told.context_temporal,
             maps=self._pyramid(told.maps),
             image_only=cond.get("image_only"),

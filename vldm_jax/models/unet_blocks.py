@@ -68,7 +68,7 @@ def transformer(spec: StageSpec, index: int, x: Array, signals: Signals) -> Arra
         spec.dtype,
         name=f"attentions_{index}",
     )
-    return outer(x, signals.context, None if inner is None else between)
+    return outer(x, signals.context, None if inner is None else between, signals.there)
 
 
 def after_layer(spec: StageSpec, index: int, x: Array, signals: Signals) -> Array:

@@ -41,10 +41,23 @@ def attend(
     v: Float[Array, "b m heads e"],
     bias: Float[Array, "b heads n m"] | None = None,
     mask: Bool[Array, "n m"] | None = None,
+    there: Bool[Array, "b m"] | None = None,
 ) -> Float[Array, "b n heads e"]:
-    """Return softmax(q k^T / sqrt(e) + bias) v; False in `mask` forbids a pair."""
+    """Return softmax(q k^T / sqrt(e) + bias) v.
+
+    Args:
+        q: queries.
+        k: keys.
+        v: values.
+        bias: of the logits.
+        mask: False forbids a pair, in every sample.
+        there: False forbids a key of a sample; each sample must keep one.
+    """
     if mask is not None:
         mask = mask[None, None]
+    if there is not None:
+        there = there[:, None, None]
+        mask = there if mask is None else mask & there
     return jax.nn.dot_product_attention(q, k, v, bias=bias, mask=mask)
 
 
@@ -70,6 +83,7 @@ class Attention(nn.Module):
         context: Float[Array, "b m d2"] | None = None,
         relative_keys: Float[Array, "n m d"] | None = None,
         mask: Bool[Array, "n m"] | None = None,
+        there: Bool[Array, "b m"] | None = None,
     ) -> Float[Array, "b n d"]:
         """Return the attended tokens, width of x.
 
@@ -78,6 +92,7 @@ class Attention(nn.Module):
             context: where keys and values come from; None for x.
             relative_keys: added to key j as seen from query i; float32, as parameters are.
             mask: False forbids a pair.
+            there: False for tokens of the context that nothing attends to; None for none such.
 
         Raises:
             InputError: if `heads` does not divide the width of x.
@@ -96,7 +111,7 @@ class Attention(nn.Module):
             keys = rearrange(relative_keys, "n m (heads e) -> n m heads e", heads=self.heads)
             logits = einsum("bnhe,nmhe->bhnm", q, keys, dtype=self.dtype, out=jnp.float32)
             bias = logits / math.sqrt(e)
-        out = attend(q, k, v, bias, mask)
+        out = attend(q, k, v, bias, mask, there)
         out = rearrange(out, "b n heads e -> b n (heads e)")
         return Dense(width, kernel_init=self.out_init, dtype=self.dtype, name="to_out_0")(out)
 

@@ -22,6 +22,7 @@ class Signals:
         emb: (bt d) embedding of the diffusion time and more, one row per image.
         emb_temporal: (bt d) the same and what temporal layers alone are told.
         context: (b n d) tokens of spatial cross-attention, or None.
+        there: (b n) which of these there are, or None for all.
         context_temporal: (b m d2) tokens of temporal cross-attention, or None.
         maps: of each level, finest first, (bt h w c) beside the frames for temporal convolutions;
             None for nothing.
@@ -33,6 +34,7 @@ class Signals:
     emb: PyTree
     emb_temporal: PyTree
     context: PyTree
+    there: PyTree
     context_temporal: PyTree
     maps: PyTree
     image_only: PyTree

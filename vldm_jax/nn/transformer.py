@@ -18,7 +18,7 @@ from vldm_jax.nn.conv import Conv
 from vldm_jax.nn.dense import Dense
 from vldm_jax.nn.init import fan_in_normal, zeros
 from vldm_jax.nn.norm import GroupNorm, LayerNorm
-from vldm_jax.typing import Array, DTypeLike, Float
+from vldm_jax.typing import Array, Bool, DTypeLike, Float
 
 
 class GEGLU(nn.Module):
@@ -60,14 +60,17 @@ class FeedForward(nn.Module):
 
 
 def cross_attend(
-    attention: Attention, x: Float[Array, "bt n d"], context: Float[Array, "b m d2"]
+    attention: Attention,
+    x: Float[Array, "bt n d"],
+    context: Float[Array, "b m d2"],
+    there: Bool[Array, "b m"] | None = None,
 ) -> Float[Array, "bt n d"]:
     """Attend from x to the context of its sample; the batch of x is a multiple of the context's.
 
     Consecutive entries of x share a context: frames of a video, or pixels of one.
     """
     queries = rearrange(x, "(b r) n d -> b (r n) d", b=context.shape[0])
-    return attention(queries, context).reshape(x.shape)
+    return attention(queries, context, there=there).reshape(x.shape)
 
 
 class TransformerBlock(nn.Module):
@@ -87,19 +90,23 @@ class TransformerBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "bt n d"], context: Float[Array, "b m d2"] | None
+        self,
+        x: Float[Array, "bt n d"],
+        context: Float[Array, "b m d2"] | None,
+        there: Bool[Array, "b m"] | None = None,
     ) -> Float[Array, "bt n d"]:
-        """Return the tokens after the block."""
+        """Return the tokens after the block; `there` as `SpatialTransformer` has it."""
 
         def norm(name):
             return LayerNorm(dtype=self.dtype, name=name)
 
         attn1 = Attention(self.heads, dtype=self.dtype, name="attn1")
         y = norm("norm1")(x)
-        x = x + (cross_attend(attn1, y, context) if self.only_cross_attention else attn1(y))
+        across = self.only_cross_attention
+        x = x + (cross_attend(attn1, y, context, there) if across else attn1(y))
         if self.cross_attention:
             attn2 = Attention(self.heads, dtype=self.dtype, name="attn2")
-            x = x + cross_attend(attn2, norm("norm2")(x), context)
+            x = x + cross_attend(attn2, norm("norm2")(x), context, there)
         return x + FeedForward(dtype=self.dtype, name="ff")(norm("norm3")(x))
 
 
@@ -130,6 +137,7 @@ class SpatialTransformer(nn.Module):
         x: Float[Array, "bt h w c"],
         context: Float[Array, "b m d"] | None,
         between: Callable[[Array], Array] | None = None,
+        there: Bool[Array, "b m"] | None = None,
     ) -> Float[Array, "bt h w c"]:
         """Return x plus the projected tokens.
 
@@ -138,6 +146,7 @@ class SpatialTransformer(nn.Module):
             context: tokens of each image, or of each group of consecutive images.
             between: applied to the tokens (bt, n, c) between the block and proj_out; the place of
                 the temporal transformer.
+            there: which tokens of the context there are; None for all.
         """
         y = GroupNorm(self.groups, 1e-6, self.dtype, name="norm")(x)
         tokens = rearrange(self._project(y, "proj_in"), "b h w c -> b (h w) c")
@@ -148,7 +157,7 @@ class SpatialTransformer(nn.Module):
             self.dtype,
             name="transformer_blocks_0",
         )
-        tokens = block(tokens, context)
+        tokens = block(tokens, context, there)
         if between is not None:
             tokens = between(tokens)
         return x + self._project(tokens.reshape(x.shape), "proj_out", zeros)

@@ -42,8 +42,7 @@ def stack_clips(
     made_with = {"seed": seed, "fps": plan.fps, "frames": plan.frames, "parts": about(plan)}
     told = {"version": vldm_jax.__version__, "complete": False, "labels": rows, **made_with}
     everything = Request(labels=tuple(rows), context=None, futures=1, seed=seed)
-    for part in plan.parts:
-        everything.check(part)
+    everything.check(plan)
     folder.mkdir(parents=True, exist_ok=True)
     begin(folder, told)
     files = [folder / f"{number:06}.npy" for number in range(len(rows))]

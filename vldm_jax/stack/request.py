@@ -1,4 +1,4 @@
-"""What videos of the stack are to be: labels by name, frames that they go on from, futures."""
+"""What videos of the stack are to be: labels by name, boxes, given frames, futures."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,8 @@ from vldm_jax.data.folder import read_folder
 from vldm_jax.data.source import decode_clip
 from vldm_jax.data.still import is_still, read_still
 from vldm_jax.data.transforms import resize_crop
-from vldm_jax.stack.plan import CONTEXT, Part
+from vldm_jax.stack.boxes import boxes_of, check_boxes
+from vldm_jax.stack.plan import CONTEXT, Part, StackPlan
 from vldm_jax.typing import Conditioning, Int, UInt8
 
 LABELS = "labels"  # key of a condition
@@ -27,6 +28,7 @@ class Request:
         context: (k H W 3) frames at the key frames' rate that all begin with, or None.
         futures: videos of each beginning, from the same first frame.
         seed: of all that is drawn.
+        boxes: of first frames, x0 y0 x1 y1 in [0, 1]; () for none; None for unknown ones.
         first: number of the first beginning: what is drawn belongs to the number.
     """
 
@@ -34,6 +36,7 @@ class Request:
     context: UInt8[np.ndarray, "k h w 3"] | None
     futures: int
     seed: int
+    boxes: tuple[tuple[float, ...], ...] | None = None
     first: int = 0
 
     @property
@@ -54,25 +57,29 @@ class Request:
             videos: each from 0 to `count` - 1.
 
         Raises:
-            InputError: for a label that the part does not take.
+            InputError: for a label that the part does not take, or a box that is none.
         """
         told = {
             key: np.repeat(np.asarray(value), len(videos), axis=0)
             for key, value in part.stage.request(1).items()
         }
+        if (taken := boxes_of(part)) is not None:
+            told[taken.key] = np.repeat(taken.rows(self.boxes, "--boxes"), len(videos), axis=0)
         rows = [self._row(part, self.labels[video // self.futures]) for video in videos]
         if LABELS in told:
             told[LABELS] = np.array(rows, np.float32)
         return told
 
-    def check(self, part: Part) -> None:
-        """Raise for a label that a part does not take; an upsampler and a decoder take any.
+    def check(self, plan: StackPlan) -> None:
+        """Raise for what no part takes; to be asked before anything slow.
 
         Raises:
-            InputError: naming it.
+            InputError: naming the flag.
         """
-        if part.kind not in ("decoder", "upsampler"):
-            self.of(part, range(0, self.count, self.futures))
+        for part in plan.parts:
+            if part.kind not in ("decoder", "upsampler"):
+                self.of(part, range(0, self.count, self.futures))
+        check_boxes(self.boxes, plan.first, given=self.context is not None)
 
     def _row(self, part: Part, labels: Mapping[str, float]) -> list[float]:
         names = tuple(part.config.data.labels)

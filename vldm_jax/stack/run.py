@@ -52,6 +52,7 @@ def run_stack(
         "complete": False,
         "seed": request.seed,
         "labels": dict(*request.labels),
+        **({} if request.boxes is None else {"boxes": request.boxes}),
         "context_frames": 0 if request.context is None else len(request.context),
         "futures": request.futures,
         "fps": plan.fps,
@@ -59,8 +60,7 @@ def run_stack(
         "parts": about(plan),
     }
     cut = plan.until(until)
-    for part in plan.parts:
-        request.check(part)
+    request.check(plan)
     out.mkdir(parents=True, exist_ok=True)
     begin(out, told)
     took: dict[str, float] = {}

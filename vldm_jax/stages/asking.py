@@ -127,7 +127,7 @@ def _describe(condition: Condition, values: np.ndarray, data: ConfigDict) -> lis
 def json_rows(used: Conditions, cond: Conditioning) -> dict[str, Any]:
     """Return the small values that samples were asked for; NaN, which JSON has not, as null."""
     return {
-        c.key: [[None if np.isnan(v) else float(v) for v in np.ravel(row)] for row in cond[c.key]]
+        c.key: [c.as_json(np.asarray(row)) for row in cond[c.key]]
         for c in used
         if c.null_file is None
     }

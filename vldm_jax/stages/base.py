@@ -156,6 +156,13 @@ class Stage(abc.ABC):
         del source, count
         return []
 
+    def pictures(
+        self, frames: UInt8[np.ndarray, "b t h w 3"], cond: Conditioning
+    ) -> UInt8[np.ndarray, "b t2 h2 w2 3"]:
+        """Return samples as a contact sheet shows them: as they are, or with what was asked for."""
+        del cond
+        return frames
+
     @abc.abstractmethod
     def export(
         self, path: Path, params: PyTree, trained: Sequence[str], steps: int, source: Source

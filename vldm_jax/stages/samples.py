@@ -32,7 +32,7 @@ from vldm_jax.core.progress import Progress
 from vldm_jax.data.relabel import RelabelledSource
 from vldm_jax.evals.checks import check_length, labels_of
 from vldm_jax.evals.clips import ClipSet
-from vldm_jax.evals.companions import REFERENCE
+from vldm_jax.evals.companions import BOXES, REFERENCE
 from vldm_jax.evals.figures import FIGURES
 from vldm_jax.evals.halves import FLOOR, real_halves
 from vldm_jax.evals.labels import Labels
@@ -94,6 +94,8 @@ class RealClips:
         pairs = {}
         if self.compared:
             pairs[REFERENCE] = Compared(samples=_pairs(samples, self.real, self.compared))
+        if BOXES in self.real.beside and BOXES in samples.beside:
+            pairs[BOXES] = Compared(samples=samples, real=self.real, others=self.others)
         return Sets(
             samples=samples, real=self.real, others=self.others, recipe=self.recipe,
             made_with=made_with, notes=self.notes, beside=pairs,
@@ -102,7 +104,8 @@ class RealClips:
 
 def has(stage: Stage) -> tuple[str, ...]:
     """Return what the samples of a stage have beside them, as figures name it."""
-    return (REFERENCE,) if stage.compared else ()
+    boxes = BOXES in stage.brings and any(c.key == BOXES for c in stage.conditions)
+    return (REFERENCE,) * bool(stage.compared) + (BOXES,) * boxes
 
 
 def check_lengths(names: Sequence[str], stage: Stage) -> None:
@@ -144,7 +147,7 @@ def real_clips(
         data.more_fps = ()  # samples have one rate
     source = build_source(data, say=say)
     drawn = np.random.default_rng(seed).permutation(len(source))
-    halves = real_halves(_clips(source, data).picked(drawn))
+    halves = real_halves(_clips(source, data, boxes=BOXES in has(stage)).picked(drawn))
     count, line = halves.of_each(None, clips, asked)
     real, others = halves.sets(count)
     assert others is not None
@@ -256,6 +259,7 @@ def write_samples(
         read=lambda i: np.load(files[i // size], mmap_mode="r")[i % size],
         describe=lambda i: f"sample {i}", count=count, fps=float(config.data.fps),
         shape=_shape(config.data), labels=_labels(stage, cond),
+        beside={BOXES: lambda i: np.asarray(cond[BOXES][i])} if BOXES in cond else {},
     )  # fmt: skip
 
 
@@ -271,7 +275,7 @@ def begin(out: Path, about: Mapping[str, Any]) -> None:
     write_json(out / METADATA, about)
 
 
-def _clips(source: RelabelledSource, data: ConfigDict) -> ClipSet:
+def _clips(source: RelabelledSource, data: ConfigDict, *, boxes: bool) -> ClipSet:
     def read(number: int) -> np.ndarray:
         example = source[number]
         return example["video"] if "video" in example else example["image"][None]
@@ -280,6 +284,7 @@ def _clips(source: RelabelledSource, data: ConfigDict) -> ClipSet:
         read=read, describe=source.describe, count=len(source), fps=float(data.fps),
         shape=_shape(data), video=lambda i: int(source.video[i]),
         labels=Labels(names=source.label_names, of=lambda i: source[i][LABELS]),
+        beside={BOXES: lambda i: source[i][BOXES]} if boxes else {},
     )  # fmt: skip
 
 

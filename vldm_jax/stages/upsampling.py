@@ -54,6 +54,11 @@ class UpsamplingStage(DenoisingStage):
 
     def __init__(self, config: ConfigDict) -> None:
         super().__init__(config)
+        if whole := [condition.key for condition in self.conditions if condition.of_image]:
+            raise InputError(
+                f"config.model.network.more_conditions: {whole[0]} are of a whole image, an "
+                "upsampler sees patches: leave them out"
+            )
         objective, sampling = config.objective, config.sampling
         steps = self.diffusion.schedule.num_steps
         classes = self.level.num_classes if isinstance(self.level, ClassLabels) else steps
