@@ -41,7 +41,7 @@ def main() -> None:
     asked = np.array(about["labels"], np.float32)
     videos = np.concatenate([np.load(file) for file in sorted(args.samples.glob("*.npy"))])
     clips = array_clips(videos, about["fps"])
-    rows = extract(make_extractor("detector"), clips, cache=None, what="samples").rows
+    rows = extract(make_extractor("detector"), clips, cache=None).rows
     random = np.random.default_rng(0)
     print(f"| {len(videos)} samples | as asked | shuffled |\n|---|---|---|")
     for name in NAMES:

@@ -11,14 +11,14 @@ from vldm_jax.core.rng import stream
 from vldm_jax.diffusion.denoiser import make_denoiser
 from vldm_jax.diffusion.process import noised
 from vldm_jax.diffusion.schedules import ScaledLinearSchedule
-from vldm_jax.sampling.bicubic import LOW, Bicubic
+from vldm_jax.sampling.bicubic import Bicubic
 from vldm_jax.sampling.grids import trailing
 from vldm_jax.sampling.loop import sample
 from vldm_jax.sampling.maker import to_uint8
 from vldm_jax.sampling.noise import sample_keys
 from vldm_jax.sampling.solvers.dpmpp_2m import DPMpp2M
 from vldm_jax.sampling.upsampler import Upsampler
-from vldm_jax.sampling.upsampling import downsample, enlarge, frame_noise, ramp, tiled
+from vldm_jax.sampling.upsampling import LOW, downsample, enlarge, frame_noise, ramp, tiled
 
 SCHEDULE = ScaledLinearSchedule(beta_start=0.0001, beta_end=0.02, num_steps=1000)
 KEY, INDEX = jax.random.key(0), jnp.array([3, 5])

@@ -60,6 +60,15 @@ def test_a_film_goes_on_after_its_last_segment(tmp_path):
     assert (tmp_path / "film.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
 
 
+def test_a_film_that_was_joined_leaves_no_segment(tmp_path):
+    write_film(in_parts((8,)), COUNT, 30.0, tmp_path / "film.mp4", lambda count: None)
+    whole = (tmp_path / "film.mp4").read_bytes()
+    (tmp_path / "film.00000008.mp4").write_bytes(b"left by a run that was killed")
+    write_film(in_parts((8,)), COUNT, 30.0, tmp_path / "film.mp4", lambda count: None)
+    assert [file.name for file in tmp_path.iterdir()] == ["film.mp4"]
+    assert (tmp_path / "film.mp4").read_bytes() == whole
+
+
 def test_a_contact_sheet_has_the_first_and_the_last_frame(tmp_path):
     write_film(in_parts((8,)), COUNT, 30.0, tmp_path / "film.mp4", lambda count: None)
     frames = shown(tmp_path / "film.mp4")

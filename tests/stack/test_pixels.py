@@ -4,10 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vldm_jax.models.autoencoder import Autoencoder
 from vldm_jax.sampling.decoding import InParts
 from vldm_jax.sampling.maker import to_uint8
 from vldm_jax.stack.pixels import Decoder
 from vldm_jax.stack.reel import Reel
+from vldm_jax.stages.latents import Latents
 
 
 def of_neighbours(params, z):
@@ -32,6 +34,20 @@ def test_a_temporal_decoder_sees_over_the_joints(reel, frames, start, stop):
     whole = to_uint8(of_neighbours({}, reel.between(0, 23)))[1]
     made = decoder.frames(reel, 1, start, stop)
     assert np.abs(np.int32(made) - np.int32(whole[start:stop])).max() <= 1
+
+
+def test_a_short_video_is_decoded_at_once_whatever_windows_overlap_by(tmp_path):
+    made = Reel(tmp_path / "reel")
+    made.append(jnp.ones((1, 3, 2, 3, 4)))
+    decoder = Decoder(of_neighbours, {}, InParts(overlap=4))
+    assert decoder.whole and len(decoder.frames(made, 0, 0, 3)) == 3
+
+
+def test_devices_that_share_frames_get_all_of_them_at_once():
+    module = Autoencoder(base=4, mult=(1,), norm_groups=4, temporal_decoder=True)
+    parts = InParts(frames=16, overlap=4)
+    assert Latents(module, parts, split=True).parts_of_stream.frames is None
+    assert Latents(module, parts, split=False).parts_of_stream == parts
 
 
 def test_windows_without_overlap_would_not(reel):

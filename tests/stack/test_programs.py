@@ -1,5 +1,6 @@
 """The parts of a stack as programs make, joined as their page says, the video of the stack."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -53,6 +54,21 @@ def test_programs_joined_as_their_page_says_make_the_stack_s_video(
     whole = made_by_the_stack(plan, tmp_path / "out").astype(int)
     assert np.abs(frames[0].astype(int) - whole).max() <= 2  # windows of the decoder end elsewhere
     assert np.abs(whole - whole[:1]).max() > 10
+
+
+@pytest.mark.slow
+def test_rounds_by_two_models_are_two_programs(parts, tmp_path, monkeypatch):
+    slow = dataclasses.replace(parts["interpolation"], rounds=1)
+    config = slow.config.copy_and_resolve_references()
+    with config.unlocked():
+        config.data.fps, config.data.more_fps = 30.0, (7.5,)
+    fast = dataclasses.replace(slow, name="faster", config=config)
+    plan = make_stack_plan([parts["prediction"], slow, fast], SECONDS)
+    names = write_programs(plan, 0, 30, tmp_path / "programs", None)
+    assert names == ("prediction", "interpolation", "faster", "decode")
+    frames = joined_frames(tmp_path / "programs", monkeypatch)
+    whole = made_by_the_stack(plan, tmp_path / "out").astype(int)
+    assert np.abs(frames[0].astype(int) - whole).max() <= 1
 
 
 def test_a_folder_that_holds_something_is_left_alone(parts, tmp_path):

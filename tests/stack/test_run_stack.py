@@ -5,14 +5,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.json_files import read_json
 from vldm_jax.core.rng import stream
+from vldm_jax.data.write import write_video
 from vldm_jax.sampling.decoding import InParts
 from vldm_jax.stack import between, film, keyframes, run
 from vldm_jax.stack.fits import make_stack_plan
 from vldm_jax.stack.pixels import Decoder
+from vldm_jax.stack.plan import about
 from vldm_jax.stack.reel import Reel
 from vldm_jax.stack.request import Request, parse_labels, read_context
 from vldm_jax.stack.run import run_stack, stack_film
@@ -156,9 +159,64 @@ def test_a_video_stopped_between_segments_is_joined_the_same(made, plan, tmp_pat
     assert len(frames_of(one)[0]) == 150
 
 
+def context(value=0, count=2):
+    return np.full((count, 8, 8, 3), value, np.uint8)
+
+
 def test_the_folder_of_another_video_is_refused(made, plan):
+    for other in (asking(seed=5), asking(labels=({},)), asking(context=context())):
+        with pytest.raises(InputError, match="exists|holds|empty"):
+            run_stack(plan, other, made)
+
+
+def test_a_folder_knows_the_pixels_that_its_video_began_with(parts, tmp_path):
+    plan = make_stack_plan([parts["prediction"]], 2.0)
+    run_stack(plan, asking(context=context(0)), tmp_path / "out")
+    run_stack(plan, asking(context=context(0)), tmp_path / "out")
     with pytest.raises(InputError, match="exists|holds|empty"):
-        run_stack(plan, asking(seed=5), made)
+        run_stack(plan, asking(context=context(200)), tmp_path / "out")
+
+
+def test_a_folder_knows_all_files_that_its_video_is_made_with(plan):
+    told = about(plan)
+    files = {name: set(part["weights_sha256"]) for name, part in told.items()}
+    video = {"autoencoder", "backbone", "weights"}
+    assert files["image"] == {"autoencoder", "weights"}
+    assert files["prediction"] == files["interpolation 1"] == video
+    assert told["prediction"]["frames"] == 4 and told["prediction"]["temporal"]["mix"]
+
+
+def test_a_video_that_is_complete_stays_so(made, plan):
+    run_stack(plan, asking(), made, until="prediction")
+    assert read_json(made / "metadata.json", "")["complete"]
+    (made / "0000.prediction.mp4").unlink()
+
+
+KEPT = {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_compilation_cache_dir": None}
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A folder in which jax keeps every program that it compiles."""
+    before = {name: getattr(jax.config, name) for name in KEPT}
+    for name, value in {**KEPT, "jax_compilation_cache_dir": str(tmp_path / "kept")}.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield tmp_path / "kept"
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+@pytest.mark.slow
+def test_a_longer_video_of_another_seed_compiles_no_part_anew(parts, tmp_path, kept):
+    found = []
+    for seconds, seed in ((5.0, 0), (9.0, 1)):
+        plan = make_stack_plan(list(parts.values()), seconds)
+        run_stack(plan, asking(seed=seed), tmp_path / f"{seed}")
+        large = ("jit_rolled", "jit_filled", "jit_pixels")
+        found.append({file.name for file in kept.iterdir() if file.name.startswith(large)})
+    assert len(found[0]) >= 4 and found[0] == found[1]
 
 
 def test_futures_begin_alike_and_go_apart(parts, tmp_path):
@@ -182,6 +240,29 @@ def test_a_context_begins_the_video(parts, tmp_path):
     given = space.encode(part.stage.load(part.weights)[0], batch, "video", key)
     np.testing.assert_allclose(z[:, :2], given, atol=1e-5)
     assert z.shape[1] == plan.key_frames
+
+
+def test_futures_without_an_image_model_have_their_first_frame_in_common(parts, tmp_path):
+    plan = make_stack_plan([parts["prediction"]], SECONDS)
+    run_stack(plan, asking(futures=3), tmp_path / "out")
+    z = latents_of(tmp_path / "out", "prediction")
+    assert z.shape[:2] == (3, 9)
+    for other in (1, 2):
+        np.testing.assert_array_equal(z[0, 0], z[other, 0])
+        assert np.abs(z[0, 1:] - z[other, 1:]).max() > 0.1
+
+
+def test_latents_that_are_not_finite_end_the_part_that_made_them(parts, tmp_path, monkeypatch):
+    plan, read = make_stack_plan(list(parts.values()), 1.0), keyframes.read
+
+    def broken(part):
+        params, files = read(part)
+        return jax.tree.map(lambda leaf: leaf * np.nan, params), files
+
+    monkeypatch.setattr(keyframes, "read", broken)
+    with pytest.raises(InputError, match="prediction: frames from 0 on are not finite"):
+        run_stack(plan, asking(), tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.npy"))
 
 
 def test_without_an_image_model_the_first_window_is_the_prediction_s(parts, tmp_path):
@@ -216,6 +297,15 @@ def test_labels_that_are_none_are_refused(text):
         parse_labels(text)
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [({"night": 5.0}, "5 of .* must be 0 or 1"), ({"cars": 500.0}, "must be from 0 to 64")],
+)
+def test_labels_that_no_training_had_are_refused(parts, labels, message):
+    with pytest.raises(InputError, match=message):
+        asking(labels=(labels,)).of(parts["prediction"], [0])
+
+
 def test_labels_are_asked_for_by_name(parts):
     assert parse_labels("night=1, cars=4") == {"night": 1.0, "cars": 4.0}
     part = parts["prediction"]
@@ -241,6 +331,18 @@ def test_beginnings_that_are_made_at_once_are_those_made_one_by_one(parts, tmp_p
     one, other = (next(film(video, 0)).astype(int) for film, video in ((together, 1), (alone, 0)))
     assert np.abs(one - other).max() <= 1
     assert np.abs(one - next(together(0, 0)).astype(int)).max() > 10
+
+
+def test_a_video_to_begin_with_is_one_and_fast_enough(parts, tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
+    write_video(tmp_path / "videos" / "a.mp4", frames, 1)
+    with pytest.raises(InputError, match="has 1 frames a second, the key frames 1.875"):
+        read_context(str(tmp_path / "videos" / "a.mp4"), parts["prediction"])
+    write_video(tmp_path / "videos" / "b.mp4", frames, 7.5)
+    with pytest.raises(InputError, match="holds 2 videos: give one"):
+        read_context(str(tmp_path / "videos"), parts["prediction"])
+    found, _ = read_context(str(tmp_path / "videos" / "b.mp4"), parts["prediction"])
+    assert len(found) == 2
 
 
 def test_context_files_are_looked_at(parts, tmp_path):

@@ -122,6 +122,27 @@ def test_a_missing_file_is_named_with_its_part(parts, tmp_path):
         make_stack_plan([gone], 1.0)
 
 
+def test_a_backbone_that_is_gone_or_another_is_said_first(parts, tmp_path):
+    """Before any part runs: what it stands on is compared, too."""
+    part = parts["prediction"]
+    other = config_of("image", model={"autoencoder": part.config.model.autoencoder})
+    leave(other, tmp_path / "other.safetensors", seed=1)
+    for path, message in (("gone", "gone"), ("other", "another backbone|backbone")):
+        config = part.config.copy_and_resolve_references()
+        with config.unlocked():
+            config.model.backbone = str(tmp_path / f"{path}.safetensors")
+        with pytest.raises(InputError, match=f"config.parts.prediction: .*{message}"):
+            make_stack_plan([dataclasses.replace(part, config=config)], 1.0)
+
+
+def test_windows_of_another_length_are_refused(parts):
+    config = parts["interpolation"].config
+    long = changed(parts["interpolation"], num_frames=9)
+    assert config.data.num_frames == 5
+    with pytest.raises(InputError, match="num_frames=9, and 3 frames are put in each gap"):
+        make_stack_plan([parts["prediction"], long], 1.0)
+
+
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_length_that_is_none_is_refused(parts, seconds):
     with pytest.raises(InputError, match="--seconds"):

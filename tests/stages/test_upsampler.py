@@ -14,8 +14,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import flatten
 from vldm_jax.data.write import write_video
 from vldm_jax.diffusion.process import alpha_sigma
-from vldm_jax.sampling.bicubic import LOW
-from vldm_jax.sampling.upsampling import downsample, enlarge
+from vldm_jax.sampling.upsampling import LOW, downsample, enlarge
 from vldm_jax.stages.latents import to_pixels
 from vldm_jax.stages.samples import kept_samples, real_clips
 from vldm_jax.stages.table import make_stage
@@ -159,6 +158,17 @@ def test_training_changes_what_is_its_own(name, files, tmp_path):
     whole = name == "upsampler"
     assert any("temporal" not in path for path in flatten(left)) == whole
     assert meta["latents"] == "pixels/4"
+    if whole:
+        return
+    stage = make_stage(config)
+    before = flatten(stage.init(jax.random.key(config.seed))["network"])
+    after = flatten(stage.load(str(tmp_path / "run" / "weights.safetensors"))[0]["network"])
+    image = flatten(load_weights(files["upsampler"])[0])
+    for path, leaf in after.items():
+        if "temporal" not in path:
+            np.testing.assert_array_equal(leaf, np.float32(image[path]), err_msg=path)
+    own = [path for path in after if "temporal" in path]
+    assert max(np.abs(after[path] - before[path]).max() for path in own) > 1e-4
 
 
 def test_fresh_temporal_layers_leave_the_image_upsampler_as_it_is(files):

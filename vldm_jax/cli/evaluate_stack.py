@@ -20,7 +20,7 @@ from vldm_jax.sampling.upsampling import FACTOR
 from vldm_jax.stack.clips import stack_clips
 from vldm_jax.stack.fits import make_stack_plan
 from vldm_jax.stack.plan import StackPlan
-from vldm_jax.stages.asking import OF_REAL
+from vldm_jax.stages.asking import asked_in_words
 
 
 def stack_sets(args: argparse.Namespace, config: ConfigDict, given: Given) -> Sets:
@@ -61,7 +61,7 @@ def stack_sets(args: argparse.Namespace, config: ConfigDict, given: Given) -> Se
             "resize": "bicubic, antialiased, centre",
             "real_windows": args.real_windows,
             "floor": FLOOR,
-            "conditions": OF_REAL if names else "none",
+            "conditions": _conditions(plan, names),
             "conditioning_frames": 0,
         },
         made_with=made_with,
@@ -91,6 +91,12 @@ def _check_shape(args: argparse.Namespace, plan: StackPlan, shape: tuple[int, in
                 f"clips with {flag} {asked} are asked for, the stack makes {own}: evaluate it at "
                 "its own, or its videos with --samples"
             )
+
+
+def _conditions(plan: StackPlan, names: tuple[str, ...]) -> str | dict[str, str]:
+    """Return what videos are asked for, in words."""
+    stage = plan.prediction.stage
+    return asked_in_words(stage.asked_for, stage.config, ("labels",) if names else ())
 
 
 def _names(plan: StackPlan, labels: Labels | None) -> tuple[str, ...]:

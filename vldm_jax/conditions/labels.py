@@ -53,7 +53,7 @@ class Labels(Condition):
         """Return a row of values a label for each tuple; () is one row of unknown labels.
 
         Raises:
-            InputError: naming a row that has not one value for each label.
+            InputError: naming a row that has not one value for each label, or one out of range.
         """
         for row in value if isinstance(value, tuple) else (value,):
             numbers = isinstance(row, tuple) and all(type(v) in (int, float) for v in row)
@@ -62,6 +62,11 @@ class Labels(Condition):
                     f"{where}: {row!r} must be a tuple of {len(self.kinds)} values, one for each "
                     f"label ({', '.join(self.kinds)}); () asks for any"
                 )
+            for kind, number in zip(self.kinds, row, strict=True):
+                known = number in (0, 1) if kind == "binary" else 0 <= number <= MAX_COUNT
+                if not known and not np.isnan(number):
+                    which = "0 or 1" if kind == "binary" else f"from 0 to {MAX_COUNT}"
+                    raise InputError(f"{where}: {number:g} of {row!r} must be {which}, a {kind}")
         return super().rows(value, where)
 
     def describe(self, row: Float[np.ndarray, " k"], names: tuple[str, ...]) -> str:

@@ -1,19 +1,16 @@
-"""The baseline of upsamplers, frames resized; and the key under which they all get their frames."""
+"""The baseline of upsamplers: frames resized, without a network."""
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from vldm_jax.core.errors import InputError
 from vldm_jax.sampling.maker import FrameMaker, to_uint8
-from vldm_jax.sampling.upsampling import FACTOR, enlarge
+from vldm_jax.sampling.upsampling import FACTOR, LOW, enlarge, split_low
 from vldm_jax.typing import Array, Bool, Conditioning, Int, Key, PyTree, UInt8
 
 PIECE = 16  # frames that are made at once
-LOW = "low_video"  # key of what samples are made of: (b t h w 3) bytes
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,15 +41,3 @@ class Bicubic(FrameMaker):
         for first in range(start, low.shape[1], PIECE):
             piece = {LOW: jnp.asarray(low[:, first : first + PIECE])}
             yield np.asarray(self.frames(params, key, index, piece)[0])
-
-
-def split_low(cond: Conditioning) -> tuple[Any, dict[str, Any]]:
-    """Return the low-resolution frames of a conditioning, and the rest.
-
-    Raises:
-        InputError: if there are none.
-    """
-    rest = dict(cond)
-    if LOW not in rest:
-        raise InputError(f"there is nothing to upsample: give frames (b t h w 3) as {LOW!r}")
-    return rest.pop(LOW), rest

@@ -23,13 +23,12 @@ from vldm_jax.diffusion.denoiser import make_denoiser
 from vldm_jax.diffusion.guidance import Away, guided
 from vldm_jax.diffusion.process import noised
 from vldm_jax.diffusion.schedules import Schedule
-from vldm_jax.sampling.bicubic import split_low
 from vldm_jax.sampling.chunks import Chunks, State, chunks_of, first_state, sweep
 from vldm_jax.sampling.maker import FrameMaker, to_frames
 from vldm_jax.sampling.noise import sample_keys
 from vldm_jax.sampling.sampler import Guidance
 from vldm_jax.sampling.solvers.base import Denoise, Solver
-from vldm_jax.sampling.upsampling import FACTOR, frame_noise, tiled
+from vldm_jax.sampling.upsampling import FACTOR, frame_noise, split_low, tiled
 from vldm_jax.typing import Array, Bool, Conditioning, Float, Int, Key, PyTree, UInt8
 
 

@@ -18,6 +18,7 @@ Source: Align your Latents, arXiv:2304.08818, Sec. 3.4 ("convolutionally", porti
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ from vldm_jax.sampling.decoding import starts
 from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree
 
 FACTOR = 4
+LOW = "low_video"  # key of what samples are made of: (b t h w 3) bytes
 Network = Callable[[PyTree, Array, Array, Conditioning], Array]
 
 
@@ -117,3 +119,15 @@ def ramp(size: int, overlap: int) -> Float[np.ndarray, " size"]:
     """Return weights along a tile that rise over an overlap from its edges, positive everywhere."""
     edge = np.minimum(np.arange(1, size + 1), np.arange(size, 0, -1))
     return np.minimum(edge, overlap + 1).astype(np.float32) / (overlap + 1)
+
+
+def split_low(cond: Conditioning) -> tuple[Any, dict[str, Any]]:
+    """Return the low-resolution frames of a conditioning, and the rest.
+
+    Raises:
+        InputError: if there are none.
+    """
+    rest = dict(cond)
+    if LOW not in rest:
+        raise InputError(f"there is nothing to upsample: give frames (b t h w 3) as {LOW!r}")
+    return rest.pop(LOW), rest

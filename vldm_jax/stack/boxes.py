@@ -3,15 +3,10 @@
 from vldm_jax.conditions.boxes import Boxes
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.json_files import read_json
-from vldm_jax.stack.plan import Part
+from vldm_jax.stack.plan import Part, condition_of
 
 Asked = tuple[tuple[float, ...], ...] | None  # () for none, None for unknown ones
 NO_BOXES = "none"  # what --boxes says for a frame without any
-
-
-def boxes_of(part: Part) -> Boxes | None:
-    """Return the condition by which a part is told boxes; None if it is not."""
-    return next((c for c in part.stage.conditions if isinstance(c, Boxes)), None)
 
 
 def check_boxes(boxes: Asked, first: Part | None, *, given: bool) -> None:
@@ -31,7 +26,7 @@ def check_boxes(boxes: Asked, first: Part | None, *, given: bool) -> None:
         raise InputError(
             "--boxes places what the first frame shows, which --context gives: leave one out"
         )
-    if first is None or boxes_of(first) is None:
+    if first is None or condition_of(first, Boxes) is None:
         who = "no part takes" if first is None else f"{first.name} takes no"
         raise InputError(
             f"--boxes: {who} boxes; let the first part be an image model that does "

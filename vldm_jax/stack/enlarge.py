@@ -13,7 +13,7 @@ import numpy as np
 
 from vldm_jax.core.errors import naming
 from vldm_jax.core.rng import stream
-from vldm_jax.sampling.bicubic import LOW
+from vldm_jax.sampling.upsampling import LOW
 from vldm_jax.stack.pixels import Decoder
 from vldm_jax.stack.plan import Part, read
 from vldm_jax.stack.reel import Reel
@@ -35,7 +35,8 @@ def keep_frames(decoder: Decoder, latents: Reel, frames: Reel, count: int, said:
     """
     videos = latents.between(0, 1).shape[0]
     while len(frames) < count:
-        start, stop = len(frames), min(len(frames) + PIECE, count)
+        start = len(frames)
+        stop = count if decoder.whole else min(start + PIECE, count)
         made = [decoder.frames(latents, video, start, stop) for video in range(videos)]
         frames.append(jnp.asarray(np.stack(made)))
         said(len(frames))

@@ -39,20 +39,19 @@ def write_film(
         path: of the mp4; segments lie beside it until it is there.
         said: is told how many frames are written.
     """
-    if path.exists():
-        return
     begins = range(0, count, SEGMENT)
     segments = [path.with_name(f"{path.stem}.{start:08}.mp4") for start in begins]
     missing = [start for start, file in zip(begins, segments, strict=True) if not file.exists()]
-    if missing:
+    if missing and not path.exists():
         start = missing[0]
         for frames in _cut(film(start), count - start):
             write_video(segments[start // SEGMENT], frames, fps)
             start += len(frames)
             said(start)
-    join_videos(segments, path)
+    if not path.exists():
+        join_videos(segments, path)
     for segment in segments:
-        segment.unlink()
+        segment.unlink(missing_ok=True)
 
 
 def _cut(parts: Iterator[Frames], count: int) -> Iterator[Frames]:

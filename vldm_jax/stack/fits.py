@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from vldm_jax.core.errors import InputError, naming
 from vldm_jax.sampling.upsampler import Upsampler
 from vldm_jax.sampling.windows import BETWEEN
-from vldm_jax.stack.plan import Part, StackPlan, plan_of
+from vldm_jax.stack.plan import CONTEXT, Part, StackPlan, plan_of
 from vldm_jax.stages.denoising import DENOISE
 from vldm_jax.stages.origin import fingerprint_of
 
@@ -28,7 +28,7 @@ def make_stack_plan(parts: Sequence[Part], seconds: float) -> StackPlan:
     _check_windows(plan)
     _check_rates(plan)
     for part in plan.parts:
-        _ = part.file
+        _ = part.files
     for part in (plan.first, *plan.rounds):
         if part is not None:
             _check_size(part, plan.prediction)
@@ -50,6 +50,16 @@ def _check_windows(plan: StackPlan) -> None:
                 f"config.parts.{part.name}: its model was trained with the frames "
                 f"{sorted(trained)} given (config.objective.given), as {part.kind} it is given "
                 f"{sorted(patterns)}: take a config of {part.kind}"
+            )
+        if part.kind == "interpolation" and part.config.data.num_frames != BETWEEN + 2:
+            raise InputError(
+                f"config.parts.{part.name}: config.data.num_frames={part.config.data.num_frames}, "
+                f"and {BETWEEN} frames are put in each gap: take a model of {BETWEEN + 2} frames"
+            )
+        if part.kind == "prediction" and part.config.data.num_frames <= CONTEXT:
+            raise InputError(
+                f"config.parts.{part.name}: config.data.num_frames={part.config.data.num_frames} "
+                f"leave no room behind the {CONTEXT} frames that a window is given"
             )
         if (method := part.config.sampling.method) != DENOISE:
             raise InputError(

@@ -2,7 +2,6 @@
 
 from vldm_jax.sampling.windows import BETWEEN as NEW
 from vldm_jax.stack.plan import CONTEXT, StackPlan
-from vldm_jax.stages.program import asked_inputs
 
 HEAD = """# A generation stack as programs
 
@@ -15,7 +14,11 @@ from vldm_jax.export import load_program  # or the lines of each program's page
 
 SECONDS, FPS, PART = {seconds:g}, {fps:g}, {part}
 video = np.zeros(1, np.int32)
-conditions = {conditions}  # NaN: unknown
+
+
+def opened(name):
+    # A program, and what it is asked for: change that as its page says.
+    return load_program(name), dict(np.load(f"{{name}}/conditions.npz"))
 
 
 def number(value, like=video):
@@ -23,11 +26,12 @@ def number(value, like=video):
 
 
 """
-FIRST = """z = np.asarray(load_program("{name}")(video=video, **conditions))[:, None]
+FIRST = """first, told = opened("{name}")
+z = np.asarray(first(video=video, **told))[:, None]
 """
 NOTHING = """z = np.zeros((1, 0, {shape}), np.float32)  # no frame is given
 """
-KEYS = """keyframes, length = load_program("{name}"), {length}
+KEYS = """(keyframes, told), length = opened("{name}"), {length}
 count = round(SECONDS * FPS)
 wanted = -(-(count - 1) // {between}) + 1
 while z.shape[1] < wanted:
@@ -37,20 +41,18 @@ while z.shape[1] < wanted:
     given = np.float32(np.arange(length) < known)[None]
     made = keyframes(
         video=video, window=number(start + 1 if known else 0), given=given,
-        z=np.concatenate([z[:, start:], room], axis=1), **conditions,
+        z=np.concatenate([z[:, start:], room], axis=1), **told,
     )
     z = np.concatenate([z, np.asarray(made)[:, known:]], axis=1)
 z = z[:, :wanted]
 """
-BETWEEN = """between = load_program("{name}")
+BETWEEN = """between, told = opened("{name}")
 for turn in range({rounds}):
     gaps = np.arange(z.shape[1] - 1, dtype=np.int32)
     ends = np.zeros((len(gaps), 5, *z.shape[2:]), np.float32)
     ends[:, 0], ends[:, -1] = z[0, :-1], z[0, 1:]
-    told = {{name: value.repeat(len(gaps), axis=0) for name, value in conditions.items()}}
-    made = between(
-        video=number(0, gaps), round=number(turn, gaps), gap=gaps, z=ends, **told
-    )
+    rows = {{name: value.repeat(len(gaps), axis=0) for name, value in told.items()}}
+    made = between(video=number(0, gaps), round=number(turn, gaps), gap=gaps, z=ends, **rows)
     z = np.concatenate([np.asarray(made)[:, :-1].reshape(1, -1, *z.shape[2:]), z[:, -1:]], axis=1)
 """
 PIXELS = """decode = load_program("{name}")
@@ -58,10 +60,9 @@ whole = -(-count // PART) * PART
 z = np.concatenate([z, z[:, -1:].repeat(whole, axis=1)], axis=1)[:, :whole]
 frames = np.concatenate([decode(z=z[:, i : i + PART]) for i in range(0, whole, PART)], axis=1)
 """
-LARGER = """upsample = load_program("{name}")
+LARGER = """upsample, told = opened("{name}")
 large = [
-    upsample(video=video, frames=frames[:, i : i + PART]{conditions})
-    for i in range(0, whole, PART)
+    upsample(video=video, frames=frames[:, i : i + PART], **told) for i in range(0, whole, PART)
 ]
 frames = np.concatenate(large, axis=1)
 """
@@ -82,14 +83,7 @@ def how_they_join(plan: StackPlan, frames: int) -> str:
         frames: that are decoded, or upsampled, in one call.
     """
     keys, shape = plan.prediction, plan.prediction.stage.shape
-    asked, _ = asked_inputs(keys.stage)
-    told = [
-        f"{name!r}: np.full({one.shape}, np.nan, np.{one.dtype})" for name, one in asked.items()
-    ]
-    text = HEAD.format(
-        seconds=plan.seconds, frames=plan.frames, fps=plan.fps, part=frames,
-        conditions=f"{{{', '.join(told)}}}",
-    )  # fmt: skip
+    text = HEAD.format(seconds=plan.seconds, frames=plan.frames, fps=plan.fps, part=frames)
     if plan.first is not None:
         text += FIRST.format(name=plan.first.model)
     else:
@@ -97,11 +91,10 @@ def how_they_join(plan: StackPlan, frames: int) -> str:
     text += KEYS.format(
         name=keys.model, length=shape[0], context=CONTEXT, between=(NEW + 1) ** len(plan.rounds)
     )
-    if plan.rounds:
-        text += BETWEEN.format(name=plan.rounds[0].model, rounds=len(plan.rounds))
+    for model in dict.fromkeys(part.model for part in plan.rounds):
+        rounds = sum(part.model == model for part in plan.rounds)
+        text += BETWEEN.format(name=model, rounds=rounds)
     text += PIXELS.format(name="decode" if plan.decoder is None else plan.decoder.model)
     if plan.upsampler is not None:
-        asked = plan.upsampler.stage.asked_for
-        told = ", **conditions" if asked else ""
-        text += LARGER.format(name=plan.upsampler.model, conditions=told)
+        text += LARGER.format(name=plan.upsampler.model)
     return text + TAIL.format(part=frames)

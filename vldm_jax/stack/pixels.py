@@ -11,6 +11,7 @@ from vldm_jax.sampling.decoding import InParts, windows
 from vldm_jax.sampling.maker import to_uint8
 from vldm_jax.stack.plan import StackPlan, read
 from vldm_jax.stack.reel import Reel
+from vldm_jax.training.precision import cast_frozen
 from vldm_jax.typing import Array, PyTree, UInt8
 
 
@@ -35,6 +36,11 @@ class Decoder:
 
         self._run, self._params, self._parts = jax.jit(pixels), params, parts
 
+    @property
+    def whole(self) -> bool:
+        """Whether a video is decoded at once, so that a part of it takes as long as all."""
+        return self._parts.frames is None
+
     def stream(
         self, reel: Reel, video: int, start: int, stop: int
     ) -> Iterator[UInt8[np.ndarray, "t H W 3"]]:
@@ -44,7 +50,8 @@ class Decoder:
             InputError: if one is not finite.
         """
         size = self._parts.frames or len(reel)
-        for begin, first, last in windows(len(reel), size, self._parts.overlap):
+        overlap = 0 if self.whole else self._parts.overlap
+        for begin, first, last in windows(len(reel), size, overlap):
             first, last = max(first, start), min(last, stop)
             if first >= last:
                 continue
@@ -66,6 +73,6 @@ def decoder_of(plan: StackPlan) -> Decoder:
     """Return what makes pixels: the decoder of the stack, or of the latents' own autoencoder."""
     if plan.decoder is None:
         space = plan.prediction.stage.space
-        return Decoder(space.decode, space.given(), space.parts)
+        return Decoder(space.decode, cast_frozen(space.given(), "float32"), space.parts)
     maker, (params, _) = plan.decoder.stage.sampler(), read(plan.decoder)
     return Decoder(maker.decode, params, maker.parts)

@@ -17,14 +17,15 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 
+from vldm_jax.conditions import Condition
 from vldm_jax.core.errors import InputError, naming
 from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.sampling.windows import BETWEEN, interpolated_length
-from vldm_jax.stages.asking import settings_of
+from vldm_jax.stages.asking import made_with
 from vldm_jax.stages.base import Stage
 from vldm_jax.stages.image import ImageStage
 from vldm_jax.stages.reconstructing import ReconstructingStage
@@ -39,6 +40,7 @@ KINDS: Mapping[str, type[Stage]] = {
     "decoder": ReconstructingStage,
     "upsampler": UpsamplingStage,
 }
+C = TypeVar("C", bound=Condition)
 SEVERAL = "interpolation"  # of all other kinds a stack has one part
 CONTEXT = 2  # frames that a window goes on from: two show where things move
 
@@ -85,6 +87,12 @@ class Part:
         """Its weights, found and compared with its config, not read."""
         with naming(f"config.parts.{self.name}"):
             return self.stage.trained_file(self.weights, *self.stage.leaves)
+
+    @functools.cached_property
+    def files(self) -> dict[str, WeightsFile]:
+        """All files that it is made with, found and compared."""
+        with naming(f"config.parts.{self.name}"):
+            return self.stage.stands_on(self.file)
 
     def round(self, number: int) -> "Part":
         """Return the part as it runs in a round of interpolation: at that round's rate."""
@@ -214,12 +222,23 @@ def about(plan: StackPlan) -> dict[str, Any]:
     return {
         part.name: {
             "kind": part.kind,
-            "weights_sha256": part.file.sha256,
-            "fps": float(part.config.data.fps),
-            **settings_of(part.config),
+            "frames": part.config.data.num_frames,
+            **made_with(part.stage.conditions, part.config, part.files),
+            "temporal": _temporal(part),
         }
         for part in plan.parts
     }
+
+
+def condition_of(part: Part, kind: type[C]) -> C | None:
+    """Return the condition of a kind by which a part is told something; None if it is not."""
+    return next((c for c in part.stage.conditions if isinstance(c, kind)), None)
+
+
+def _temporal(part: Part) -> dict[str, Any]:
+    """Return the settings of temporal layers: some change how weights are run."""
+    model = part.config.model
+    return model.temporal.to_dict() if "temporal" in model else {}
 
 
 def read(part: Part) -> tuple[Any, Mapping[str, WeightsFile]]:

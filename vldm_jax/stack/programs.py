@@ -10,29 +10,33 @@ What is drawn belongs to the numbers of video, window, round and gap, and to the
 that are called as `run.py` calls the parts make the same video.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vldm_jax.conditions.frame_rate import FrameRate
 from vldm_jax.core.files import atomic_path, check_new
 from vldm_jax.export.exports import write_function
 from vldm_jax.export.functions import Function, decoder_part, one
-from vldm_jax.sampling.bicubic import LOW
 from vldm_jax.sampling.maker import to_uint8
+from vldm_jax.sampling.upsampling import LOW
 from vldm_jax.sampling.windows import BETWEEN
 from vldm_jax.stack.between import gap_window, keys_of
 from vldm_jax.stack.enlarge import key_of as upsampler_key
 from vldm_jax.stack.joined import how_they_join
 from vldm_jax.stack.keyframes import key_of
 from vldm_jax.stack.plan import Part, StackPlan, about, read
+from vldm_jax.stack.request import Request
 from vldm_jax.stages.program import asked_inputs
 from vldm_jax.stages.told_frames import window_of
 from vldm_jax.typing import Array, PyTree
 
+ASKED = "conditions.npz"  # beside a program: what it is asked for if nothing is said
 FRAMES = 8  # decoded or upsampled in one call
 MEANINGS = {
     "video": "numbers of the videos; what is drawn belongs to them",
@@ -61,13 +65,24 @@ def write_programs(
     """
     check_new(out)
     functions = stack_functions(plan, seed, frames)
-    parts = {part.model: told for part, told in zip(plan.parts, about(plan).values(), strict=True)}
+    told = about(plan)
+    parts = {part.model: part for part in plan.parts}
     with atomic_path(out) as whole:
         for name, function in functions.items():
-            told = parts[name] if name in parts else {"kind": "decoder"}
-            write_function(function(), whole / name, {**told, "seed": seed}, dtype)
+            part = parts[name] if name in parts else None
+            text = {"kind": "decoder"} if part is None else told[part.name]
+            write_function(function(), whole / name, {**text, "seed": seed}, dtype)
+            if part is not None and part.kind != "decoder":
+                np.savez(whole / name / ASKED, **_asked(part))
         (whole / "README.md").write_text(how_they_join(plan, frames), encoding="utf-8")
     return tuple(functions)
+
+
+def _asked(part: Part) -> dict[str, np.ndarray]:
+    """Return what a part is asked for if nothing is said: no labels and no boxes are known."""
+    anything = Request(labels=({},), context=None, futures=1, seed=0)
+    names, _ = asked_inputs(part.stage)
+    return {name: row for name, row in anything.of(part, [0]).items() if name in names}
 
 
 def stack_functions(plan: StackPlan, seed: int, frames: int) -> dict[str, Callable[[], Function]]:
@@ -82,8 +97,9 @@ def stack_functions(plan: StackPlan, seed: int, frames: int) -> dict[str, Callab
     if plan.first is not None:
         made[plan.first.model] = lambda: _first(plan.first, seed)
     made[plan.prediction.model] = lambda: _key_frames(plan.prediction, seed)
-    if plan.rounds:
-        made[plan.rounds[0].model] = lambda: _between(plan.rounds[0], seed)
+    for part in plan.rounds:
+        if part.number == 0:  # all rounds of a model are one program
+            made[part.model] = functools.partial(_between, part, seed)
     made["decode" if plan.decoder is None else plan.decoder.model] = lambda: _decode(plan, frames)
     if plan.upsampler is not None:
         made[plan.upsampler.model] = lambda: _upsample(plan, seed, frames)

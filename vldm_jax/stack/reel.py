@@ -51,8 +51,17 @@ class Reel:
         return self._starts[-1]
 
     def append(self, z: Shaped[Array, "b t h w c"]) -> None:
-        """Add the next piece."""
+        """Add the next piece.
+
+        Raises:
+            InputError: if a number of it is not finite.
+        """
         host = np.asarray(z)
+        if not np.isfinite(host).all():
+            raise InputError(
+                f"{self.folder.name}: frames from {len(self)} on are not finite numbers: the "
+                "weights are damaged, or were trained for another diffusion or precision"
+            )
         with atomic_path(self._file(self.pieces)) as temporary:
             save_array(temporary, host)
         if sum(piece.nbytes for piece in self._kept.values()) + host.nbytes <= self._room:

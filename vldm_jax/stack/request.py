@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
+from vldm_jax.conditions.boxes import Boxes
+from vldm_jax.conditions.labels import Labels
 from vldm_jax.core.errors import InputError
 from vldm_jax.data.folder import read_folder
 from vldm_jax.data.source import decode_clip
 from vldm_jax.data.still import is_still, read_still
 from vldm_jax.data.transforms import resize_crop
-from vldm_jax.stack.boxes import boxes_of, check_boxes
-from vldm_jax.stack.plan import CONTEXT, Part, StackPlan
+from vldm_jax.stack.boxes import check_boxes
+from vldm_jax.stack.plan import CONTEXT, Part, StackPlan, condition_of
 from vldm_jax.typing import Conditioning, Int, UInt8
 
-LABELS = "labels"  # key of a condition
 ASPECT = 0.02  # relative difference of aspects that is cut away without a word
 
 
@@ -63,11 +64,11 @@ class Request:
             key: np.repeat(np.asarray(value), len(videos), axis=0)
             for key, value in part.stage.request(1).items()
         }
-        if (taken := boxes_of(part)) is not None:
+        if (taken := condition_of(part, Boxes)) is not None:
             told[taken.key] = np.repeat(taken.rows(self.boxes, "--boxes"), len(videos), axis=0)
         rows = [self._row(part, self.labels[video // self.futures]) for video in videos]
-        if LABELS in told:
-            told[LABELS] = np.array(rows, np.float32)
+        if (labels := condition_of(part, Labels)) is not None:
+            told[labels.key] = labels.rows(tuple(rows), "--labels")
         return told
 
     def check(self, plan: StackPlan) -> None:
@@ -77,18 +78,18 @@ class Request:
             InputError: naming the flag.
         """
         for part in plan.parts:
-            if part.kind not in ("decoder", "upsampler"):
+            if part.kind != "decoder":
                 self.of(part, range(0, self.count, self.futures))
         check_boxes(self.boxes, plan.first, given=self.context is not None)
 
-    def _row(self, part: Part, labels: Mapping[str, float]) -> list[float]:
+    def _row(self, part: Part, labels: Mapping[str, float]) -> tuple[float, ...]:
         names = tuple(part.config.data.labels)
         if part.kind == "upsampler":
             labels = {name: value for name, value in labels.items() if name in names}
         if unknown := sorted(labels.keys() - set(names)):
             known = f"it takes {', '.join(names)}" if names else "it takes no labels"
             raise InputError(f"--labels: {part.name} has no label {unknown[0]!r}; {known}")
-        return [labels[name] if name in labels else np.nan for name in names]
+        return tuple(labels[name] if name in labels else float("nan") for name in names)
 
 
 def parse_labels(text: str | None) -> dict[str, float]:
@@ -128,8 +129,15 @@ def read_context(
         image = read_still(path)
         _check_shape(path, image.shape[0], image.shape[1], part, crop)
         return resize_crop(image, data.height, data.width)[None], f"begins with the image {path}"
-    folder = read_folder(Path(path), cuts=False)
-    entry = folder.entries[0]
+    entries = read_folder(Path(path), cuts=False).entries
+    if len(entries) > 1:
+        raise InputError(f"--context {path} holds {len(entries)} videos: give one of them")
+    (entry,) = entries
+    if entry.video.fps < 0.98 * float(data.fps):
+        raise InputError(
+            f"--context {path} has {entry.video.fps:g} frames a second, the key frames "
+            f"{data.fps:g}: give a video of at least that rate, or an image"
+        )
     _check_shape(path, entry.video.height, entry.video.width, part, crop)
     times = entry.video.times
     wanted = times[-1] - np.arange(CONTEXT)[::-1] / float(data.fps)

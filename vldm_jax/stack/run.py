@@ -11,16 +11,19 @@ A part's parameters are read when its turn comes and forgotten when it is over.
 
 import contextlib
 import functools
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import vldm_jax
 from vldm_jax.core.files import write_json
 from vldm_jax.core.progress import Progress
 from vldm_jax.core.words import counted
-from vldm_jax.data.write import write_contact_sheet, write_video
+from vldm_jax.data.write import write_contact_sheet
 from vldm_jax.stack.between import put_between
 from vldm_jax.stack.enlarge import Enlarger, keep_frames
 from vldm_jax.stack.film import Frames, shown, write_film
@@ -53,7 +56,7 @@ def run_stack(
         "seed": request.seed,
         "labels": dict(*request.labels),
         **({} if request.boxes is None else {"boxes": request.boxes}),
-        "context_frames": 0 if request.context is None else len(request.context),
+        "context": _about_context(request),
         "futures": request.futures,
         "fps": plan.fps,
         "frames": plan.frames,
@@ -70,10 +73,18 @@ def run_stack(
     reel = _between(cut, request, keys, out, took)
     last = None if cut.parts[-1] is plan.parts[-1] else cut.parts[-1].name
     _timed(took, "pixels", _films, cut, request, reel, out, last)
-    told = {**told, "complete": last is None}
+    whole = (out / f"{video:04}.mp4" for video in range(request.count))
+    told = {**told, "complete": all(path.exists() for path in whole)}
     write_json(out / METADATA, told)
     _say(cut, request, out, took)
     return told
+
+
+def _about_context(request: Request) -> dict[str, Any] | None:
+    if request.context is None:
+        return None
+    pixels = np.ascontiguousarray(request.context)
+    return {"frames": len(pixels), "sha256": hashlib.sha256(pixels).hexdigest()}
 
 
 def _timed(took: dict[str, float], name: str, call: Any, *args: Any) -> Any:
@@ -129,8 +140,11 @@ def _between(
 def _preview(plan: StackPlan, reel: Reel, out: Path) -> None:
     path = out / "preview.mp4"
     if not path.exists():
-        frames = decoder_of(plan.until(plan.prediction.name)).frames(reel, 0, 0, len(reel))
-        write_video(path, frames, plan.key_fps)
+        decoder = decoder_of(plan.until(plan.prediction.name))
+        write_film(
+            lambda start: decoder.stream(reel, 0, start, len(reel)), len(reel), plan.key_fps, path,
+            lambda count: None,
+        )  # fmt: skip
     print(f"{path}: the key frames, {plan.key_fps:g} a second", flush=True)
 
 
@@ -154,7 +168,8 @@ def _films(plan: StackPlan, request: Request, reel: Reel, out: Path, last: str |
     paths = [out / f"{video:04}{ending}" for video in range(request.count)]
     if not all(path.exists() for path in paths):
         film = _film(plan, request, reel, out)
-        with _progress(plan.frames * request.count, 0, "video") as said:
+        done = plan.frames * sum(path.exists() for path in paths)
+        with _progress(plan.frames * request.count, done, "video") as said:
             for video, path in enumerate(paths):
                 before = video * plan.frames
                 write_film(
@@ -172,12 +187,14 @@ def _film(
     plan: StackPlan, request: Request, reel: Reel, out: Path
 ) -> Callable[[int, int], Iterator[Frames]]:
     """Return what gives a video's frames from a number on: decoded, or upsampled as well."""
-    decoder = decoder_of(plan)
     if plan.upsampler is None:
+        decoder = decoder_of(plan)
         return lambda video, start: decoder.stream(reel, video, start, plan.frames)
     frames = Reel(out / "frames")
     with _progress(plan.frames, len(frames), "pixels") as said:
-        keep_frames(decoder, reel, frames, plan.frames, said)
+        if len(frames) < plan.frames:
+            keep_frames(decoder_of(plan), reel, frames, plan.frames, said)
+    reel.forget()
     return Enlarger(plan.upsampler, request, frames).stream
 
 

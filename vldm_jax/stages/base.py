@@ -260,6 +260,10 @@ class Stage(abc.ABC):
             f"stage that has, {' or '.join(kinds)}"
         )
 
+    def stands_on(self, weights: WeightsFile) -> dict[str, WeightsFile]:
+        """Return all files that samples are made with, of which `weights` was trained here."""
+        return {"weights": weights}
+
     def trained_file(self, weights: str, *kinds: str) -> WeightsFile:
         """Return the file of trained weights.
 

@@ -324,6 +324,10 @@ class DenoisingStage(Stage):
         check_made_for(file, self.meaning())
         self.space.check(file)
 
+    def stands_on(self, weights: WeightsFile) -> dict[str, WeightsFile]:
+        """As of every stage; and the space's files."""
+        return {**self.space.files, **super().stands_on(weights)}
+
     def whole(self, path: str, network: PyTree) -> PyTree:
         """Return the parameters to sample with, float32, of a network that was read from `path`.
 

@@ -90,5 +90,4 @@ class ImageStage(DenoisingStage):
     def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
         """Return the trained U-Net, with what its space takes."""
         file = self.trained_file(weights, *self.leaves)
-        files = {**self.space.files, "weights": file}
-        return self.whole(weights, file.read()), files
+        return self.whole(weights, file.read()), self.stands_on(file)

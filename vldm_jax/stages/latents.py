@@ -92,6 +92,11 @@ class Latents:
             return self.parts
         return dataclasses.replace(self.parts, overlap=0)
 
+    @property
+    def parts_of_stream(self) -> InParts:
+        """How a video is cut that is decoded as it comes: not if devices share its frames."""
+        return InParts() if self.split else self.needed
+
     def _decode_split(self, params: PyTree, z: Array, axis: str, frames: int) -> Array:
         lie = FrameSplit(axis=axis, devices=jax.local_device_count(), frames=frames)
         return _decode(self.module.clone(split=lie), params, z)

@@ -11,6 +11,7 @@ fingerprints records the SHA-256 of its autoencoder's file; a tuned autoencoder 
 latents it shares.
 """
 
+import functools
 import hashlib
 from collections.abc import Mapping, Set
 from typing import Any
@@ -56,6 +57,7 @@ def latents_fingerprint(autoencoder: PyTree, scale: float) -> str:
     return digest.hexdigest()
 
 
+@functools.lru_cache(maxsize=64)  # of a file that does not say it, reading it takes long
 def fingerprint_of(autoencoder: WeightsFile) -> str:
     """Return the fingerprint of an autoencoder's latents: what its file says, or what it holds."""
     meta = autoencoder.meta

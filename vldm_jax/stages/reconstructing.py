@@ -191,7 +191,7 @@ class ReconstructingStage(Stage):
         return Reconstructor(
             encode=encode,
             decode=lambda params, z: latents.decode(params[KIND], z),
-            parts=latents.needed,
+            parts=latents.parts_of_stream,
             shares_frames=latents.split,
         )
 
@@ -231,7 +231,7 @@ class ReconstructingStage(Stage):
         """Return what reconstructs, of an autoencoder's file."""
         file = self.trained_file(weights, *self.leaves)
         whole = self._read(file, jax.random.key(self.config.seed))
-        return self.split(whole), {"weights": file}
+        return self.split(whole), self.stands_on(file)
 
 
 def spread(length: int, count: int) -> list[int]:

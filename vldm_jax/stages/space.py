@@ -140,7 +140,7 @@ class LatentSpace(Space):
     @property
     def parts(self) -> InParts:
         """What `config.sampling.decode` says, without overlap where frames are decoded alone."""
-        return self._latents.needed
+        return self._latents.parts_of_stream
 
     def about(self) -> dict[str, str]:
         """Return the fingerprint of the latents, and the hash of the file."""

@@ -162,16 +162,25 @@ class TemporalStage(DenoisingStage):
         dtype = self.config.checkpoint.weights_dtype
         save_weights(path, layers, meta | self.about(source), dtype=dtype)
 
+    def stands_on(self, weights: WeightsFile) -> dict[str, WeightsFile]:
+        """As of every denoising stage; and temporal layers' image model."""
+        files = super().stands_on(weights)
+        return files if weights.meta["kind"] == WHOLE else {**files, "backbone": self.backbone}
+
+    def trained_file(self, weights: str, *kinds: str) -> WeightsFile:
+        """As of every denoising stage; temporal layers are compared with their image model, too."""
+        file = super().trained_file(weights, *kinds)
+        if file.meta["kind"] != WHOLE:
+            check_backbone(weights, file.meta, self.backbone.path, self.backbone.sha256)
+        return file
+
     def load(self, weights: str) -> tuple[PyTree, dict[str, WeightsFile]]:
         """Return temporal layers on their backbone, or a whole network, with its space's."""
         file = self.trained_file(weights, *self.leaves)
-        files = {**self.space.files, "weights": file}
-        if file.meta["kind"] == WHOLE:
-            return self.whole(weights, file.read()), files
-        backbone = self.backbone
-        check_backbone(weights, file.meta, backbone.path, backbone.sha256)
-        network = paths.merge(self._backbone(), file.read())
-        return self.whole(weights, network), {**files, "backbone": backbone}
+        network = file.read()
+        if file.meta["kind"] != WHOLE:
+            network = paths.merge(self._backbone(), network)
+        return self.whole(weights, network), self.stands_on(file)
 
 
 def summarise(mixes: dict[str, Any]) -> dict[str, Any]:

@@ -33,11 +33,11 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.rng import stream
 from vldm_jax.data.source import folder_source
 from vldm_jax.diffusion.process import noised
-from vldm_jax.sampling.bicubic import LOW, Bicubic
+from vldm_jax.sampling.bicubic import Bicubic
 from vldm_jax.sampling.maker import FrameMaker
 from vldm_jax.sampling.sampler import spread
 from vldm_jax.sampling.upsampler import Upsampler
-from vldm_jax.sampling.upsampling import FACTOR, downsample, enlarge
+from vldm_jax.sampling.upsampling import FACTOR, LOW, downsample, enlarge
 from vldm_jax.stages.denoising import DENOISE, DenoisingStage
 from vldm_jax.stages.latents import to_pixels
 from vldm_jax.stages.space import Space
