@@ -4,6 +4,7 @@ Each piece is a file, so that a stopped run goes on after the last; and stays on
 as all of them fit in the room that they are given, so that the next part takes them from there.
 """
 
+from bisect import bisect_left, bisect_right
 from pathlib import Path
 
 import jax
@@ -76,11 +77,11 @@ class Reel:
         """
         if not 0 <= start < stop <= len(self):
             raise IndexError(f"{self.folder} has frames 0 to {len(self) - 1}, not {start}:{stop}")
+        pieces = range(bisect_right(self._starts, start) - 1, bisect_left(self._starts, stop))
         parts = []
-        for piece, (first, end) in enumerate(zip(self._starts[:-1], self._starts[1:], strict=True)):
-            if first < stop and start < end:
-                z = self._piece(piece)
-                parts.append(z[:, max(start - first, 0) : stop - first])
+        for piece in pieces:
+            first = self._starts[piece]
+            parts.append(self._piece(piece)[:, max(start - first, 0) : stop - first])
         return jnp.concatenate(parts, axis=1)
 
     def forget(self) -> None:
