@@ -11,17 +11,19 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "stages"))
 
-from small_stages import config_of, leave, overridden, random_clips, small_words
+from small_stages import CONFIGS, config_of, leave, overridden, random_clips, small_words
 
 from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli import compare as command
 from vldm_jax.cli import main as entry
 from vldm_jax.cli.compare_names import names_of
+from vldm_jax.cli.flags import load_config
 from vldm_jax.config.data import SOURCES, Row
 from vldm_jax.core.assets import resolve
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.files import sha256, write_json
 from vldm_jax.evals import extractors
+from vldm_jax.stages.table import make_stage
 
 CONFIG = str(Path(__file__).parents[2] / "configs" / "driving" / "video.py") + ":tiny"
 
@@ -201,7 +203,8 @@ def test_usual_figures_whose_weights_are_missing_are_left_out_and_said(monkeypat
 
     monkeypatch.setitem(extractors.EXTRACTORS, "i3d", absent)
     args = command._parser().parse_args(["a", "b", "--out", "c"])
-    names, made = command._figures(args, frames=8)
+    stage = make_stage(load_config(f"{CONFIGS / 'driving' / 'video'}.py:tiny"))
+    names, made = command._figures(args, stage)
     assert list(names) == ["flicker", "motion"] and set(made) == {"motion"}
     assert "without fvd: the I3D weights are not installed" in capsys.readouterr().out
 
