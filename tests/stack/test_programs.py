@@ -82,4 +82,4 @@ def test_a_page_of_a_stack_without_an_image_model_begins_with_nothing(parts):
     alone = joined.how_they_join(make_stack_plan([parts["prediction"]], 1.0), 8)
     assert "no frame is given" in alone and "between" not in alone
     both = joined.how_they_join(make_stack_plan(list(parts.values()), 1.0), 8)
-    assert 'load_program("image")' in both and "range(2)" in both
+    assert 'opened("image")' in both and "range(2)" in both

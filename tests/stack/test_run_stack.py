@@ -335,8 +335,8 @@ def test_beginnings_that_are_made_at_once_are_those_made_one_by_one(parts, tmp_p
 
 def test_a_video_to_begin_with_is_one_and_fast_enough(parts, tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
-    write_video(tmp_path / "videos" / "a.mp4", frames, 1)
-    with pytest.raises(InputError, match="has 1 frames a second, the key frames 1.875"):
+    write_video(tmp_path / "videos" / "a.mp4", frames, 1.5)
+    with pytest.raises(InputError, match="has 1.5 frames a second, the key frames 1.875"):
         read_context(str(tmp_path / "videos" / "a.mp4"), parts["prediction"])
     write_video(tmp_path / "videos" / "b.mp4", frames, 7.5)
     with pytest.raises(InputError, match="holds 2 videos: give one"):

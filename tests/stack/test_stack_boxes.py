@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from small_stages import config_of, leave
 
+from vldm_jax.conditions.boxes import Boxes
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.json_files import read_json
-from vldm_jax.stack.boxes import boxes_of, parse_boxes
+from vldm_jax.stack.boxes import parse_boxes
 from vldm_jax.stack.fits import make_stack_plan
-from vldm_jax.stack.plan import Part
+from vldm_jax.stack.plan import Part, condition_of
 from vldm_jax.stack.reel import Reel
 from vldm_jax.stack.request import Request
 from vldm_jax.stack.run import run_stack
@@ -67,7 +68,9 @@ def test_a_part_is_asked_for_the_boxes_and_no_other_is(plan, first, parts):
     np.testing.assert_allclose(told["boxes"][:, 0], np.array([ONE] * 3, np.float32))
     assert not asking(boxes=()).of(first, [0])["boxes"].any()
     assert "boxes" not in asking(boxes=(ONE,)).of(parts["prediction"], [0])
-    assert boxes_of(parts["prediction"]) is None and boxes_of(first).most == 32
+    assert (
+        condition_of(parts["prediction"], Boxes) is None and condition_of(first, Boxes).most == 32
+    )
 
 
 def test_without_boxes_they_are_unknown_whatever_the_config_of_the_part_asks_for(first):

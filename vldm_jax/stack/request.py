@@ -135,7 +135,7 @@ def read_context(
     (entry,) = entries
     if entry.video.fps < 0.98 * float(data.fps):
         raise InputError(
-            f"--context {path} has {entry.video.fps:g} frames a second, the key frames "
+            f"--context {path} has {entry.video.fps:.3g} frames a second, the key frames "
             f"{data.fps:g}: give a video of at least that rate, or an image"
         )
     _check_shape(path, entry.video.height, entry.video.width, part, crop)
