@@ -24,11 +24,17 @@ def refused(capsys, *words):
 def test_a_video_is_written(stack, tmp_path, capsys):
     words = ["sample", "--config", str(stack), "--out", str(tmp_path / "out")]
     assert main([*words, "--seconds", "1.5", "--labels", "night=1"]) == 0
-    assert "1 video of 3 frames, 1.6 s at 1.875 fps" in capsys.readouterr().out
+    begun, ended = capsys.readouterr().out.splitlines()
+    assert begun.endswith(
+        "1 video of 3 frames, 1.6 s at 1.875 fps; stopped, the same command goes on"
+    )
+    assert "1 video of 3 frames, 1.6 s at 1.875 fps (keyframes " in ended
     assert (tmp_path / "out" / "0000.mp4").exists()
     assert main([*words, "--seconds", "1.5", "--labels", "night=1", "--resume"]) == 0
     said = refused(capsys, *words[1:], "--seconds", "9")
-    assert str(tmp_path / "out") in said
+    assert (
+        f"{tmp_path / 'out'} exists and holds other samples: frames is 3 there and 17 here" in said
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,6 +54,13 @@ def test_a_video_is_written(stack, tmp_path, capsys):
         (["--resume"], "holds no video that was begun"),
         (["--weights", "x"], "config.parts.NAME.weights"),
         (["--config.parts.keyframes.weights=gone"], "config.parts.keyframes: gone does not exist"),
+        (
+            ["--config.parts.keyframes.weights=asset:driving/gone.safetensors"],
+            "error: config.parts.keyframes: asset:driving/gone.safetensors does not ship with this "
+            "version: train it (docs/stack.md) and give its folder, "
+            "--config.parts.keyframes.weights=WORKDIR",
+        ),
+        (["--config.parts.keyframes=None"], "config.parts has nothing: a stack is"),
         (["--config.parts.keyframes.config=gone.py"], "config.parts.keyframes: no config file"),
         (["--config.parts.keyframes.rounds=0"], "rounds=0 must be at least 1"),
         (["--config.parts.keyframes.kind=video"], "keyframes.kind='video': choose one of"),

@@ -18,7 +18,7 @@ from vldm_jax.evals.clips import ClipSet
 from vldm_jax.stack.plan import StackPlan, about
 from vldm_jax.stack.request import Request
 from vldm_jax.stack.run import stack_film
-from vldm_jax.stages.samples import METADATA, begin
+from vldm_jax.stages.begun import METADATA, begin
 
 TOGETHER = 8  # videos that are made at once
 

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from ml_collections import ConfigDict
 
 from vldm_jax.conditions import Condition
+from vldm_jax.core.assets import SCHEME, is_shipped
 from vldm_jax.core.errors import InputError, naming
 from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.sampling.windows import BETWEEN, interpolated_length
@@ -73,7 +74,7 @@ class Part:
     @functools.cached_property
     def stage(self) -> Any:
         """Its stage, of the class that `KINDS` has; raises for what its config lacks."""
-        with naming(f"config.parts.{self.name}"):
+        with naming(f"config.parts.{self.model}"):
             stage = make_stage(self.config)
             if not isinstance(stage, KINDS[self.kind]):
                 raise InputError(
@@ -85,13 +86,20 @@ class Part:
     @functools.cached_property
     def file(self) -> WeightsFile:
         """Its weights, found and compared with its config, not read."""
-        with naming(f"config.parts.{self.name}"):
+        where = f"config.parts.{self.model}"
+        with naming(where):
+            if self.weights.startswith(SCHEME) and not is_shipped(self.weights):
+                without = "" if self.kind == "prediction" else f", or leave it out, --{where}=None"
+                raise InputError(
+                    f"{self.weights} does not ship with this version: train it (docs/stack.md) and "
+                    f"give its folder, --{where}.weights=WORKDIR{without}"
+                )
             return self.stage.trained_file(self.weights, *self.stage.leaves)
 
     @functools.cached_property
     def files(self) -> dict[str, WeightsFile]:
         """All files that it is made with, found and compared."""
-        with naming(f"config.parts.{self.name}"):
+        with naming(f"config.parts.{self.model}"):
             return self.stage.stands_on(self.file)
 
     def round(self, number: int) -> "Part":
@@ -243,5 +251,5 @@ def _temporal(part: Part) -> dict[str, Any]:
 
 def read(part: Part) -> tuple[Any, Mapping[str, WeightsFile]]:
     """Return the parameters of a part, and the files that they are of."""
-    with naming(f"config.parts.{part.name}"):
+    with naming(f"config.parts.{part.model}"):
         return part.stage.load(part.weights)
