@@ -105,8 +105,8 @@ def _check_upsampler(part: Part, plan: StackPlan) -> None:
     """Raise unless the upsampler takes frames of the stack's size, at its rate."""
     if "fps" in part.stage.meaning() and not _same_rate(part, plan.fps):
         raise InputError(
-            f"config.parts.{part.model}: its temporal layers know {part.config.data.fps:g} fps, the "
-            f"stack makes {plan.fps:g}: give the layers of that rate"
+            f"config.parts.{part.model}: its temporal layers know {part.config.data.fps:g} fps, "
+            f"the stack makes {plan.fps:g}: give the layers of that rate"
         )
     data = plan.prediction.config.data
     with naming(f"config.parts.{part.model}"):

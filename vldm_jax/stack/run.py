@@ -64,7 +64,6 @@ def run_stack(
     }
     cut = plan.until(until)
     request.check(plan)
-    out.mkdir(parents=True, exist_ok=True)
     begin(out, told)
     print(f"{out}: {_length(cut, request)}; stopped, the same command goes on", flush=True)
     took: dict[str, float] = {}

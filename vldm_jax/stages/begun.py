@@ -1,6 +1,6 @@
 """A folder of samples knows what is made in it: the same samples go on there, others do not.
 
-begin(out, about)       out/metadata.json, complete: false, before the first is made
+OUT/metadata.json says so, with "complete": false, before the first is made.
 """
 
 from collections.abc import Mapping
