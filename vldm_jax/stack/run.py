@@ -66,6 +66,7 @@ def run_stack(
     request.check(plan)
     begin(out, told)
     print(f"{out}: {_length(cut, request)}; stopped, the same command goes on", flush=True)
+    print("".join(f"{line}\n" for line in request.untaught(plan)), end="", flush=True)
     took: dict[str, float] = {}
     keys = _timed(took, cut.prediction.name, _key_frames, cut, request, out)
     if preview:
