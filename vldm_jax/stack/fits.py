@@ -6,10 +6,10 @@ frames given that they are to be given; frames that the upsampler can take.
 
 from collections.abc import Sequence
 
-from vldm_jax.core.errors import InputError, naming
+from vldm_jax.core.errors import InputError
 from vldm_jax.sampling.upsampler import Upsampler
 from vldm_jax.sampling.windows import BETWEEN
-from vldm_jax.stack.plan import CONTEXT, Part, StackPlan, plan_of
+from vldm_jax.stack.plan import CONTEXT, Part, StackPlan, of_part, plan_of
 from vldm_jax.stages.denoising import DENOISE
 from vldm_jax.stages.origin import fingerprint_of
 
@@ -109,7 +109,7 @@ def _check_upsampler(part: Part, plan: StackPlan) -> None:
             f"the stack makes {plan.fps:g}: give the layers of that rate"
         )
     data = plan.prediction.config.data
-    with naming(f"config.parts.{part.model}"):
+    with of_part(part.model):
         maker = part.stage.sampler()
         if isinstance(maker, Upsampler):
             maker.size_of(data.height, data.width)
