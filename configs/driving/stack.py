@@ -7,7 +7,8 @@ window, two rounds of interpolation by one model to 30 fps, a temporal decoder, 
 upsampler to four times the height and width.
 Full: weights of runs/driving/..., as the configs of its parts train them. Not run.
 Tiny: 64x128 to 256x512. Of its parts only the image model ships yet: train the others and give
-their files, as `--config.parts.keyframes.weights=...`; `--stages first,keyframes` runs only these.
+their files, as `--config.parts.keyframes.weights=...`, or leave parts out, as
+`--config.parts.upsample=None`; `--stages first,keyframes` stops there, and needs all weights.
 """
 
 from ml_collections import ConfigDict

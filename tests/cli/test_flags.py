@@ -14,7 +14,7 @@ from vldm_jax.cli.overrides import override
 from vldm_jax.cli.run_config import run_config
 from vldm_jax.config.diffusion import SOLVERS
 from vldm_jax.config.ranges import MAY_BE_NONE
-from vldm_jax.core.errors import InputError
+from vldm_jax.core.errors import InputError, naming
 
 CONFIG = """
 from ml_collections import ConfigDict
@@ -95,6 +95,22 @@ def test_a_key_of_a_users_own_that_is_absent_stays_absent():
     for name in config.mine:
         override(config, f"--config.mine.{name}=None", "config")
         assert config.mine[name] is None
+
+
+def test_a_part_of_a_stack_is_left_out_as_none_and_no_other_section_is():
+    config = ConfigDict({"parts": {"one": {"rounds": 1}, "two": {"rounds": 2}}}).lock()
+    override(config, "--config.parts.one=None", "config")
+    assert list(config.parts) == ["two"] and config.is_locked and config.parts.is_locked
+    with pytest.raises(InputError, match="config.parts is a section"):
+        override(config, "--config.parts=None", "config")
+    with pytest.raises(InputError, match="config.parts.two is a section"):
+        override(config, "--config.parts.two=none", "config")
+
+
+def test_where_it_is_is_said_once():
+    with pytest.raises(InputError, match="^there: here: wrong$"), naming("there"):
+        with naming("here"), naming("here"):
+            raise InputError("wrong")
 
 
 def test_the_table_knows_every_placeholder_and_its_type():

@@ -24,11 +24,14 @@ def refused(capsys, *words):
 def test_a_video_is_written(stack, tmp_path, capsys):
     words = ["sample", "--config", str(stack), "--out", str(tmp_path / "out")]
     assert main([*words, "--seconds", "1.5", "--labels", "night=1"]) == 0
-    assert "1 video of 3 frames, 1.6 s at 1.875 fps" in capsys.readouterr().out
+    begun, ended = capsys.readouterr().out.splitlines()
+    length = "1 video of 3 frames, 1.6 s at 1.875 fps"
+    assert begun.endswith(f"{length}; stopped, the same command goes on")
+    assert f"{length} (keyframes " in ended
     assert (tmp_path / "out" / "0000.mp4").exists()
     assert main([*words, "--seconds", "1.5", "--labels", "night=1", "--resume"]) == 0
     said = refused(capsys, *words[1:], "--seconds", "9")
-    assert str(tmp_path / "out") in said
+    assert f"{tmp_path / 'out'} exists and holds other samples: frames is 3 there and" in said
 
 
 @pytest.mark.parametrize(
@@ -48,6 +51,13 @@ def test_a_video_is_written(stack, tmp_path, capsys):
         (["--resume"], "holds no video that was begun"),
         (["--weights", "x"], "config.parts.NAME.weights"),
         (["--config.parts.keyframes.weights=gone"], "config.parts.keyframes: gone does not exist"),
+        (
+            ["--config.parts.keyframes.weights=asset:driving/gone.safetensors"],
+            "error: config.parts.keyframes: asset:driving/gone.safetensors does not ship with this "
+            "version: train it (docs/stack.md) and give its folder, "
+            "--config.parts.keyframes.weights=WORKDIR",
+        ),
+        (["--config.parts.keyframes=None"], "config.parts has nothing: a stack is"),
         (["--config.parts.keyframes.config=gone.py"], "config.parts.keyframes: no config file"),
         (["--config.parts.keyframes.rounds=0"], "rounds=0 must be at least 1"),
         (["--config.parts.keyframes.kind=video"], "keyframes.kind='video': choose one of"),
@@ -59,6 +69,12 @@ def test_what_cannot_be_is_said_in_one_line_and_nothing_is_written(
     said = refused(capsys, "--config", stack, "--out", tmp_path / "out", *words)
     assert message in said
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_file_where_the_folder_should_be_is_said(stack, tmp_path, capsys):
+    (tmp_path / "out").write_text("mine")
+    said = refused(capsys, "--config", stack, "--out", tmp_path / "out")
+    assert f"{tmp_path / 'out'}" in said and "Errno" not in said
 
 
 def test_flags_of_a_stack_are_refused_for_a_stage(tmp_path, capsys):

@@ -1,5 +1,7 @@
 """A stack makes a video: lengths, what is given stays, seeds, stopping and going on."""
 
+import dataclasses
+
 import av
 import jax
 import jax.numpy as jnp
@@ -314,6 +316,17 @@ def test_labels_are_asked_for_by_name(parts):
     np.testing.assert_array_equal(rows, [[np.nan, 4]] * 2 + [[0, np.nan]] * 2)
     with pytest.raises(InputError, match="no label 'rain'; it takes night, cars"):
         asking(labels=({"rain": 1.0},)).of(part, [0])
+
+
+def test_a_label_that_training_never_saw_is_said(parts):
+    keys = dataclasses.replace(parts["prediction"])
+    plan = make_stack_plan([parts["image"], keys], 1.0)
+    assert asking(labels=({"night": 1.0},)).untaught(plan) == []
+    meta = {**keys.file.meta, "unknown": {"labels": ["night", "cars"]}}
+    vars(keys)["file"] = dataclasses.replace(keys.file, meta=meta)
+    (line,) = asking(labels=({"night": 1.0},)).untaught(plan)
+    assert line.startswith("labels night were unknown in the training of prediction")
+    assert asking(labels=({},)).untaught(plan) == []
 
 
 def test_what_no_label_says_is_unknown_of_every_video(parts):

@@ -7,6 +7,7 @@ from small_stages import config_of, leave
 
 from vldm_jax.core.errors import InputError
 from vldm_jax.stack.fits import make_stack_plan
+from vldm_jax.stack.plan import of_part
 
 
 def changed(part, **data):
@@ -59,7 +60,7 @@ def test_baselines_make_pixels_and_are_no_part(parts):
     with config.unlocked():
         config.sampling.given, config.sampling.method = (0, 4), "average"
     wrong = dataclasses.replace(parts["interpolation"], config=config)
-    with pytest.raises(InputError, match="interpolation 1: .*method='average' makes pixels"):
+    with pytest.raises(InputError, match="interpolation: .*method='average' makes pixels"):
         make_stack_plan([parts["prediction"], wrong], 1.0)
 
 
@@ -147,3 +148,15 @@ def test_windows_of_another_length_are_refused(parts):
 def test_a_length_that_is_none_is_refused(parts, seconds):
     with pytest.raises(InputError, match="--seconds"):
         make_stack_plan(list(parts.values()), seconds)
+
+
+def test_what_a_stage_says_of_its_flags_is_said_of_the_part_s():
+    with pytest.raises(InputError) as caught, of_part("upsample"):
+        raise InputError("model.backbone is not set: give it, --config.model.backbone=FILE")
+    assert str(caught.value) == (
+        "config.parts.upsample: model.backbone is not set: give it, "
+        "--config.parts.upsample.overrides=\"('model.backbone=FILE',)\""
+    )
+    with pytest.raises(InputError, match="^config.parts.a: --config.parts.a.weights: no file"):
+        with of_part("a"), of_part("a"):
+            raise InputError("--weights: no file")

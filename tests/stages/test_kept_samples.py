@@ -34,7 +34,7 @@ def test_samples_without_labels_are_not_taken_for_those_of_another_number(image,
     assert [int(clip.max()) for clip in samples] == [0, 1, 2] and made == [0, 1, 2, 0]
     samples, _ = kept_samples(stage, {}, {}, ({}, 3), tmp_path / "samples")
     assert samples.count == 3 and len(made) == 4
-    with pytest.raises(InputError, match="samples exists and holds"):
+    with pytest.raises(InputError, match="samples exists and holds other samples: .*: choose"):
         kept_samples(stage, {}, {}, ({}, 5), tmp_path / "samples")
 
 

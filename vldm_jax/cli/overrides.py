@@ -2,7 +2,8 @@
 
 numbers, truth values, tuples    as in Python: 1e-4, True, (0.9, 0.95), ('rain', 'cars')
 text                             as it stands, without quotes
-None                             where the config has None, or a value that may be absent
+None                             where the config has None, or a value that may be absent; of a part
+                                 of a stack: the stack is made without it
 """
 
 import ast
@@ -24,6 +25,7 @@ EXPECTED = {
     tuple: "a tuple",
 }
 TEXTS = "('night', 'cars')"
+OF_A_PART = "('sampling.steps=16',)"
 
 
 def override(config: ConfigDict, word: str, where: str) -> None:
@@ -50,6 +52,10 @@ def override(config: ConfigDict, word: str, where: str) -> None:
         raise InputError(f"{where}: {_unknown(config, key, name, section)}")
     current = section[name]
     if isinstance(current, ConfigDict):
+        if parents == ["parts"] and text == "None":
+            with config.unlocked():
+                del section[name]
+            return
         raise InputError(f"{where}: config.{key} is a section: give one of its keys a value")
     wanted = section.get_type(name)
     if wanted is type(None) and key in MAY_BE_NONE:  # a placeholder, after it was stored
@@ -66,6 +72,8 @@ def _of_tuple(key: str, text: str, current: Any) -> str:
     """Return how a tuple is given: as the one that is there, or what an empty one means."""
     if text == "None" and key in EMPTY_MEANS:
         return f"; {EMPTY_MEANS[key]}"
+    if key.startswith("parts."):
+        return f'; in a shell, quote it and its text: "{OF_A_PART}"'
     if current and not any(isinstance(value, str) for value in current):
         return f"; in a shell, quote it: {shlex.quote(f'--config.{key}={current}')}"
     return f'; in a shell, quote it and its text: "{current or TEXTS}"'
@@ -113,7 +121,11 @@ def _unknown(config: ConfigDict, key: str, name: str, section: Any) -> str:
     elsewhere = [path for path in _paths(config) if path.split(".")[-1] == name]
     if elsewhere:
         return f"the config has no key {key!r}; did you mean {' or '.join(elsewhere)}?"
-    return f"the config has no key {key!r}; here are {', '.join(here) or 'none'}"
+    of_parts = f'; of a part: --config.parts.NAME.overrides="{OF_A_PART}"'
+    return (
+        f"the config has no key {key!r}; here are {', '.join(here) or 'none'}"
+        f"{of_parts if 'parts' in config else ''}"
+    )
 
 
 def _paths(tree: Mapping[str, Any] | ConfigDict, prefix: str = "") -> Iterator[str]:

@@ -18,8 +18,8 @@ from vldm_jax.core.progress import Progress
 from vldm_jax.core.words import counted
 from vldm_jax.parallel.compilation import compilations_kept
 from vldm_jax.stages import asking
+from vldm_jax.stages.begun import METADATA, begin
 from vldm_jax.stages.plan import make_plan
-from vldm_jax.stages.samples import METADATA, begin
 
 SHEET = "contact_sheet.png"
 

@@ -8,6 +8,11 @@ ROOT = Path(__file__).parent.parent / "assets"
 SCHEME = "asset:"
 
 
+def is_shipped(path: str) -> bool:
+    """Return whether there is a file or folder of the name "asset:NAME"."""
+    return (ROOT / path.removeprefix(SCHEME)).exists()
+
+
 def resolve(path: str) -> Path:
     """Return the file or folder that `path` names, with "asset:" looked up in the package.
 

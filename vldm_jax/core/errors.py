@@ -14,7 +14,7 @@ class InputError(ValueError):
 
 @contextlib.contextmanager
 def naming(where: str) -> Iterator[None]:
-    """Put where it is before every input error of this context.
+    """Put where it is before every input error of this context, unless it says so itself.
 
     Raises:
         InputError: "WHERE: what was said".
@@ -22,4 +22,6 @@ def naming(where: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
+        if str(error).startswith(f"{where}: "):
+            raise
         raise InputError(f"{where}: {error}") from error

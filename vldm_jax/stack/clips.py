@@ -18,7 +18,7 @@ from vldm_jax.evals.clips import ClipSet
 from vldm_jax.stack.plan import StackPlan, about
 from vldm_jax.stack.request import Request
 from vldm_jax.stack.run import stack_film
-from vldm_jax.stages.samples import METADATA, begin
+from vldm_jax.stages.begun import METADATA, begin
 
 TOGETHER = 8  # videos that are made at once
 
@@ -43,7 +43,6 @@ def stack_clips(
     told = {"version": vldm_jax.__version__, "complete": False, "labels": rows, **made_with}
     everything = Request(labels=tuple(rows), context=None, futures=1, seed=seed)
     everything.check(plan)
-    folder.mkdir(parents=True, exist_ok=True)
     begin(folder, told)
     files = [folder / f"{number:06}.npy" for number in range(len(rows))]
     for first in range(0, len(rows), TOGETHER):

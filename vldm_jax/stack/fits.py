@@ -6,10 +6,10 @@ frames given that they are to be given; frames that the upsampler can take.
 
 from collections.abc import Sequence
 
-from vldm_jax.core.errors import InputError, naming
+from vldm_jax.core.errors import InputError
 from vldm_jax.sampling.upsampler import Upsampler
 from vldm_jax.sampling.windows import BETWEEN
-from vldm_jax.stack.plan import CONTEXT, Part, StackPlan, plan_of
+from vldm_jax.stack.plan import CONTEXT, Part, StackPlan, of_part, plan_of
 from vldm_jax.stages.denoising import DENOISE
 from vldm_jax.stages.origin import fingerprint_of
 
@@ -47,23 +47,23 @@ def _check_windows(plan: StackPlan) -> None:
         trained = {which for _, which in part.stage.config.objective.given}
         if not patterns <= trained:
             raise InputError(
-                f"config.parts.{part.name}: its model was trained with the frames "
+                f"config.parts.{part.model}: its model was trained with the frames "
                 f"{sorted(trained)} given (config.objective.given), as {part.kind} it is given "
                 f"{sorted(patterns)}: take a config of {part.kind}"
             )
         if part.kind == "interpolation" and part.config.data.num_frames != BETWEEN + 2:
             raise InputError(
-                f"config.parts.{part.name}: config.data.num_frames={part.config.data.num_frames}, "
+                f"config.parts.{part.model}: config.data.num_frames={part.config.data.num_frames}, "
                 f"and {BETWEEN} frames are put in each gap: take a model of {BETWEEN + 2} frames"
             )
         if part.kind == "prediction" and part.config.data.num_frames <= CONTEXT:
             raise InputError(
-                f"config.parts.{part.name}: config.data.num_frames={part.config.data.num_frames} "
+                f"config.parts.{part.model}: config.data.num_frames={part.config.data.num_frames} "
                 f"leave no room behind the {CONTEXT} frames that a window is given"
             )
         if (method := part.config.sampling.method) != DENOISE:
             raise InputError(
-                f"config.parts.{part.name}: config.sampling.method={method!r} makes pixels, and a "
+                f"config.parts.{part.model}: config.sampling.method={method!r} makes pixels, and a "
                 f"stack goes on with latents: set it to {DENOISE!r}"
             )
 
@@ -74,7 +74,7 @@ def _check_rates(plan: StackPlan) -> None:
         fps *= BETWEEN + 1
         if not _same_rate(part, fps):
             raise InputError(
-                f"config.parts.{part.name}: it makes {part.config.data.fps:g} fps, from the part "
+                f"config.parts.{part.model}: it makes {part.config.data.fps:g} fps, from the part "
                 f"before it come {fps / (BETWEEN + 1):g}, which makes {fps:g}: set the rates of "
                 "both parts' configs (data.fps)"
             )
@@ -88,7 +88,7 @@ def _check_size(part: Part, prediction: Part) -> None:
     one, other = part.config.data, prediction.config.data
     if (one.height, one.width) != (other.height, other.width):
         raise InputError(
-            f"config.parts.{part.name}: {one.height}x{one.width}, but {prediction.name} makes "
+            f"config.parts.{part.model}: {one.height}x{one.width}, but {prediction.name} makes "
             f"{other.height}x{other.width}: give both one size"
         )
 
@@ -96,7 +96,7 @@ def _check_size(part: Part, prediction: Part) -> None:
 def _check_latents(part: Part, latents: str, prediction: Part) -> None:
     if latents != prediction.stage.space.about()["latents"]:
         raise InputError(
-            f"config.parts.{part.name}: its latents are of another autoencoder than those of "
+            f"config.parts.{part.model}: its latents are of another autoencoder than those of "
             f"{prediction.name}: give both the one that they were trained with"
         )
 
@@ -105,11 +105,11 @@ def _check_upsampler(part: Part, plan: StackPlan) -> None:
     """Raise unless the upsampler takes frames of the stack's size, at its rate."""
     if "fps" in part.stage.meaning() and not _same_rate(part, plan.fps):
         raise InputError(
-            f"config.parts.{part.name}: its temporal layers know {part.config.data.fps:g} fps, the "
-            f"stack makes {plan.fps:g}: give the layers of that rate"
+            f"config.parts.{part.model}: its temporal layers know {part.config.data.fps:g} fps, "
+            f"the stack makes {plan.fps:g}: give the layers of that rate"
         )
     data = plan.prediction.config.data
-    with naming(f"config.parts.{part.name}"):
+    with of_part(part.model):
         maker = part.stage.sampler()
         if isinstance(maker, Upsampler):
             maker.size_of(data.height, data.width)

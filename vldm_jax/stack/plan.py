@@ -13,15 +13,18 @@ Without an image model the first window is the prediction's own, no frame given;
 latents are decoded by the autoencoder of the prediction.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 
 from vldm_jax.conditions import Condition
+from vldm_jax.core.assets import SCHEME, is_shipped
 from vldm_jax.core.errors import InputError, naming
 from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.sampling.windows import BETWEEN, interpolated_length
@@ -43,6 +46,24 @@ KINDS: Mapping[str, type[Stage]] = {
 C = TypeVar("C", bound=Condition)
 SEVERAL = "interpolation"  # of all other kinds a stack has one part
 CONTEXT = 2  # frames that a window goes on from: two show where things move
+
+
+@contextlib.contextmanager
+def of_part(model: str) -> Iterator[None]:
+    """Put a part's name before every input error, and its flags in place of those of a stage.
+
+    Raises:
+        InputError: naming the part.
+    """
+    where = f"config.parts.{model}"
+    with naming(where):
+        try:
+            yield
+        except InputError as error:
+            said = str(error).replace("--weights: ", f"--{where}.weights: ")
+            own = f"--{where}.overrides=" + r""" "('\1=\2',)" """.strip()
+            said = re.sub(r"--config\.(?!parts\.)([\w.]+)=(\w+)", own, said)
+            raise InputError(said) from error
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,7 +94,7 @@ class Part:
     @functools.cached_property
     def stage(self) -> Any:
         """Its stage, of the class that `KINDS` has; raises for what its config lacks."""
-        with naming(f"config.parts.{self.name}"):
+        with of_part(self.model):
             stage = make_stage(self.config)
             if not isinstance(stage, KINDS[self.kind]):
                 raise InputError(
@@ -85,13 +106,20 @@ class Part:
     @functools.cached_property
     def file(self) -> WeightsFile:
         """Its weights, found and compared with its config, not read."""
-        with naming(f"config.parts.{self.name}"):
+        where = f"config.parts.{self.model}"
+        with of_part(self.model):
+            if self.weights.startswith(SCHEME) and not is_shipped(self.weights):
+                without = "" if self.kind == "prediction" else f", or leave it out, --{where}=None"
+                raise InputError(
+                    f"{self.weights} does not ship with this version: train it (docs/stack.md) and "
+                    f"give its folder, --{where}.weights=WORKDIR{without}"
+                )
             return self.stage.trained_file(self.weights, *self.stage.leaves)
 
     @functools.cached_property
     def files(self) -> dict[str, WeightsFile]:
         """All files that it is made with, found and compared."""
-        with naming(f"config.parts.{self.name}"):
+        with of_part(self.model):
             return self.stage.stands_on(self.file)
 
     def round(self, number: int) -> "Part":
@@ -243,5 +271,5 @@ def _temporal(part: Part) -> dict[str, Any]:
 
 def read(part: Part) -> tuple[Any, Mapping[str, WeightsFile]]:
     """Return the parameters of a part, and the files that they are of."""
-    with naming(f"config.parts.{part.name}"):
+    with of_part(part.model):
         return part.stage.load(part.weights)

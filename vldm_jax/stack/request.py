@@ -82,6 +82,19 @@ class Request:
                 self.of(part, range(0, self.count, self.futures))
         check_boxes(self.boxes, plan.first, given=self.context is not None)
 
+    def untaught(self, plan: StackPlan) -> list[str]:
+        """Return a line for each part that never saw a label in training that it is asked for."""
+        lines = []
+        for part in (plan.first, plan.prediction):  # what a video shows is theirs
+            if part is not None and (taken := condition_of(part, Labels)) is not None:
+                unknown = part.file.meta.get("unknown", {}).get(taken.key, ())
+                if asked := [name for name in unknown if any(name in row for row in self.labels)]:
+                    lines.append(
+                        f"labels {', '.join(asked)} were unknown in the training of {part.name}: "
+                        "what it makes of them is arbitrary"
+                    )
+        return lines
+
     def _row(self, part: Part, labels: Mapping[str, float]) -> tuple[float, ...]:
         names = tuple(part.config.data.labels)
         if part.kind == "upsampler":

@@ -32,7 +32,7 @@ from vldm_jax.stack.pixels import decoder_of
 from vldm_jax.stack.plan import Part, StackPlan, about, read
 from vldm_jax.stack.reel import Reel
 from vldm_jax.stack.request import Request
-from vldm_jax.stages.samples import METADATA, begin
+from vldm_jax.stages.begun import METADATA, begin
 
 
 def run_stack(
@@ -64,8 +64,9 @@ def run_stack(
     }
     cut = plan.until(until)
     request.check(plan)
-    out.mkdir(parents=True, exist_ok=True)
     begin(out, told)
+    print(f"{out}: {_length(cut, request)}; stopped, the same command goes on", flush=True)
+    print("".join(f"{line}\n" for line in request.untaught(plan)), end="", flush=True)
     took: dict[str, float] = {}
     keys = _timed(took, cut.prediction.name, _key_frames, cut, request, out)
     if preview:
@@ -204,5 +205,9 @@ def _after(said: Callable[[int], None], before: int, count: int) -> None:
 
 def _say(plan: StackPlan, request: Request, out: Path, took: dict[str, float]) -> None:
     parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took.items())
+    print(f"{out}: {_length(plan, request)} ({parts})")
+
+
+def _length(plan: StackPlan, request: Request) -> str:
     length = f"{plan.frames} frames, {plan.frames / plan.fps:.1f} s at {plan.fps:g} fps"
-    print(f"{out}: {counted(request.futures, 'video')} of {length} ({parts})")
+    return f"{counted(request.futures, 'video')} of {length}"

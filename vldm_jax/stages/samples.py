@@ -23,11 +23,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 import vldm_jax
-from vldm_jax.checkpoint.configs import canonical
 from vldm_jax.config.data import build_source
 from vldm_jax.core.arrays import save_array
-from vldm_jax.core.files import atomic_path, check_new, write_json
-from vldm_jax.core.json_files import read_json
+from vldm_jax.core.files import atomic_path, write_json
 from vldm_jax.core.progress import Progress
 from vldm_jax.data.relabel import RelabelledSource
 from vldm_jax.evals.checks import check_length, labels_of
@@ -41,9 +39,9 @@ from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.sampling.maker import FrameMaker
 from vldm_jax.stages import asking
 from vldm_jax.stages.base import Stage
+from vldm_jax.stages.begun import METADATA, begin
 from vldm_jax.typing import Conditioning, Int, PyTree
 
-METADATA = "metadata.json"
 LABELS = "labels"  # key of a condition, and of an example
 RECONSTRUCTED = "the real clips, which samples reconstruct"  # as recipes say it
 
@@ -261,18 +259,6 @@ def write_samples(
         shape=_shape(config.data), labels=_labels(stage, cond),
         beside={BOXES: lambda i: np.asarray(cond[BOXES][i])} if BOXES in cond else {},
     )  # fmt: skip
-
-
-def begin(out: Path, about: Mapping[str, Any]) -> None:
-    """Claim a folder for samples: a new one, or one of the very same samples, which are made again.
-
-    Raises:
-        InputError: if it holds anything else.
-    """
-    earlier = read_json(out / METADATA, "metadata of samples") if (out / METADATA).exists() else {}
-    if {**earlier, "complete": False} != canonical(about):
-        check_new(out)
-    write_json(out / METADATA, about)
 
 
 def _clips(source: RelabelledSource, data: ConfigDict, *, boxes: bool) -> ClipSet:
