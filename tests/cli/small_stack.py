@@ -1,5 +1,6 @@
 """A stack of one part as a file, with its weights, untrained."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -7,7 +8,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "stages"))
 
 from small_stages import CONFIGS, config_of, leave, small_words
 
+from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.flags import load_config
+from vldm_jax.core.files import write_json
 
 CONTEXT = "({'kind': 'context_frames', 'channels': 4},)"
 
@@ -23,6 +26,10 @@ def write_stack(root):
     words += [f"--config.model.network.more_conditions={CONTEXT}"]
     prediction = f"{CONFIGS / 'driving' / 'prediction'}.py:tiny"
     leave(load_config(prediction, words), files["keys"])
+    run = root / "run"  # as the best weights of a run lie, with its config
+    run.mkdir()
+    shutil.copy(files["keys"], run / WEIGHTS)
+    write_json(run / "config.json", load_config(prediction, words).to_dict())
     file = root / "stack.py"
     file.write_text(
         "from vldm_jax.config.stack import part, stack_config\n\n\n"

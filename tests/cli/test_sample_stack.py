@@ -4,7 +4,9 @@ import pytest
 from small_stack import CONFIGS, write_stack
 
 from vldm_jax.cli import stack as command
+from vldm_jax.cli.flags import load_config
 from vldm_jax.cli.main import main
+from vldm_jax.cli.stack import parts_of_stack
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,21 @@ def test_a_file_where_the_folder_should_be_is_said(stack, tmp_path, capsys):
     (tmp_path / "out").write_text("mine")
     said = refused(capsys, "--config", stack, "--out", tmp_path / "out")
     assert f"{tmp_path / 'out'}" in said and "Errno" not in said
+
+
+def test_the_folder_of_a_run_brings_its_own_config(stack):
+    """Which knows what it was trained on; the stack's file does not."""
+    config = load_config(str(stack)).copy_and_resolve_references()
+    with config.unlocked():
+        config.parts.keyframes.weights = str(stack.parent / "run")
+        config.parts.keyframes.config, config.parts.keyframes.overrides = "gone.py", ()
+    (part,) = parts_of_stack(str(stack), config)
+    assert part.config.model.backbone == str(stack.parent / "image.safetensors")
+    assert set(part.files) == {"autoencoder", "backbone", "weights"}
+    with config.unlocked():
+        config.parts.keyframes.overrides = ("sampling.steps=3",)
+    (part,) = parts_of_stack(str(stack), config)
+    assert part.config.sampling.steps == 3
 
 
 def test_flags_of_a_stack_are_refused_for_a_stage(tmp_path, capsys):

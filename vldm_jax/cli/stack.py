@@ -8,8 +8,10 @@ from ml_collections import ConfigDict
 
 from vldm_jax.checkpoint.weights import WEIGHTS
 from vldm_jax.cli.flags import Parser, load_config
+from vldm_jax.cli.run_config import has_config, run_config
 from vldm_jax.config.stack import part, stack_config
 from vldm_jax.config.table import check_keys
+from vldm_jax.core.assets import SCHEME
 from vldm_jax.core.errors import InputError, naming
 from vldm_jax.stack.boxes import parse_boxes
 from vldm_jax.stack.fits import make_stack_plan
@@ -84,14 +86,17 @@ def parts_of_stack(file: str, config: ConfigDict) -> list[Part]:
 def _part(name: str, fields: ConfigDict, here: Path) -> Part:
     check_keys(fields, part("", "", ""), f"parts.{name}")
     words = [f"--config.{word.removeprefix('--config.')}" for word in fields.overrides]
-    file = fields.config if os.path.isabs(fields.config) else str(here / fields.config)
-    weights = fields.weights
-    if not weights.startswith("asset:") and Path(weights).is_dir():
-        weights = str(Path(weights) / WEIGHTS)
+    weights, run = fields.weights, None
+    if not weights.startswith(SCHEME) and Path(weights).is_dir():
+        run, weights = Path(weights), str(Path(weights) / WEIGHTS)
     if type(fields.rounds) is not int or fields.rounds < 1:
         raise InputError(f"config.parts.{name}.rounds={fields.rounds!r} must be at least 1")
     with naming(f"config.parts.{name}"):
-        config = load_config(file, words)
+        if run is not None and has_config(run):  # it knows what it stands on
+            config = run_config(run, words)
+        else:
+            file = fields.config if os.path.isabs(fields.config) else str(here / fields.config)
+            config = load_config(file, words)
     return Part(name=name, kind=fields.kind, config=config, weights=weights, rounds=fields.rounds)
 
 

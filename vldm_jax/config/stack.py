@@ -4,7 +4,8 @@
     config.parts.first = part("image", "image.py", "runs/image/weights.safetensors")
     config.parts.keyframes = part("prediction", "prediction.py", "runs/prediction/...")
 
-A part's config is named relative to the file of the stack's, or absolute.
+A part's config is named relative to the file of the stack's, or absolute. Where its weights are the
+workdir of a run, the run's own config is taken in its place, which knows what it was trained on.
 """
 
 from collections.abc import Sequence
