@@ -56,6 +56,18 @@ def test_a_log_is_told_how_far_it_is_and_when_it_ends(quick, capsys):
     assert re.fullmatch(r"judging: 4 of 4 clips in 0 s, 0\.\d+ s a clip", lines[-1])
 
 
+def test_the_time_left_does_not_count_what_the_first_one_waited_for(quick, capsys):
+    with Progress("judging", 1000, "clip") as bar:
+        time.sleep(0.6)  # a compiler: of 1000 clips like this one it would be ten minutes
+        for _ in range(10):
+            bar.update()
+            time.sleep(0.03)
+        bar.update(989)
+    found = re.findall(r"clip, (?:(\d+) min )?(\d+) s left", capsys.readouterr().err)
+    last = [60 * int(minutes or 0) + int(seconds) for minutes, seconds in found][-1]
+    assert 10 < last < 55
+
+
 def test_what_ends_soon_says_nothing(capsys):
     assert list(tracked("abc", "scanning", 3, "video")) == ["a", "b", "c"]
     assert capsys.readouterr() == ("", "")

@@ -44,6 +44,7 @@ class Progress:
         self._first = self._done = done
         self._note = ""
         self._start = time.monotonic()
+        self._since: tuple[float, int] | None = None  # when the first came, and how many were there
         self._ended = threading.Event()
         self._bar = self._thread = None
         if sys.stderr.isatty():
@@ -63,11 +64,13 @@ class Progress:
             self._ended.set()
             self._thread.join()
             if kind is None and self._seconds() > SOON_SECONDS:
-                self._say(f" in {duration(self._seconds())}{self._each()}")
+                self._say(f" in {duration(self._seconds())}{self._each(of_all=True)}")
 
     def update(self, count: int = 1) -> None:
         """Say that so many more are done."""
         self._done += count
+        if self._since is None:
+            self._since = time.monotonic(), self._done
         if self._bar is not None:
             self._bar.update(count)
 
@@ -83,16 +86,25 @@ class Progress:
             if self._done == self._first:
                 self._say(f" after {duration(self._seconds())}{note}")
                 continue
-            left = self._seconds() / (self._done - self._first) * (self._total - self._done)
+            left = self._pace() * (self._total - self._done)
             self._say(f"{self._each()}, {duration(left)} left{note}")
 
     def _say(self, rest: str) -> None:
         units = counted(self._total, self._unit)
         print(f"{self._what}: {self._done} of {units}{rest}", file=sys.stderr, flush=True)
 
-    def _each(self) -> str:
+    def _each(self, *, of_all: bool = False) -> str:
         new = self._done - self._first
-        return f", {self._seconds() / new:.2g} s a {self._unit}" if new else ""
+        if not new:
+            return ""
+        return f", {self._seconds() / new if of_all else self._pace():.2g} s a {self._unit}"
+
+    def _pace(self) -> float:
+        """Seconds that one takes; the first, which may wait for a compiler, only if it is alone."""
+        start, before = self._since or (self._start, self._first)
+        if self._done == before:
+            start, before = self._start, self._first
+        return (time.monotonic() - start) / (self._done - before)
 
     def _seconds(self) -> float:
         return time.monotonic() - self._start

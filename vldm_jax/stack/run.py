@@ -104,9 +104,11 @@ def _progress(total: int, done: int, name: str) -> Iterator[Callable[[int], None
     """Yield what is told how many frames there are."""
     before = done
     with Progress(name, total, "frame", done=done, leave=True) as progress:
+        progress.note("compiling")
 
         def said(count: int) -> None:
             nonlocal before
+            progress.note("")
             progress.update(count - before)
             before = count
 
