@@ -3,12 +3,13 @@
 import dataclasses
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from test_run_stack import asking
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.stack import joined
+from vldm_jax.stack import joined, programs
 from vldm_jax.stack.fits import make_stack_plan
 from vldm_jax.stack.programs import write_programs
 from vldm_jax.stack.run import stack_film
@@ -69,6 +70,20 @@ def test_rounds_by_two_models_are_two_programs(parts, tmp_path, monkeypatch):
     frames = joined_frames(tmp_path / "programs", monkeypatch)
     whole = made_by_the_stack(plan, tmp_path / "out").astype(int)
     assert np.abs(frames[0].astype(int) - whole).max() <= 1
+
+
+def test_a_round_is_told_its_rate(parts, monkeypatch):
+    def rate_of(sampler):
+        return lambda params, cond, key, z, given, gap: z + cond["fps"][:, None, None, None, None]
+
+    monkeypatch.setattr(programs, "gap_window", rate_of)
+    plan = make_stack_plan([parts["prediction"], parts["interpolation"]], SECONDS)
+    function = programs.stack_functions(plan, 0, 8)["interpolation"]()
+    rows = {
+        name: jnp.zeros((2, *one.shape[1:]), one.dtype) for name, one in function.inputs.items()
+    }
+    told = function.call(function.params, **{**rows, "round": jnp.array([0, 1])})
+    np.testing.assert_allclose(told[:, 0, 0, 0, 0], [7.5, 30.0])
 
 
 def test_a_folder_that_holds_something_is_left_alone(parts, tmp_path):
