@@ -45,5 +45,5 @@ def test_what_is_not_said_is_not_given():
 @pytest.mark.parametrize("kind", ["real", "sample"])
 def test_a_run_has_no_windows_to_choose(kind):
     words = ["--weights", "a.safetensors", "--out", "o", f"--{kind}-windows", "one"]
-    with pytest.raises(InputError, match=f"--{kind}-windows goes with --samples"):
+    with pytest.raises(InputError, match=f"--{kind}-windows says which clips"):
         apply_preset(parser().parse_args(words))
