@@ -19,7 +19,7 @@ from vldm_jax.evals.sets import Sets, left_out_lines
 from vldm_jax.sampling.upsampling import FACTOR
 from vldm_jax.stack.clips import stack_clips
 from vldm_jax.stack.fits import make_stack_plan
-from vldm_jax.stack.plan import StackPlan
+from vldm_jax.stack.plan import StackPlan, plan_of
 from vldm_jax.stages.asking import asked_in_words
 
 
@@ -72,7 +72,7 @@ def stack_sets(args: argparse.Namespace, config: ConfigDict, given: Given) -> Se
 def _plan(args: argparse.Namespace, config: ConfigDict, frames: int) -> StackPlan:
     """Return the plan of a video that is a clip long; its rate is known by its parts alone."""
     parts = parts_of_stack(args.config, config)
-    rate = make_stack_plan(parts, 1.0).fps
+    rate = plan_of(parts, 1.0).fps
     return make_stack_plan(parts, frames / rate)
 
 

@@ -39,10 +39,10 @@ def stack_clips(
             finite.
     """
     rows = [{name: float(value) for name, value in one.items()} for one in labels]
+    everything = Request(labels=tuple(rows), context=None, futures=1, seed=seed)
+    everything.check(plan)  # before files are hashed
     made_with = {"seed": seed, "fps": plan.fps, "frames": plan.frames, "parts": about(plan)}
     told = {"version": vldm_jax.__version__, "complete": False, "labels": rows, **made_with}
-    everything = Request(labels=tuple(rows), context=None, futures=1, seed=seed)
-    everything.check(plan)
     begin(folder, told)
     files = [folder / f"{number:06}.npy" for number in range(len(rows))]
     for first in range(0, len(rows), TOGETHER):

@@ -50,6 +50,8 @@ def run_stack(
     Raises:
         InputError: if the folder holds anything else, or a frame is not finite.
     """
+    cut = plan.until(until)
+    request.check(plan)  # before files are hashed
     told = {
         "version": vldm_jax.__version__,
         "complete": False,
@@ -62,8 +64,6 @@ def run_stack(
         "frames": plan.frames,
         "parts": about(plan),
     }
-    cut = plan.until(until)
-    request.check(plan)
     begin(out, told)
     print(f"{out}: {_length(cut, request)}; stopped, the same command goes on", flush=True)
     print("".join(f"{line}\n" for line in request.untaught(plan)), end="", flush=True)
