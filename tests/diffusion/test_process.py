@@ -45,6 +45,20 @@ def test_times_between_come_back(schedule):
     )
 
 
+def test_times_between_lie_on_the_line_between_the_logarithms(schedule):
+    sigma = np.exp(np.random.default_rng(0).uniform(-3, 2, 200)).astype(np.float32)
+    logs, steps = np.log(schedule.k_sigmas(), dtype=np.float64), np.arange(schedule.num_steps)
+    line = np.interp(np.log(sigma, dtype=np.float64), logs, steps)
+    np.testing.assert_allclose(sigma_to_time(schedule, jnp.asarray(sigma)), line, rtol=0, atol=5e-3)
+
+
+def test_the_time_of_a_sigma_is_found_without_a_loop_or_a_look_up(schedule):
+    """Within the sampling loop either keeps XLA from compiling for GPUs."""
+    program = jax.jit(lambda sigma: sigma_to_time(schedule, sigma)).lower(jnp.float32(1.0))
+    for operation in ("while", "dynamic_slice", "gather"):
+        assert f"stablehlo.{operation}" not in program.as_text()
+
+
 def test_sigmas_outside_the_schedule_get_its_ends(schedule):
     sigma = jnp.asarray([0.0, 1e-6, 1e9])
     np.testing.assert_array_equal(sigma_to_time(schedule, sigma), [0.0, 0.0, 999.0])

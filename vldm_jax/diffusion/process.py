@@ -57,10 +57,13 @@ def sigma_to_time(schedule: Schedule, k_sigma: Float[Array, "*b"]) -> Float[Arra
     Rounding error is removed: a result within 0.001 of an integer is that integer, so that a grid
     of discrete steps reaches the network as the very times that it was trained on.
     """
-    steps = jnp.arange(schedule.num_steps, dtype=jnp.float32)
-    log_k_sigmas = _log_k_sigmas(schedule)
-    smallest, largest = jnp.exp(log_k_sigmas[0]), jnp.exp(log_k_sigmas[-1])
-    time = jnp.interp(jnp.log(jnp.clip(k_sigma, smallest, largest)), log_k_sigmas, steps)
+    edges = _log_k_sigmas(schedule)
+    smallest, largest = jnp.exp(edges[0]), jnp.exp(edges[-1])
+    level = jnp.log(jnp.clip(k_sigma, smallest, largest))
+    # Each interval adds the share of it that lies below. A search for the one interval would be a
+    # loop within the sampling loop, which XLA does not compile for GPUs (openxla/xla#49299).
+    below, width = (x.reshape(-1, *(1,) * level.ndim) for x in (edges[:-1], jnp.diff(edges)))
+    time = jnp.sum(jnp.clip((level[None] - below) / width, 0.0, 1.0), axis=0)
     nearest = jnp.round(time)
     return jnp.where(jnp.abs(time - nearest) < 1e-3, nearest, time)
 
