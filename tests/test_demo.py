@@ -30,5 +30,7 @@ def test_demo_writes_what_it_promises(tmp_path):
     assert after["motion"] > 0.0
     with av.open(str(tmp_path / "side_by_side.mp4")) as container:
         assert container.streams.video[0].codec_context.name == "h264"
+    with av.open(str(tmp_path / "drive" / "0000.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 180
     for name in ("side_by_side.gif", "contact_sheet.png", "run/metrics.jsonl"):
         assert (tmp_path / name).stat().st_size > 0

@@ -38,7 +38,7 @@ def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
     for number, block in enumerate(blocks(page)):
         exec(compile(block, f"{page.name}, block {number}", "exec"), scope)
     if page.name == "README.md":
-        assert scope["frames"].shape == (2, 8, 64, 128, 3)
+        assert scope["frames"].shape == (4 * (8 + 6 - 1), 64, 128, 3)
         assert (tmp_path / "drive.mp4").stat().st_size > 1000
     if "get_config" in scope:
         make_plan(scope["get_config"]())

@@ -7,7 +7,7 @@ Implements "Align your Latents: High-Resolution Video Synthesis with Latent Diff
     insert_temporal                 fresh temporal layers on an image U-Net
     make_sampler, Sampler           loaded networks -> samples
     window_of, roll_out, interpolate    windows that go on from each other, frames between frames
-    write_video                     frames -> an mp4 file
+    to_uint8, write_video           frames in [-1, 1] -> bytes; bytes -> an mp4 file
 """
 
 import importlib
@@ -26,6 +26,7 @@ _WHERE = {
     "window_of": "vldm_jax.stages.told_frames",
     "roll_out": "vldm_jax.sampling.windows",
     "interpolate": "vldm_jax.sampling.windows",
+    "to_uint8": "vldm_jax.sampling.maker",
     "write_video": "vldm_jax.data.write",
 }
 

@@ -11,7 +11,8 @@ by a label. Noise of time 0 to 250 on the given frames, its time embedded (App. 
 Full: temporal layers alone, 128x256; the paper does not say what its driving model trains. Steps
 and batch are the text-to-video model's, 95K of 8 clips on 128 GPUs, as reported second-hand.
 Windows of 5 are Stable Video Diffusion's choice. Not run.
-Tiny: 64x128 on the shipped image model, from the shipped temporal layers.
+Tiny: 64x128 on the shipped image model, from the shipped temporal layers:
+`asset:driving/interpolation.safetensors`, 7 minutes on a GPU (docs/shipped.md).
 """
 
 from ml_collections import ConfigDict

@@ -12,7 +12,8 @@ Full: 8 key frames at 30 / 16 fps and 128x256 (the paper trains at 2 and samples
 Batch and steps are those of `driving/video`; the reported 402K steps of 3 clips on 256 GPUs may be
 the text-to-video model's. Context guidance 2 is chosen: the paper says "s >= 1". Not run.
 Tiny: 64x128 on the shipped image model, from the shipped temporal layers; its clips need 4.3 s:
-`vldm data build driving --frames 180` (docs/stack.md).
+`vldm data build driving --frames 180` (docs/stack.md). That is
+`asset:driving/prediction.safetensors`, trained for 7 minutes on a GPU (docs/shipped.md).
 """
 
 from ml_collections import ConfigDict

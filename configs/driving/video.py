@@ -9,8 +9,8 @@
 Full: 8 frames at 2 fps and 128x256, the image model frozen, one mix a layer and frame (App. D), v
 target. Steps are those of the paper's ablation (60K on 2 GPUs of 18 clips, Table 6-8 as reported
 second-hand); 40 clips, not 36, so that they divide over 8 devices. Not run: needs 8 accelerators.
-Tiny: 64x128 at 7.5 fps on the shipped image model, `asset:driving/temporal.safetensors`: two CPU
-cores, 37 minutes, v loss 0.240 to 0.194 (docs/shipped.md).
+Tiny: 64x128 at 7.5 fps on the shipped image model: two CPU cores, 37 minutes, v loss 0.240 to
+0.194. `asset:driving/temporal.safetensors` went on from there on a GPU (docs/shipped.md).
 """
 
 from ml_collections import ConfigDict

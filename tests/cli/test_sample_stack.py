@@ -94,6 +94,16 @@ def test_the_folder_of_a_run_brings_its_own_config(stack):
     assert part.config.sampling.steps == 3
 
 
+def test_a_part_without_weights_is_left_out():
+    file = str(CONFIGS / "driving" / "stack.py")
+    config = load_config(f"{file}:tiny")
+    assert {"decode", "upsample"} <= set(config.parts)
+    names = [part.name for part in parts_of_stack(file, config)]
+    assert names == ["first", "keyframes", "interpolate"]
+    config.parts.upsample.weights = "runs/upsampler/weights.safetensors"
+    assert parts_of_stack(file, config)[-1].name == "upsample"
+
+
 def test_flags_of_a_stack_are_refused_for_a_stage(tmp_path, capsys):
     words = ("--config", f"{CONFIGS / 'driving' / 'video'}.py:tiny", "--weights", "x")
     said = refused(capsys, *words, "--out", tmp_path / "out", "--seconds", "3")

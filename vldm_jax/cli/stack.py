@@ -69,7 +69,7 @@ def sample_stack(parser: Parser, args: argparse.Namespace, config: ConfigDict) -
 
 
 def parts_of_stack(file: str, config: ConfigDict) -> list[Part]:
-    """Return the parts that a stack's config names, in its order.
+    """Return the parts that a stack's config has weights for, in its order.
 
     Args:
         file: FILE.py[:VARIANT] that the config is of; configs of parts lie beside it.
@@ -80,11 +80,12 @@ def parts_of_stack(file: str, config: ConfigDict) -> list[Part]:
     """
     check_keys(config, stack_config(), "")
     here = Path(file.partition(":")[0]).parent
-    return [_part(name, fields, here) for name, fields in config.parts.items()]
+    for name, fields in config.parts.items():
+        check_keys(fields, part("", "", ""), f"parts.{name}")
+    return [_part(name, fields, here) for name, fields in config.parts.items() if fields.weights]
 
 
 def _part(name: str, fields: ConfigDict, here: Path) -> Part:
-    check_keys(fields, part("", "", ""), f"parts.{name}")
     words = [f"--config.{word.removeprefix('--config.')}" for word in fields.overrides]
     weights, run = fields.weights, None
     if not weights.startswith(SCHEME) and Path(weights).is_dir():

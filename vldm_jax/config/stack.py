@@ -40,7 +40,7 @@ def part(
     Args:
         kind: see `vldm_jax.stack.plan`.
         config: FILE.py[:VARIANT] of its stage.
-        weights: file, workdir or "asset:NAME".
+        weights: file, workdir or "asset:NAME"; "" leaves the part out.
         overrides: "section.key=value" of its config.
         rounds: of interpolation.
     """

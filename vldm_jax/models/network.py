@@ -183,6 +183,9 @@ class TemporalNetwork(Network):
                 )
         self._check_diffusion(unet)
         fields = {**unet.fields, "temporal": self.fields["temporal"]}
+        # What the layers are told beside what the image model is: context frames, rates, noise.
+        told = [list(network.fields.get(table.CONDITIONS, ())) for network in (unet, self)]
+        fields[table.CONDITIONS] = told[0] + [one for one in told[1] if one not in told[0]]
         module = table.module_of("video_unet", fields, unet.module.dtype)
         expected = table.abstract_params(module, *module.smallest_inputs(_channels(unet)))
         paths.check_fits(self.source, self.params, table.temporal_part(expected))
