@@ -30,7 +30,7 @@ from einops import rearrange
 from vldm_jax.typing import Array, Float, Int
 
 BETWEEN = 3  # new frames in a gap
-Window: TypeAlias = Callable[[Array, Array, Array], Array]
+Window: TypeAlias = Callable[[Array, Array, int | Array], Array]
 
 
 def roll_out(
@@ -69,7 +69,10 @@ def roll_out(
 
 
 def interpolate(
-    window: Window, start: Float[Array, "g h w c"], end: Float[Array, "g h w c"], number: Array
+    window: Window,
+    start: Float[Array, "g h w c"],
+    end: Float[Array, "g h w c"],
+    number: int | Array,
 ) -> Float[Array, "m h w c"]:
     """Return the frames from the start of the first gap on, up to the end of the last, without it.
 
@@ -77,7 +80,7 @@ def interpolate(
         window: (z (g 5 h w c), given (g 5), number) -> (g 5 h w c); z is 0 where not given.
         start: of each gap, the end of the gap before it.
         end: of each gap.
-        number: of each gap, (g), for its noise.
+        number: what the window is handed, one for all gaps or (g) one for each.
 
     Returns:
         m = 4 g frames, every fourth the start of a gap, exactly as it came.

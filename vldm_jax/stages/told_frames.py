@@ -99,10 +99,10 @@ def window_of(
         cond: what they are to be, every array leading with b.
 
     Returns:
-        (z (b t h w c), given (b t), number ()) -> z of all frames, those that are given unchanged.
+        (z (b t h w c), given (b t), number) -> z of all frames, those that are given unchanged.
     """
 
-    def window(z: Array, given: Array, number: Array) -> Array:
+    def window(z: Array, given: Array, number: int | Array) -> Array:
         told = {**cond, ContextFrames.key: context_of(z, given)}
         return sampler.latents(params, jax.random.fold_in(key, number), index, told)
 
