@@ -43,7 +43,7 @@ from vldm_jax.typing import PyTree
 
 STEPS = 20
 DRIVING = Path(__file__).parents[1] / "configs/driving"
-# Stages whose clips are not the shipped ones, and what they stand on beside what ships.
+# Stages whose clips are not the shipped ones.
 WORLD = ("prediction",)
 LARGE = ("upsampler", "video_upsampler")
 STAGES = (
