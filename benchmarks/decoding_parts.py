@@ -23,7 +23,8 @@ from vldm_jax.core.assets import resolve
 from vldm_jax.data.source import folder_source
 from vldm_jax.interop.weights import find_weights
 from vldm_jax.sampling.decoding import InParts
-from vldm_jax.stages.latents import Latents, module_of, to_pixels
+from vldm_jax.sampling.maker import to_pixels
+from vldm_jax.stages.latents import Latents, module_of
 
 FRAMES = 40
 WINDOWS = ((8, 0), (8, 2), (16, 4))

@@ -12,8 +12,8 @@ low-resolution side, as for text to video. Chosen, not told: the size (160 chann
 2, 4, as latent diffusion's super-resolution model, without its attention), the noise schedule and
 noise up to 350 on the low-resolution frames (as Stable Diffusion's x4 upscaler). Not run: needs
 accelerators.
-Tiny: 64x128 to 256x512, in blocks of 4x4 pixels, which two CPU cores can sample: CLIPS are of
-`vldm data build driving --size 256x512`.
+Tiny: 64x128 to 256x512, of what bicubic lacks (SRDiff, arXiv:2104.14951), in blocks of 4x4 pixels,
+which two CPU cores can sample: CLIPS are of `vldm data build driving --size 256x512`.
 """
 
 from ml_collections import ConfigDict
@@ -39,7 +39,7 @@ def _tiny(config: ConfigDict) -> None:
     config.data.height, config.data.width = 256, 512
     config.data.cache = "memory"
     config.data.workers = 0
-    config.model.autoencoder = "pixels/4"
+    config.model.autoencoder = "residual/4"
     config.model.network.update(SIZES["driving_upsampler_tiny"])
     config.objective.patch = 96
     config.optim.lr = 1e-3

@@ -37,7 +37,7 @@ def _tiny(config: ConfigDict) -> None:
     config.data.stride = 4
     config.data.cache = "memory"
     config.data.workers = 0
-    config.model.autoencoder = "pixels/4"
+    config.model.autoencoder = "residual/4"
     config.model.network.update(SIZES["driving_upsampler_tiny"])
     config.objective.patch = 96
     config.optim.lr = 1e-3

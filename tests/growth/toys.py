@@ -15,9 +15,9 @@ from vldm_jax.checkpoint.weights import save_weights
 from vldm_jax.conditions import Condition
 from vldm_jax.conditions.base import Contribution
 from vldm_jax.nn.dense import Dense
+from vldm_jax.sampling.maker import to_pixels
 from vldm_jax.sampling.solvers.base import Solver
 from vldm_jax.stages.base import Stage
-from vldm_jax.stages.latents import to_pixels
 
 SIDE = 8
 

@@ -44,7 +44,7 @@ def pointwise(params, z, time, cond):
 
 def upsampler(network=pointwise, **changes):
     fields = {
-        "network": network, "decode": lambda params, z: z, "drop": lambda cond, keys: cond,
+        "network": network, "decode": lambda params, z, low: z, "drop": lambda cond, keys: cond,
         "tell": lambda low, time, size: {"concat": enlarge(low, *size)}, "schedule": SCHEDULE,
         "target": "x0", "solver": DPMpp2M(), "grid": trailing(SCHEDULE, 3), "guidance": (),
         "pixels": 1, "channels": 3, "low_noise": 50, "chunk": 8, "overlap": 2, "tile": None,
@@ -166,6 +166,26 @@ def test_a_stream_that_was_stopped_goes_on_with_the_same_video(steps):
     for start in (18, 20):
         rest = np.concatenate(list(maker.stream({}, KEY, INDEX, {LOW: low}, start=start)), 1)
         np.testing.assert_allclose(whole[:, start:], rest, atol=1)
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 14, 15, 20])
+def test_what_is_added_to_the_low_frames_is_added_to_its_own(length):
+    """Of a network that finds nothing to add all frames are bicubic, in whatever block they end."""
+
+    def nothing(params, z, time, cond):
+        return jnp.zeros_like(z)
+
+    def added(params, z, low):
+        return z + enlarge(low, 16, 24, "cubic")
+
+    low = LOWS[:, :length]
+    for overlap, steps in ((2, 3), (2, 1), (0, 3)):
+        grid = trailing(SCHEDULE, steps)
+        maker = upsampler(nothing, decode=added, overlap=overlap, grid=grid)
+        np.testing.assert_array_equal(made(maker, low), made(Bicubic(), low))
+        for start in (0, length // 2):
+            parts = list(maker.stream({}, KEY, INDEX, {LOW: low}, start=start))
+            np.testing.assert_array_equal(np.concatenate(parts, 1), made(Bicubic(), low)[:, start:])
 
 
 def test_what_a_sweep_keeps_does_not_grow_with_the_video():

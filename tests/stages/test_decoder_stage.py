@@ -15,8 +15,8 @@ from vldm_jax.config.data import SOURCES, Row
 from vldm_jax.core import paths
 from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import flatten
+from vldm_jax.sampling.maker import to_pixels
 from vldm_jax.stages.judge import Judge
-from vldm_jax.stages.latents import to_pixels
 from vldm_jax.stages.origin import ENCODER, fingerprint_of
 from vldm_jax.stages.plan import make_plan
 from vldm_jax.stages.samples import real_clips

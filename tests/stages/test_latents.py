@@ -9,7 +9,8 @@ import pytest
 
 from vldm_jax.models.autoencoder import Autoencoder
 from vldm_jax.models.table import init_params
-from vldm_jax.stages.latents import Latents, sample_posterior, to_pixels
+from vldm_jax.sampling.maker import to_pixels
+from vldm_jax.stages.latents import Latents, sample_posterior
 
 SCALE = 0.25
 MODULE = Autoencoder(base=8, mult=(1, 1), blocks=1, norm_groups=4, latent_scale=SCALE)

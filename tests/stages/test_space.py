@@ -82,7 +82,13 @@ def test_networks_belong_to_their_space(world, video, pixel_image, tmp_path):
 
 def test_pixels_have_three_channels():
     config = config_of("image", model={"autoencoder": "pixels"})
-    with pytest.raises(InputError, match="out_channels=4: pixels have 3 channels"):
+    with pytest.raises(InputError, match="out_channels=4: pixels has 3 channels"):
+        make_stage(config).files  # noqa: B018
+
+
+def test_a_residual_is_of_upsamplers_alone():
+    config = config_of("image", model=PIXELS | {"autoencoder": "residual/4"})
+    with pytest.raises(InputError, match="autoencoder='residual/4' is of upsamplers alone"):
         make_stage(config).files  # noqa: B018
 
 

@@ -14,13 +14,15 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.core.paths import flatten
 from vldm_jax.data.write import write_video
 from vldm_jax.diffusion.process import alpha_sigma
+from vldm_jax.sampling.bicubic import Bicubic
+from vldm_jax.sampling.maker import to_pixels
 from vldm_jax.sampling.upsampling import LOW, downsample, enlarge
-from vldm_jax.stages.latents import to_pixels
 from vldm_jax.stages.samples import kept_samples, real_clips
 from vldm_jax.stages.table import make_stage
 from vldm_jax.stages.upsampling import low_version, random_patches
 
 HEIGHT, WIDTH, FRAMES, PATCH = 16, 24, 3, 8
+KEY = jax.random.key(0)
 NETWORK = {
     "channels": (8, 8), "attention": (False, False), "layers_per_level": 1, "norm_groups": 4,
     "head_dim": 4,
@@ -134,12 +136,33 @@ def test_without_noise_it_is_the_low_version_at_the_size_of_z():
 
 
 def test_blocks_of_pixels_are_the_same_pixels():
-    space = make_stage(config_of()).space
+    space = make_stage(config_of(model={"autoencoder": "pixels/4"})).space
     frames = jnp.asarray(LargeClips()[0]["image"])[None]
     z = space.encode({}, {"image": frames}, "image", jax.random.key(0))
     assert z.shape == (1, *space.shape(HEIGHT, WIDTH)) == (1, 4, 6, 48)
     np.testing.assert_array_equal(space.decode({}, z), to_pixels(frames))
     np.testing.assert_array_equal(z[0, 1, 2, :3], to_pixels(frames)[0, 4, 8])
+
+
+def test_a_residual_is_what_bicubic_lacks():
+    """Nothing of what has no more than its low version; added to that, the frames themselves."""
+    space = make_stage(config_of()).space
+    even = jnp.full((1, HEIGHT, WIDTH, 3), 90, jnp.uint8)
+    np.testing.assert_allclose(space.encode({}, {"image": even}, "image", KEY), 0, atol=1e-5)
+    frames = jax.random.randint(KEY, (2, HEIGHT, WIDTH, 3), 0, 256).astype(jnp.uint8)
+    z = space.encode({}, {"image": frames}, "image", KEY)
+    assert z.shape == (2, *space.shape(HEIGHT, WIDTH)) == (2, 4, 6, 48)
+    low = downsample(to_pixels(frames))
+    back = space.decode({}, z) + space.beneath(low)
+    np.testing.assert_allclose(back, to_pixels(frames), atol=1e-6)
+
+
+def test_an_upsampler_that_finds_nothing_to_add_is_bicubic():
+    stage = make_stage(config_of(diffusion={"target": "x0"}))
+    params = jax.tree.map(jnp.zeros_like, stage.init(KEY))  # says x0 = 0 of everything
+    asked = {LOW: jnp.asarray(low_version(LargeClips(FRAMES)[0]["video"]))[None]}
+    made = stage.sampler()(params, KEY, jnp.arange(1), asked)
+    np.testing.assert_array_equal(made, Bicubic()({}, KEY, jnp.arange(1), asked))
 
 
 # What is trained.
@@ -157,7 +180,7 @@ def test_training_changes_what_is_its_own(name, files, tmp_path):
     assert meta["upsampler"] == {"factor": 4, "low_noise": 100, "patch": PATCH}
     whole = name == "upsampler"
     assert any("temporal" not in path for path in flatten(left)) == whole
-    assert meta["latents"] == "pixels/4"
+    assert meta["latents"] == "residual/4"
     if whole:
         return
     stage = make_stage(config)
@@ -243,7 +266,7 @@ def test_the_baseline_is_a_way_to_sample_the_same_stage(files, tmp_path):
         ({"objective": {"patch": 24}}, "patch=24 must .* fit into frames of 16x24"),
         ({"sampling": {"tile": (12, 8)}}, "tile=.12, 8. must be height and width in pixels"),
         ({"model": {"network.more_conditions": ()}}, "is told the noise on its low-resolution"),
-        ({"model": {"network.out_channels": 3}}, "pixels/4 have 48 channels, set it to 48"),
+        ({"model": {"network.out_channels": 3}}, "residual/4 has 48 channels, set it to 48"),
         ({"data": {"height": 18}, "objective": {"patch": 8}}, "must be multiples of 4, the blocks"),
     ],
 )
@@ -276,5 +299,5 @@ def test_samples_of_nothing_are_refused(files):
 
 def test_networks_of_other_blocks_are_refused(files):
     pixels = {"autoencoder": "pixels", "network.out_channels": 3, "backbone": files["upsampler"]}
-    with pytest.raises(InputError, match="made for another experiment|pixels in other blocks"):
+    with pytest.raises(InputError, match="made for another experiment|was trained on residual/4"):
         make_stage(config_of("video_upsampler", model=pixels)).files  # noqa: B018

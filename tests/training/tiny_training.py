@@ -25,8 +25,9 @@ from vldm_jax.core.rng import stream
 from vldm_jax.diffusion.losses import Diffusion
 from vldm_jax.diffusion.schedules import ScaledLinearSchedule
 from vldm_jax.parallel.mesh import make_mesh, replicate, shard_batch
+from vldm_jax.sampling.maker import to_pixels
 from vldm_jax.stages.denoising_loss import denoising_loss
-from vldm_jax.stages.latents import sample_posterior, to_pixels
+from vldm_jax.stages.latents import sample_posterior
 from vldm_jax.stages.temporal import summarise
 from vldm_jax.training.loop import fit
 from vldm_jax.training.optimiser import make_optimiser, make_schedule

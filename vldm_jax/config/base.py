@@ -153,7 +153,7 @@ def denoising_config() -> ConfigDict:
     """Return the base of a stage that denoises latents, on Stable Diffusion's noise schedule."""
     config = base_config()
     config.model.network.remat = False  # recompute layers in the backward pass: less memory
-    config.model.autoencoder = placeholder(str)  # or "pixels", "pixels/4"
+    config.model.autoencoder = placeholder(str)  # or "pixels", "pixels/4", "residual/4"
 
     config.diffusion = ConfigDict()
     config.diffusion.schedule = ConfigDict(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import jax.numpy as jnp
 import numpy as np
 
-from vldm_jax.sampling.maker import FrameMaker, to_uint8
+from vldm_jax.sampling.maker import FrameMaker, to_pixels, to_uint8
 from vldm_jax.sampling.upsampling import FACTOR, LOW, enlarge, split_low
 from vldm_jax.typing import Array, Bool, Conditioning, Int, Key, PyTree, UInt8
 
@@ -23,7 +23,7 @@ class Bicubic(FrameMaker):
         """Return the low-resolution frames of `cond` at four times their size."""
         del params, key
         low, _ = split_low(cond)
-        x = low.astype(jnp.float32) / 127.5 - 1.0
+        x = to_pixels(low)
         size = (FACTOR * low.shape[-3], FACTOR * low.shape[-2])
         return to_uint8(enlarge(x, *size, "cubic")), jnp.ones(index.shape, bool)
 

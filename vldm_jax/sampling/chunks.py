@@ -67,6 +67,11 @@ class Chunks:
         number = chunk * self.block + np.arange(self.size)
         return np.where(number < self.frames, number, 2 * (self.frames - 1) - number)
 
+    def of_block(self, block: int) -> Int[np.ndarray, " t"]:
+        """Return the frames of a block, the nearest that there is for those that are none."""
+        number = block * self.block + np.arange(self.block)
+        return np.clip(number, 0, self.frames - 1)
+
     def sweeps(self, steps: int) -> int:
         """Return how many sweeps make the whole video."""
         return self.count + steps - (self.overlap == 0)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from einops import rearrange
 
 from vldm_jax.core.errors import InputError
-from vldm_jax.sampling.maker import FrameMaker, to_uint8
+from vldm_jax.sampling.maker import FrameMaker, to_pixels, to_uint8
 from vldm_jax.typing import Array, Bool, Conditioning, Float, Int, Key, PyTree, UInt8
 
 PIXELS = "given_video"  # key of the clips that samples are given frames of: (b t h w 3) bytes
@@ -43,7 +43,7 @@ class InBetween(FrameMaker):
         if PIXELS not in cond:
             raise InputError(f"no frame is given to put others between: give clips as {PIXELS!r}")
         video = jnp.asarray(cond[PIXELS])
-        first, last = (video[:, i].astype(jnp.float32) / 127.5 - 1.0 for i in (0, -1))
+        first, last = (to_pixels(video[:, i]) for i in (0, -1))
         gaps = video.shape[1] - 1
         made = jax.lax.map(
             lambda time: self.middle(params, first, last, time), jnp.arange(1, gaps) / gaps

@@ -15,7 +15,7 @@ import numpy as np
 from vldm_jax.core.errors import InputError
 from vldm_jax.parallel.mesh import make_mesh, replicate
 from vldm_jax.parallel.split import filled, placed, split_over
-from vldm_jax.typing import Array, Bool, Conditioning, Float, Int, Key, PyTree, UInt8
+from vldm_jax.typing import Array, Bool, Conditioning, Float, Int, Key, PyTree, Shaped, UInt8
 
 
 class FrameMaker(abc.ABC):
@@ -114,26 +114,35 @@ def _check_finite(index: Int[np.ndarray, " b"], finite: Bool[np.ndarray, " b"]) 
 
 
 def to_frames(
-    decode: Callable[[Array], Float[Array, "b *t H W 3"]], z: Float[Array, "b *t h w c"]
+    decode: Callable[..., Float[Array, "b *t H W 3"]],
+    z: Float[Array, "b *t h w c"],
+    *beside: Shaped[Array, "b ..."],
 ) -> tuple[UInt8[Array, "b t2 H W 3"], Bool[Array, " b"]]:
     """Return the frames that z is decoded to, a sample at a time: pixels are large.
 
     Args:
-        decode: z (1 [t] h w c) -> frames (1 [t] H W 3), about [-1, 1].
+        decode: z (1 [t] h w c), and a row of each of `beside` -> frames (1 [t] H W 3), about
+            [-1, 1].
         z: of images or videos.
+        beside: what decoding them takes, too.
 
     Returns:
         Frames, t2 = 1 for images; and which samples are finite, before and after decoding.
     """
     finite = jnp.all(jnp.isfinite(z), axis=tuple(range(1, z.ndim)))
 
-    def one(row: Array) -> tuple[Array, Array]:
-        x = decode(row[None])[0]
+    def one(rows: tuple[Array, ...]) -> tuple[Array, Array]:
+        x = decode(*(row[None] for row in rows))[0]
         x = x if x.ndim == 4 else x[None]
         return to_uint8(x), jnp.all(jnp.isfinite(x))
 
-    pixels, decoded = jax.lax.map(one, z)
+    pixels, decoded = jax.lax.map(one, (z, *beside))
     return pixels, finite & decoded
+
+
+def to_pixels(frames: UInt8[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Return 8-bit frames as float32 pixels in [-1, 1]."""
+    return frames.astype(jnp.float32) / 127.5 - 1.0
 
 
 def to_uint8(x: Float[Array, "*b h w c"]) -> UInt8[Array, "*b h w c"]:

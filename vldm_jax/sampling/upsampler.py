@@ -24,7 +24,7 @@ from vldm_jax.diffusion.guidance import Away, guided
 from vldm_jax.diffusion.process import noised
 from vldm_jax.diffusion.schedules import Schedule
 from vldm_jax.sampling.chunks import Chunks, State, chunks_of, first_state, sweep
-from vldm_jax.sampling.maker import FrameMaker, to_frames
+from vldm_jax.sampling.maker import FrameMaker, to_frames, to_pixels
 from vldm_jax.sampling.noise import sample_keys
 from vldm_jax.sampling.sampler import Guidance
 from vldm_jax.sampling.solvers.base import Denoise, Solver
@@ -38,7 +38,8 @@ class Upsampler(FrameMaker):
 
     Attributes:
         network: (params, z (b t h w c), time (b), cond) -> prediction, shape of z.
-        decode: (params, z (b h w c)) -> frames (b H W 3), about [-1, 1].
+        decode: (params, z (b h w c), low (b h2 w2 3) in [-1, 1]) -> frames (b H W 3), about
+            [-1, 1]; low has no noise.
         drop: (cond, keys) -> the same with these conditions dropped.
         tell: (low (b t h w 3) in [-1, 1] with noise, its time (b), size of z) -> what the network
             is told of them.
@@ -58,7 +59,7 @@ class Upsampler(FrameMaker):
     """
 
     network: Callable[[PyTree, Array, Array, Conditioning], Array]
-    decode: Callable[[PyTree, Array], Array]
+    decode: Callable[[PyTree, Array, Array], Array]
     drop: Callable[[Conditioning, tuple[str, ...]], Conditioning]
     tell: Callable[[Array, Array, tuple[int, int]], Conditioning]
     schedule: Schedule
@@ -87,17 +88,18 @@ class Upsampler(FrameMaker):
         chunks = self.chunks(low.shape[1])
         sweeps = range(chunks.sweeps(self.steps))
         which = np.stack([chunks.numbers(min(i, chunks.count - 1)) for i in sweeps])
+        ends = np.stack([chunks.of_block(i - self.steps + 1) for i in sweeps])
 
         def body(state: tuple, row: tuple) -> tuple:
-            number, frames = row
-            part = jnp.take(low, frames, axis=1)
+            number, *frames = row
+            part, last = (jnp.take(low, which, axis=1) for which in frames)
             state, made, finite = self.sweep(
-                params, key, index, part, cond, state, number, chunks, chunks.count
+                params, key, index, part, last, cond, state, number, chunks, chunks.count
             )
             return state, (made, finite)
 
         state = self.first(key, index, low[:, : chunks.size], chunks)
-        rows = (jnp.arange(len(sweeps)), jnp.asarray(which))
+        rows = (jnp.arange(len(sweeps)), jnp.asarray(which), jnp.asarray(ends))
         _, (made, finite) = jax.lax.scan(body, state, rows)
         made = rearrange(made[self.steps - 1 :], "k b t h w c -> b (k t) h w c")
         return made[:, : low.shape[1]], jnp.all(finite, axis=0)
@@ -135,11 +137,12 @@ class Upsampler(FrameMaker):
         begin = max(0, done - self.steps)
         state = self.first(key, index, jnp.asarray(low[:, : chunks.size]), chunks, begin)
         for number in range(begin, chunks.sweeps(self.steps)):
-            part = jnp.asarray(low[:, chunks.numbers(min(number, chunks.count - 1))])
-            state, made, finite = self._sweep(any_length)(
-                params, key, index, part, cond, state, number, chunks.count
-            )
             block = number - self.steps + 1
+            part = jnp.asarray(low[:, chunks.numbers(min(number, chunks.count - 1))])
+            last = jnp.asarray(low[:, chunks.of_block(block)])
+            state, made, finite = self._sweep(any_length)(
+                params, key, index, part, last, cond, state, number, chunks.count
+            )
             if block < done or block * chunks.block >= frames:
                 continue
             if not np.all(finite):
@@ -191,6 +194,7 @@ class Upsampler(FrameMaker):
         key: Key,
         index: Int[Array, " b"],
         low: UInt8[Array, "b t h w 3"],
+        last: UInt8[Array, "b t2 h w 3"],
         cond: Conditioning,
         before: tuple[State, UInt8[Array, "s b t h w 3"]],
         number: Int[Array, ""] | int,
@@ -204,6 +208,7 @@ class Upsampler(FrameMaker):
             key: of the run.
             index: numbers of the videos; all noise belongs to them.
             low: low-resolution frames of chunk `number`, or anything if there is none.
+            last: those of the block that this sweep ends, or anything if there is none.
             cond: what else the videos are to be, every array leading with b.
             before: what the sweep before left, or `first`.
             number: of the sweep.
@@ -215,7 +220,7 @@ class Upsampler(FrameMaker):
 
         def denoiser(step: Array) -> Denoise:
             own, numbers = lows[step], (number - step) * chunks.block + jnp.arange(chunks.size)
-            x = own.astype(jnp.float32) / 127.5 - 1.0
+            x = to_pixels(own)
             time = jnp.full(index.shape, self.low_noise)
             eps = frame_noise(self._keys("low", key, index), numbers, x.shape[2:])
             seen = noised(x, eps, time, self.schedule)
@@ -227,26 +232,27 @@ class Upsampler(FrameMaker):
             denoiser, self.solver, self.grid, self._noise(key, index, numbers, low),
             self._keys("solver", key, index), state, number, chunks, count,
         )  # fmt: skip
-        made, finite = self._decoded(params, z, number >= self.steps - 1)
+        made, finite = self._decoded(params, z, last, number >= self.steps - 1)
         return (state, lows), made, finite
 
     def _decoded(
-        self, params: PyTree, z: Array, done: Array | bool
+        self, params: PyTree, z: Array, low: Array, done: Array | bool
     ) -> tuple[UInt8[Array, "b t H W 3"], Bool[Array, " b"]]:
         """Return the frames of z; zeros as long as there is nothing done."""
         b, t, h, w, _ = z.shape
 
-        def decode(z: Array) -> tuple[Array, Array]:
-            images = rearrange(z, "b t h w c -> (b t) h w c")
-            made, finite = to_frames(functools.partial(self.decode, params), images)
+        def decode(z: Array, low: Array) -> tuple[Array, Array]:
+            images = (rearrange(one, "b t h w c -> (b t) h w c") for one in (z, to_pixels(low)))
+            made, finite = to_frames(functools.partial(self.decode, params), *images)
             made = rearrange(made, "(b t) 1 h w c -> b t h w c", t=t)
             return made, jnp.all(finite.reshape(b, t), axis=1)
 
-        def nothing(z: Array) -> tuple[Array, Array]:
+        def nothing(z: Array, low: Array) -> tuple[Array, Array]:
+            del low
             size = (b, t, h * self.pixels, w * self.pixels, 3)
             return jnp.zeros(size, jnp.uint8), jnp.ones((b,), bool)
 
-        return jax.lax.cond(done, decode, nothing, z)
+        return jax.lax.cond(done, decode, nothing, z, low)
 
     def _keys(self, what: str, key: Key, index: Int[Array, " b"]) -> Key:
         return sample_keys(stream(key, f"{self.name} {what}"), index)
@@ -285,8 +291,8 @@ class Upsampler(FrameMaker):
     def _sweep(self, chunks: Chunks) -> Callable:
         if chunks not in self._programs:
 
-            def program(params, key, index, low, cond, state, number, count):
-                return self.sweep(params, key, index, low, cond, state, number, chunks, count)
+            def program(params, key, index, low, last, cond, state, number, count):
+                return self.sweep(params, key, index, low, last, cond, state, number, chunks, count)
 
             self._programs[chunks] = jax.jit(program)
         return self._programs[chunks]

@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from vldm_jax.core.rng import stream
-from vldm_jax.stages.latents import sample_posterior, to_pixels
+from vldm_jax.sampling.maker import to_pixels
+from vldm_jax.stages.latents import sample_posterior
 from vldm_jax.stages.reconstruction_loss import Metrics, ReconstructionLoss, both_players
 from vldm_jax.typing import Array, Float, Int, Key, PyTree
 

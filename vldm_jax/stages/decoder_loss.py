@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import jax
 
 from vldm_jax.core.rng import stream
-from vldm_jax.stages.latents import sample_posterior, to_pixels
+from vldm_jax.sampling.maker import to_pixels
+from vldm_jax.stages.latents import sample_posterior
 from vldm_jax.stages.reconstruction_loss import Metrics, ReconstructionLoss, both_players
 from vldm_jax.typing import Array, Float, Int, Key, PyTree
 

@@ -31,7 +31,7 @@ from vldm_jax.stages.base import Stage
 from vldm_jax.stages.denoising_loss import denoising_loss
 from vldm_jax.stages.latents import parts_of
 from vldm_jax.stages.origin import ADDED, check_made_for
-from vldm_jax.stages.space import Space, space_of
+from vldm_jax.stages.space import PixelSpace, Space, space_of
 from vldm_jax.stages.start import start_from
 from vldm_jax.training.precision import cast_frozen, compute_dtype
 from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree, UInt8
@@ -47,6 +47,7 @@ class DenoisingStage(Stage):
         init_kinds: kinds of weights that training may start from.
         init_free: what of its description such a file may have otherwise.
         new_layers: regular expression of paths that such a file may lack: layers of conditions.
+        of_pixels: spaces without an autoencoder that it may denoise in.
     """
 
     base = staticmethod(denoising_config)
@@ -57,6 +58,7 @@ class DenoisingStage(Stage):
     frames: ClassVar[str]
     init_kinds: tuple[str, ...]
     init_free: ClassVar[frozenset[str]] = ADDED
+    of_pixels: ClassVar[tuple[type[PixelSpace], ...]] = (PixelSpace,)
     new_layers: ClassVar[str] = "label_tokens|class_embedding|add_embedding|condition_"
 
     def __init__(self, config: ConfigDict) -> None:
@@ -113,6 +115,7 @@ class DenoisingStage(Stage):
             self.config,
             self.network.out_channels,
             lambda: self.find("autoencoder", "autoencoder"),
+            self.of_pixels,
         )
 
     @functools.cached_property

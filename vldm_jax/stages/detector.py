@@ -32,9 +32,10 @@ from vldm_jax.data.pipeline import Source
 from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.models import table
 from vldm_jax.models.detector_maps import decode, encode
+from vldm_jax.sampling.maker import to_pixels
 from vldm_jax.stages.base import Stage
 from vldm_jax.stages.detector_loss import detection_loss, spoil
-from vldm_jax.stages.latents import Latents, module_of, to_pixels
+from vldm_jax.stages.latents import Latents, module_of
 from vldm_jax.stages.origin import check_made_for
 from vldm_jax.stages.start import start_from
 from vldm_jax.training.precision import compute_dtype

@@ -22,12 +22,8 @@ from vldm_jax.models.autoencoder import Autoencoder
 from vldm_jax.nn.frames import FrameSplit
 from vldm_jax.parallel.frames import over_frames
 from vldm_jax.sampling.decoding import InParts
-from vldm_jax.typing import Array, Float, Key, PyTree, UInt8
-
-
-def to_pixels(frames: UInt8[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Return 8-bit frames as float32 pixels in [-1, 1]."""
-    return frames.astype(jnp.float32) / 127.5 - 1.0
+from vldm_jax.sampling.maker import to_pixels
+from vldm_jax.typing import Array, Float, Key, PyTree
 
 
 def sample_posterior(

@@ -23,9 +23,10 @@ from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.models import table
 from vldm_jax.models.perceptual import LPIPS
 from vldm_jax.models.perceptual_weights import find_lpips_weights, load_lpips_weights
+from vldm_jax.sampling.maker import to_pixels
 from vldm_jax.sampling.reconstruct import FRAMES, Reconstructor
 from vldm_jax.stages.base import Stage
-from vldm_jax.stages.latents import Latents, parts_of, to_pixels
+from vldm_jax.stages.latents import Latents, parts_of
 from vldm_jax.stages.origin import check_made_for
 from vldm_jax.stages.reconstruction_loss import ReconstructionLoss
 from vldm_jax.stages.start import start_from

@@ -1,11 +1,14 @@
-"""What a network denoises: latents of a frozen autoencoder, or pixels.
+"""What a network denoises: latents of a frozen autoencoder, pixels, or what bicubic lacks of them.
 
-    config.model.autoencoder = FILE        z = s E(x)                latent diffusion
-    config.model.autoencoder = "pixels"    z = x, in [-1, 1]         the pixel-space baseline
+    config.model.autoencoder = FILE          z = s E(x)                    latent diffusion
+    config.model.autoencoder = "pixels"      z = x, in [-1, 1]             the pixel-space baseline
+    config.model.autoencoder = "residual"    z = 8 (x - up4(down4(x)))     of upsamplers alone
 
-A network belongs to the space that it was trained in, and its file says which.
+"pixels/4" and "residual/4" have blocks of 4x4 pixels as channels. A network belongs to the space
+that it was trained in, and its file says which.
 
-Source: Align your Latents, arXiv:2304.08818, Sec. 3 and Table 1 (right).
+Source: Align your Latents, arXiv:2304.08818, Sec. 3 and Table 1 (right). The residual: SRDiff,
+arXiv:2104.14951, Sec. 3.2.
 """
 
 import abc
@@ -20,12 +23,13 @@ from ml_collections import ConfigDict
 from vldm_jax.core.errors import InputError
 from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.sampling.decoding import InParts
-from vldm_jax.stages.latents import Latents, check_size, module_of, parts_of, to_pixels
+from vldm_jax.sampling.maker import to_pixels
+from vldm_jax.sampling.upsampling import FACTOR, downsample, enlarge
+from vldm_jax.stages.latents import Latents, check_size, module_of, parts_of
 from vldm_jax.stages.origin import check_latents, fingerprint_of
 from vldm_jax.typing import Array, Float, Key, PyTree
 
-PIXELS = "pixels"
-OF_PIXELS = re.compile(rf"{PIXELS}(?:/([1-9][0-9]?))?")
+OF_PIXELS = re.compile(r"(pixels|residual)(?:/([1-9][0-9]?))?")
 
 
 class Space(abc.ABC):
@@ -68,6 +72,11 @@ class Space(abc.ABC):
     @abc.abstractmethod
     def decode(self, params: PyTree, z: Float[Array, "b *t h w c"]) -> Float[Array, "b *t H W 3"]:
         """Return frames, about [-1, 1]."""
+
+    def beneath(self, low: Float[Array, "*b h w 3"]) -> Float[Array, "*b H W 3"] | float:
+        """Return what decoded frames are added to, of frames of a quarter of their size."""
+        del low
+        return 0.0
 
     @property
     @abc.abstractmethod
@@ -169,6 +178,7 @@ class PixelSpace(Space):
     """
 
     block: int = 1
+    what: ClassVar[str] = "pixels"
     files: ClassVar[Mapping[str, WeightsFile]] = {}
     parts: ClassVar[InParts] = InParts(frames=16)
 
@@ -185,7 +195,7 @@ class PixelSpace(Space):
     @property
     def name(self) -> str:
         """As a config has it."""
-        return PIXELS if self.block == 1 else f"{PIXELS}/{self.block}"
+        return self.what if self.block == 1 else f"{self.what}/{self.block}"
 
     def given(self) -> PyTree:
         """Return nothing."""
@@ -200,54 +210,99 @@ class PixelSpace(Space):
     ) -> Float[Array, "b *t h w c"]:
         """Return the frames."""
         del params, key
+        return self.blocks(to_pixels(batch[frames]))
+
+    def blocks(self, x: Float[Array, "*b H W 3"]) -> Float[Array, "*b h w c"]:
+        """Return pixels in blocks."""
         blocks = "... (h p) (w q) c -> ... h w (p q c)"
-        return rearrange(to_pixels(batch[frames]), blocks, p=self.block, q=self.block)
+        return rearrange(x, blocks, p=self.block, q=self.block)
 
     def decode(self, params: PyTree, z: Float[Array, "b *t h w c"]) -> Float[Array, "b *t H W 3"]:
-        """Return the frames."""
+        """Return the pixels of blocks."""
         del params
         blocks = "... h w (p q c) -> ... (h p) (w q) c"
         return rearrange(z, blocks, p=self.block, q=self.block)
 
     def about(self) -> dict[str, str]:
-        """Return that it was trained on pixels, and in which blocks."""
+        """Return that it was trained on pixels, or residuals, and in which blocks."""
         return {"latents": self.name}
 
     def check(self, file: WeightsFile) -> None:
-        """Raise if the network was trained on latents, or on other blocks."""
+        """Raise if the network was trained on something else, or on other blocks."""
         there = str(file.meta.get("latents", self.name))
         if there == self.name:
             return
-        give = f"--config.model.autoencoder={there}"
+        what, give = there, f"--config.model.autoencoder={there}"
         if not OF_PIXELS.fullmatch(there):
+            what = "latents"
             give = "the autoencoder that it was trained with, --config.model.autoencoder=FILE"
-        what = "pixels in other blocks" if OF_PIXELS.fullmatch(there) else "latents"
         raise InputError(
             f"{file.path} was trained on {what}, and config.model.autoencoder={self.name!r}: "
             f"give {give}"
         )
 
 
-def space_of(config: ConfigDict, channels: int, find: Callable[[], WeightsFile]) -> Space:
+@dataclasses.dataclass(frozen=True)
+class ResidualSpace(PixelSpace):
+    """What bicubic enlargement by 4 lacks of pixels, about as large as pixels are.
+
+    An upsampler that errs by so much of z errs by an eighth of it in pixels, and one that knows
+    nothing is still near bicubic.
+    """
+
+    what: ClassVar[str] = "residual"
+    scale: ClassVar[float] = 8.0
+
+    def encode(
+        self, params: PyTree, batch: dict[str, Any], frames: str, key: Key
+    ) -> Float[Array, "b *t h w c"]:
+        """Return what is left of the frames, of which both sizes are multiples of 4."""
+        del params, key
+        x = to_pixels(batch[frames])
+        return self.scale * self.blocks(x - self.beneath(downsample(x)))
+
+    def decode(self, params: PyTree, z: Float[Array, "b *t h w c"]) -> Float[Array, "b *t H W 3"]:
+        """Return what is to be added to `beneath`."""
+        return super().decode(params, z) / self.scale
+
+    def beneath(self, low: Float[Array, "*b h w 3"]) -> Float[Array, "*b H W 3"]:
+        """Return frames of four times the height and width, bicubic."""
+        return enlarge(low, FACTOR * low.shape[-3], FACTOR * low.shape[-2], "cubic")
+
+
+def space_of(
+    config: ConfigDict,
+    channels: int,
+    find: Callable[[], WeightsFile],
+    of_pixels: tuple[type[PixelSpace], ...],
+) -> Space:
     """Return the space that a config means.
 
     Args:
         config: of the experiment.
         channels: that the network predicts.
         find: returns the autoencoder's file.
+        of_pixels: spaces without an autoencoder that the stage knows.
 
     Raises:
-        InputError: if the space is not of frames of `config.data`, or has other channels.
+        InputError: if the space is not of frames of `config.data`, has other channels, or is one
+            of other stages.
     """
     pixels = OF_PIXELS.fullmatch(str(config.model.autoencoder))
     if pixels is None:
         file = find()
         check_size(file, config.data, channels)
         return LatentSpace(file, config.sampling)
-    space = PixelSpace(int(pixels[1] or 1))
+    kinds = {kind.what: kind for kind in of_pixels}
+    if pixels[1] not in kinds:
+        raise InputError(
+            f"config.model.autoencoder={pixels[0]!r} is of upsamplers alone, what else is denoised "
+            f"has no frames to be added to: give a file, or {' or '.join(kinds)}"
+        )
+    space = kinds[pixels[1]](int(pixels[2] or 1))
     if channels != space.channels:
         raise InputError(
-            f"config.model.network.out_channels={channels}: {space.name} have {space.channels} "
+            f"config.model.network.out_channels={channels}: {space.name} has {space.channels} "
             f"channels, set it to {space.channels}"
         )
     if config.data.height % space.block or config.data.width % space.block:

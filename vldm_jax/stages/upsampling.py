@@ -4,6 +4,8 @@
     c = alpha down4(y) + sigma eps',   time of this noise ~ U{0 .. low_noise}, one a clip       (1)
     the denoising loss of z0 = y, or its latents, told c beside z and the time of its noise     (2)
 
+z0 may also be what bicubic enlargement of down4(y) lacks of y (`space.py`, "residual").
+
 c is resized to the size of z: that of the pixels; or as it is beside latents, or blocks of pixels,
 of a quarter of that size. The time reaches the network as the condition "low_res_noise", or as
 class labels in Stable Diffusion's x4 upscaler.
@@ -34,13 +36,12 @@ from vldm_jax.core.rng import stream
 from vldm_jax.data.source import folder_source
 from vldm_jax.diffusion.process import noised
 from vldm_jax.sampling.bicubic import Bicubic
-from vldm_jax.sampling.maker import FrameMaker
+from vldm_jax.sampling.maker import FrameMaker, to_pixels
 from vldm_jax.sampling.sampler import spread
 from vldm_jax.sampling.upsampler import Upsampler
 from vldm_jax.sampling.upsampling import FACTOR, LOW, downsample, enlarge
 from vldm_jax.stages.denoising import DENOISE, DenoisingStage
-from vldm_jax.stages.latents import to_pixels
-from vldm_jax.stages.space import Space
+from vldm_jax.stages.space import PixelSpace, ResidualSpace, Space
 from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree, Shaped, UInt8
 
 METHODS = (DENOISE, "bicubic")
@@ -50,6 +51,7 @@ class UpsamplingStage(DenoisingStage):
     """Denoising of frames whose low-resolution version is given."""
 
     objective_keys = (*DenoisingStage.objective_keys, "patch", "low_noise")
+    of_pixels = (PixelSpace, ResidualSpace)
     reconstructs = True
 
     def __init__(self, config: ConfigDict) -> None:
@@ -177,13 +179,19 @@ class UpsamplingStage(DenoisingStage):
         made, factor = super().sampler(), self.space.factor
         tile = tuple(one // factor for one in sampling.tile)
         return Upsampler(
-            network=self.of_video(made.network), decode=made.decode, drop=made.drop,
+            network=self.of_video(made.network), decode=self.decode, drop=made.drop,
             tell=self.told, schedule=made.schedule, target=made.target, solver=made.solver,
             grid=made.grid, guidance=made.guidance, pixels=factor,
             channels=self.network.out_channels, low_noise=sampling.low_noise,
             chunk=sampling.chunk, overlap=sampling.overlap, tile=tile or None,
             tile_overlap=min(tile, default=0) // 4, name=made.name,
         )  # fmt: skip
+
+    def decode(
+        self, params: PyTree, z: Float[Array, "b h w c"], low: Float[Array, "b h2 w2 3"]
+    ) -> Float[Array, "b H W 3"]:
+        """Return frames of z, about [-1, 1]; low is what a residual is one of."""
+        return self.space.decode(params, z) + self.space.beneath(low)
 
     def of_video(self, network: Any) -> Any:
         """Return a network of videos, of one of what the stage trains."""
