@@ -32,6 +32,25 @@ def test_forms_hold_the_same(name, tmp_path):
     assert found.sha256 == read_captions(tmp_path / "again.json").sha256
 
 
+@pytest.mark.parametrize("between", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1e"])
+def test_a_caption_is_not_cut_where_only_python_sees_a_line_end(between, tmp_path):
+    """Subtitles and pages have such characters; JSON and CSV end lines at line feeds alone."""
+    text = f"a car,{between}at night"
+    row = json.dumps({"video": "a", "caption": text}, ensure_ascii=False)
+    forms = {"c.jsonl": row, "c.csv": f'video,caption\r\na,"{text}"\r\n'}
+    for name, content in forms.items():
+        (tmp_path / name).write_bytes(content.encode())
+        if name == "c.jsonl" and between < " ":  # JSON has them escaped
+            (tmp_path / name).write_text(json.dumps({"video": "a", "caption": text}))
+        assert read_captions(tmp_path / name).table == {"a": (text,)}
+
+
+def test_a_quoted_caption_may_have_lines_of_its_own(tmp_path):
+    (tmp_path / "c.csv").write_bytes(b'video,caption\na,"first\n\nsecond"\nb,third\n')
+    found = read_captions(tmp_path / "c.csv")
+    assert found.table == {"a": ("first\n\nsecond",), "b": ("third",)}
+
+
 def captions(tmp_path, table):
     (tmp_path / "table.json").write_text(json.dumps(table))
     return read_captions(tmp_path / "table.json")

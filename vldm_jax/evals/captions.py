@@ -12,6 +12,7 @@ captions and the seed alone, not on which other videos there are.
 import csv
 import dataclasses
 import hashlib
+import io
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -93,15 +94,14 @@ def _json(path: Path) -> Found:
 
 
 def _jsonl(path: Path) -> Found:
-    lines = (
-        (number, line) for number, line in enumerate(_text(path).splitlines(), 1) if line.strip()
-    )
+    # Not `splitlines`, which also cuts at the line and paragraph separators that captions may have.
+    lines = ((n, line) for n, line in enumerate(_text(path).split("\n"), 1) if line.strip())
     rows = ((n, parse_json(line, f"{path}: line {n}", WHAT, remedy=REMEDY)) for n, line in lines)
     return _rows(rows, "line")
 
 
 def _csv(path: Path) -> Found:
-    reader = csv.DictReader(_text(path).splitlines(keepends=True), strict=True)
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True)
     try:
         if not {"caption"} <= set(reader.fieldnames or ()):
             raise InputError(f"{path}: its first line names no column caption: {REMEDY}")
