@@ -33,8 +33,9 @@ class WeightsFile:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Hexadecimal SHA-256 of the file."""
-        return sha256(self.file)
+        """Hexadecimal SHA-256 of the file, read once though several parts of a stack stand on it."""
+        status = self.file.stat()
+        return _sha256(self.file, status.st_size, status.st_mtime_ns, status.st_ino)
 
     def read(self) -> PyTree:
         """Return its arrays, nested, as NumPy in the type that they are stored in.
@@ -49,6 +50,13 @@ class WeightsFile:
                 f"infinite, first in {next(iter(bad))!r}: the weights are damaged; make them again"
             )
         return params
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256(file: Path, size: int, changed: int, inode: int) -> str:
+    """Return the SHA-256 of a file; the rest tells one that was written anew."""
+    del size, changed, inode
+    return sha256(file)
 
 
 def find_weights(path: str | None, kinds: tuple[str, ...], flag: str) -> WeightsFile:
