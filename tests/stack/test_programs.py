@@ -73,10 +73,10 @@ def test_rounds_by_two_models_are_two_programs(parts, tmp_path, monkeypatch):
 
 
 def test_a_round_is_told_its_rate(parts, monkeypatch):
-    def rate_of(sampler):
-        return lambda params, cond, key, z, given, gap: z + cond["fps"][:, None, None, None, None]
+    def rate_of(sampler, params, key, index, cond):
+        return lambda z, given, number: z + cond["fps"][:, None, None, None, None]
 
-    monkeypatch.setattr(programs, "gap_window", rate_of)
+    monkeypatch.setattr(programs, "window_of", rate_of)
     plan = make_stack_plan([parts["prediction"], parts["interpolation"]], SECONDS)
     function = programs.stack_functions(plan, 0, 8)["interpolation"]()
     rows = {

@@ -33,7 +33,7 @@ class WeightsFile:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Hexadecimal SHA-256 of the file, read once though several parts of a stack stand on it."""
+        """Hexadecimal SHA-256 of the file, which is read once however many stand on it."""
         status = self.file.stat()
         return _sha256(self.file, status.st_size, status.st_mtime_ns, status.st_ino)
 

@@ -3,44 +3,22 @@
 Source: Align your Latents, arXiv:2304.08818, Sec. 3.3.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from vldm_jax.conditions.context_frames import ContextFrames, context_of
 from vldm_jax.core.rng import stream
 from vldm_jax.sampling.noise import sample_keys
-from vldm_jax.sampling.sampler import Sampler
 from vldm_jax.sampling.windows import BETWEEN, interpolate
 from vldm_jax.stack.plan import Part
 from vldm_jax.stack.reel import Reel
 from vldm_jax.stack.request import Request
-from vldm_jax.typing import Array, Conditioning, Float, Int, Key, PyTree
+from vldm_jax.stages.told_frames import window_of
+from vldm_jax.typing import Array, Conditioning, Int, Key, PyTree
 
 GAPS = 8  # of one video in one call
-
-
-def gap_window(sampler: Sampler) -> Callable[..., Float[Array, "g t h w c"]]:
-    """Return what makes windows of one video, whose first and last frames are given.
-
-    Args:
-        sampler: of the interpolation.
-
-    Returns:
-        (params, cond, key of the video and the round, z (g t h w c), given (g t), numbers of the
-        gaps (g)) -> z of all frames.
-    """
-
-    def window(
-        params: PyTree, cond: Conditioning, key: Key, z: Array, given: Array, number: Array
-    ) -> Array:
-        told = {**cond, ContextFrames.key: context_of(z, given)}
-        return sampler.latents(params, key, number, told)
-
-    return window
 
 
 def keys_of(part: Part, seed: int, number: Any, videos: Int[Array, " n"]) -> Key:
@@ -73,7 +51,7 @@ def put_between(
         fine: gets 4 (n - 1) + 1 of them.
         said: is told how many there are.
     """
-    window = gap_window(part.stage.sampler())
+    sampler = part.stage.sampler()
     told = [request.of(part, [video] * GAPS) for video in range(request.count)]
     cond = jax.tree.map(lambda *rows: jnp.stack(rows), *told)
     keys = keys_of(part, request.seed, part.number, jnp.asarray(request.numbers))
@@ -83,8 +61,8 @@ def put_between(
     def filled(params: PyTree, cond: Conditioning, keys: Key, z: Array, number: Array) -> Array:
         def one(args: tuple[Key, Conditioning, Array]) -> Array:
             key, cond, frames = args
-            made = functools.partial(window, params, cond, key)
-            return interpolate(made, frames[:-1], frames[1:], number)
+            window = window_of(sampler, params, key, number, cond)
+            return interpolate(window, frames[:-1], frames[1:], 0)
 
         return jax.lax.map(one, (keys, cond, z))
 

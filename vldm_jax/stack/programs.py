@@ -26,7 +26,7 @@ from vldm_jax.export.functions import Function, decoder_part, one
 from vldm_jax.sampling.maker import to_uint8
 from vldm_jax.sampling.upsampling import LOW
 from vldm_jax.sampling.windows import BETWEEN
-from vldm_jax.stack.between import gap_window, keys_of
+from vldm_jax.stack.between import keys_of
 from vldm_jax.stack.enlarge import key_of as upsampler_key
 from vldm_jax.stack.joined import how_they_join
 from vldm_jax.stack.keyframes import key_of
@@ -138,7 +138,7 @@ def _key_frames(part: Part, seed: int) -> Function:
 
 def _between(part: Part, seed: int) -> Function:
     stage = part.stage
-    window, slowest = gap_window(stage.sampler()), float(part.config.data.fps)
+    sampler, slowest = stage.sampler(), float(part.config.data.fps)
     inside = jnp.array([True, *[False] * BETWEEN, True])
 
     def call(params: PyTree, **named: Array) -> Array:
@@ -147,7 +147,8 @@ def _between(part: Part, seed: int) -> Function:
             cond = {**jax.tree.map(lambda a: a[None], asked), **stage.fixed((1,))}
             if FrameRate.key in cond:
                 cond[FrameRate.key] = slowest * (BETWEEN + 1.0) ** round_[None]
-            return window(params, cond, key, z[None], inside[None], gap[None])[0]
+            window = window_of(sampler, params, key, gap[None], cond)
+            return window(z[None], inside[None], 0)[0]
 
         own = [named.pop(name) for name in ("video", "round", "gap", "z")]
         return jax.vmap(single)(*own, named)

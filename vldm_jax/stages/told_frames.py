@@ -89,13 +89,13 @@ class ToldFrames:
 def window_of(
     sampler: Sampler, params: PyTree, key: Key, index: Int[Array, " b"], cond: Conditioning
 ) -> Window:
-    """Return what makes windows of videos, for `sampling.windows`.
+    """Return what makes windows of videos, or gaps of one, for `sampling.windows`.
 
     Args:
         sampler: of a network with context frames.
         params: to call it with.
         key: of the videos; each window draws from it by its number.
-        index: numbers of the videos.
+        index: numbers of the videos, or of the gaps of one whose key it is.
         cond: what they are to be, every array leading with b.
 
     Returns:
