@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vldm_jax.sampling.maker import FrameMaker, to_pixels, to_uint8
-from vldm_jax.sampling.upsampling import FACTOR, LOW, enlarge, split_low
+from vldm_jax.sampling.upsampling import LOW, bicubic, split_low
 from vldm_jax.typing import Array, Bool, Conditioning, Int, Key, PyTree, UInt8
 
 PIECE = 16  # frames that are made at once
@@ -23,9 +23,7 @@ class Bicubic(FrameMaker):
         """Return the low-resolution frames of `cond` at four times their size."""
         del params, key
         low, _ = split_low(cond)
-        x = to_pixels(low)
-        size = (FACTOR * low.shape[-3], FACTOR * low.shape[-2])
-        return to_uint8(enlarge(x, *size, "cubic")), jnp.ones(index.shape, bool)
+        return to_uint8(bicubic(to_pixels(low))), jnp.ones(index.shape, bool)
 
     def stream(
         self,

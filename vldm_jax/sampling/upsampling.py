@@ -52,6 +52,11 @@ def enlarge(
     return jax.image.resize(x, (*x.shape[:-3], height, width, x.shape[-1]), how)
 
 
+def bicubic(low: Float[Array, "*b h w c"]) -> Float[Array, "*b h2 w2 c"]:
+    """Return pictures of four times the height and width: what `downsample` leaves, made large."""
+    return enlarge(low, FACTOR * low.shape[-3], FACTOR * low.shape[-2], "cubic")
+
+
 def frame_noise(
     keys: Key, numbers: Int[Array, " t"], shape: tuple[int, ...]
 ) -> Float[Array, "b t ..."]:

@@ -24,7 +24,7 @@ from vldm_jax.core.errors import InputError
 from vldm_jax.interop.weights import WeightsFile
 from vldm_jax.sampling.decoding import InParts
 from vldm_jax.sampling.maker import to_pixels
-from vldm_jax.sampling.upsampling import FACTOR, downsample, enlarge
+from vldm_jax.sampling.upsampling import bicubic, downsample
 from vldm_jax.stages.latents import Latents, check_size, module_of, parts_of
 from vldm_jax.stages.origin import check_latents, fingerprint_of
 from vldm_jax.typing import Array, Float, Key, PyTree
@@ -267,7 +267,7 @@ class ResidualSpace(PixelSpace):
 
     def beneath(self, low: Float[Array, "*b h w 3"]) -> Float[Array, "*b H W 3"]:
         """Return frames of four times the height and width, bicubic."""
-        return enlarge(low, FACTOR * low.shape[-3], FACTOR * low.shape[-2], "cubic")
+        return bicubic(low)
 
 
 def space_of(
